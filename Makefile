@@ -1,0 +1,92 @@
+# Two commands do everything on a fresh machine with git, make, Node 20 and npm: `make run` and `make test`.
+# `make` alone lists the targets. Node is started by path, see tools/run-node; `NODE=/path/to/node make …` names another.
+
+# A run of fewer tests fails: raise it whenever tests come in. `make test` ends with how many ran.
+test_floor := 450
+
+node := tools/run-node
+npm_ci := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+bin := node_modules
+runner := $(node) tools/test-runner/run.ts
+lint_paths := src sim test bench examples tools/test-runner
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test test-one test-debug check types lint format format-check layering bench build pack clean
+
+help: ## lists the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+# ---- install: again only when a lockfile changed ----
+
+own_node := tools/node/node_modules/.installed
+oldest_node := tools/node24/node_modules/.installed
+packages := node_modules/.installed
+
+install: $(if $(NODE),,$(own_node)) $(packages) ## brings Node and the packages, so that ./bin/proglog works
+	@$(node) --version >/dev/null
+
+# npm leaves out what isn't made for this platform; tools/run-node says what then.
+$(own_node) $(oldest_node): %/node_modules/.installed: %/package-lock.json
+	cd $* && $(npm_ci)
+	@mkdir -p $(@D) && touch $@
+
+$(packages): package-lock.json
+	$(npm_ci)
+	@touch $@
+
+# ---- run ----
+
+run: install ## starts a node with its data in ./data, in the foreground
+	@exec ./bin/proglog serve --data-dir ./data
+
+# ---- test ----
+
+test: install $(oldest_node) ## runs the whole suite
+	@$(runner) --floor $(test_floor)
+
+test-one: install $(oldest_node) ## runs the tests of NAME='part of a title' or FILE=src/log/log.test.ts, or both
+	@test -n "$$NAME$$FILE" || { echo "make test-one: name the test: NAME='part of its title', FILE=src/log/log.test.ts or both" >&2; exit 2; }
+	@$(runner) --name "$$NAME" --file "$$FILE"
+
+test-debug: install $(oldest_node) ## runs tests (NAME, FILE) with logs and no time limit; INSPECT=1 waits for a debugger
+	@$(runner) --debug --name "$$NAME" --file "$$FILE" $(if $(INSPECT),--inspect)
+
+# ---- check ----
+
+# A check that generated code is up to date joins these when there is generated code.
+check: types lint format-check layering ## types, lint, format, layering
+
+types: install
+	$(node) $(bin)/typescript/bin/tsc
+
+lint: install
+	$(node) $(bin)/oxlint/bin/oxlint --type-aware --deny-warnings $(wildcard $(lint_paths))
+
+format-check: install
+	$(node) $(bin)/@biomejs/biome/bin/biome format
+
+layering: install
+	@$(runner) --file 'test/{layering,house-rules}.test.ts'
+
+format: install ## formats the sources
+	$(node) $(bin)/@biomejs/biome/bin/biome format --write
+
+# ---- bench ----
+
+# On some processors a copy takes fifteen times as long by the chance of where its buffers lie; the threshold turns that off.
+bench: export GLIBC_TUNABLES := glibc.cpu.x86_rep_movsb_threshold=1000000000
+bench: install ## measures; ARGS go to bench/run.ts
+	@$(node) bench/run.ts $(ARGS)
+
+# ---- package ----
+
+build: install ## builds dist/
+	rm -rf dist
+	$(node) $(bin)/typescript/bin/tsc --project tsconfig.build.json
+	chmod +x dist/cli/bin.js
+
+pack: build ## packs proglog-<version>.tgz
+	npm pack --ignore-scripts --loglevel=error
+
+clean: ## removes what was installed and built, but not ./data
+	rm -rf dist node_modules tools/node/node_modules tools/node24/node_modules proglog-*.tgz
