@@ -1,0 +1,224 @@
+import { assert } from "../base/assert.ts";
+import type { Disk } from "../base/disk.ts";
+import { ActiveStore } from "./active-store.ts";
+import { advanceChain, type ChainPoint } from "./chain.ts";
+import { ActiveIndex, type EntryLocation, findSlotOfOffset, type SegmentSummary } from "./entry-index.ts";
+import type { EntryHeader, Frame } from "./frame.ts";
+import { IndexBuilder } from "./index-builder.ts";
+import type { LogContext } from "./log-context.ts";
+import { encodeSegmentHeader, segmentHeaderBytes } from "./segment-header.ts";
+import { indexSuffix, segmentPath, storeSuffix, timeIndexSuffix } from "./segment-name.ts";
+import { scanStore } from "./store-scan.ts";
+import { ActiveTimeIndex, encodeTimeIndex, type IndexRange, writeTimeIndex } from "./time-index.ts";
+
+/** The newest segment: the one that entries are appended to. */
+export class ActiveSegment {
+  readonly baseIndex: number;
+  readonly storePath: string;
+  readonly store: ActiveStore;
+  readonly #context: LogContext;
+  readonly #before: ChainPoint;
+  #index: ActiveIndex;
+  #timeIndex: ActiveTimeIndex;
+  #last: ChainPoint;
+  #firstAppendTime: number | undefined;
+
+  constructor(context: LogContext, parts: ActiveSegmentParts) {
+    this.#context = context;
+    this.baseIndex = parts.before.index + 1;
+    this.storePath = segmentPath(context.directory, this.baseIndex, storeSuffix);
+    this.#before = parts.before;
+    this.store = parts.store;
+    this.#index = parts.index;
+    this.#timeIndex = parts.timeIndex;
+    this.#last = parts.last;
+    this.#firstAppendTime = parts.firstAppendTime;
+    assert(this.#index.count === this.#last.index - this.#before.index, "an index has a slot for each entry");
+  }
+
+  /**
+   * Makes the files of a new segment behind `before`, with its header, durable with their names. When it throws, nothing of
+   * them is left.
+   */
+  static async create(context: LogContext, before: ChainPoint, durableIndex: number): Promise<ActiveSegment> {
+    const { disk, directory, logId, clock } = context;
+    const storePath = segmentPath(directory, before.index + 1, storeSuffix);
+    const indexPath = segmentPath(directory, before.index + 1, indexSuffix);
+    const header = encodeSegmentHeader({ logId, createdAt: Math.max(0, clock.now()) }, before, durableIndex);
+    const file = disk.open(storePath, "create");
+    let index: ActiveIndex | undefined;
+    try {
+      file.writeSync([header], 0);
+      index = ActiveIndex.create(disk, indexPath, context.mmap);
+      await file.datasync();
+      await disk.syncDirectory(directory);
+    } catch (error) {
+      index?.close();
+      file.close();
+      disk.remove(indexPath);
+      disk.remove(storePath);
+      throw error;
+    }
+    const store = new ActiveStore(file, segmentHeaderBytes);
+    return new ActiveSegment(context, { before, store, index, timeIndex: new ActiveTimeIndex(), last: before, firstAppendTime: undefined });
+  }
+
+  /** Makes a sealed segment the active one again, with its indexes built from the store. */
+  static async reopen(context: LogContext, before: ChainPoint): Promise<ActiveSegment> {
+    const { disk, directory, seed, openFiles } = context;
+    const storePath = segmentPath(directory, before.index + 1, storeSuffix);
+    const indexPath = segmentPath(directory, before.index + 1, indexSuffix);
+    const builder = new IndexBuilder(before);
+    const file = disk.open(storePath, "write");
+    try {
+      await scanStore(file, { before, seed, onFrame: (frame) => builder.add(frame) }, storePath);
+    } catch (error) {
+      file.close();
+      throw error;
+    }
+    openFiles.forget(indexPath);
+    return new ActiveSegment(context, {
+      before,
+      store: new ActiveStore(file, builder.storeBytes),
+      index: ActiveIndex.create(disk, indexPath, context.mmap, builder.slotBytes),
+      timeIndex: builder.timeIndex,
+      last: builder.last,
+      firstAppendTime: builder.firstAppendTime,
+    });
+  }
+
+  /** The entry before the segment. */
+  before(): ChainPoint {
+    return this.#before;
+  }
+
+  /** Of the last entry, or of the entry before the segment while it has none. */
+  get last(): ChainPoint {
+    return this.#last;
+  }
+
+  get entryCount(): number {
+    return this.#index.count;
+  }
+
+  get indexKind(): "mmap" | "heap" {
+    return this.#index.memoryKind;
+  }
+
+  get firstAppendTime(): number | undefined {
+    return this.#firstAppendTime;
+  }
+
+  baseOffset(): number {
+    return this.#before.nextOffset;
+  }
+
+  /** Makes room in the index for `count` entries, so that noting them can't fail. */
+  reserve(count: number): void {
+    this.#index.reserve(count);
+  }
+
+  /** Takes note of an entry that was written at `position`. `maxTimestamp` is -1 where it has none. */
+  note(header: EntryHeader, position: number, maxTimestamp: number): void {
+    this.#index.append(header.baseOffset, position);
+    this.#timeIndex.append(maxTimestamp, header.index, position);
+    this.#last = advanceChain(header);
+    this.#firstAppendTime ??= header.appendTime;
+  }
+
+  locateOffset(offset: number): EntryLocation {
+    return this.#locationOf(Math.max(0, findSlotOfOffset(this.#index, offset)));
+  }
+
+  locateIndex(index: number): EntryLocation {
+    return this.#locationOf(index - this.baseIndex);
+  }
+
+  #locationOf(slot: number): EntryLocation {
+    assert(slot >= 0 && slot < this.#index.count, "a slot of the active index");
+    return { index: this.baseIndex + slot, baseOffset: this.#index.first(slot), position: this.#index.second(slot) };
+  }
+
+  /** Position behind the frame of `index`. */
+  endPositionOf(index: number): number {
+    return index === this.#last.index ? this.store.end : this.locateIndex(index + 1).position;
+  }
+
+  findTimeRange(timestamp: number): IndexRange | undefined {
+    return this.#timeIndex.findRange(timestamp);
+  }
+
+  /** Removes all entries behind `index`, which lies in this segment or right before it. Durable when it resolves. */
+  async cut(index: number): Promise<void> {
+    await this.store.cut(index === this.#before.index ? segmentHeaderBytes : this.endPositionOf(index));
+    await this.rescan();
+    assert(this.#last.index === index, "a cut ends where it was asked to");
+  }
+
+  /** Builds both indexes anew from the store. Nothing is appended meanwhile. */
+  async rescan(): Promise<void> {
+    const builder = new IndexBuilder(this.#before);
+    const { file, end } = this.store;
+    const scan = { before: this.#before, seed: this.#context.seed, onFrame: (frame: Frame) => builder.add(frame) };
+    await scanStore(file, scan, this.storePath);
+    assert(builder.storeBytes === end, "the store ends where the log believes");
+    const { path } = this.#index;
+    this.#index.close();
+    this.#index = ActiveIndex.create(this.#context.disk, path, this.#context.mmap, builder.slotBytes);
+    this.#timeIndex = builder.timeIndex;
+    this.#last = builder.last;
+    this.#firstAppendTime = builder.firstAppendTime;
+  }
+
+  summary(): SegmentSummary {
+    return {
+      baseIndex: this.baseIndex,
+      entryCount: this.#index.count,
+      baseOffset: this.#before.nextOffset,
+      nextOffset: this.#last.nextOffset,
+      storeBytes: this.store.end,
+      maxTimestamp: this.#timeIndex.maxTimestamp,
+      lastAppendTime: this.#last.appendTime,
+      lastTerm: this.#last.term,
+    };
+  }
+
+  /**
+   * Writes the index files with their trailers, cuts the store at its end and closes all. The entries themselves are durable
+   * already. The index files are hints, so a failure there is only logged; they are built anew when they are missed.
+   */
+  async seal(): Promise<SegmentSummary> {
+    const { disk, directory, seed, logger } = this.#context;
+    const summary = this.summary();
+    try {
+      this.#index.seal(summary, seed);
+      const timeIndexPath = segmentPath(directory, this.baseIndex, timeIndexSuffix);
+      writeTimeIndex(disk, timeIndexPath, encodeTimeIndex(this.#timeIndex.sealedSlots(), this.baseIndex, seed));
+    } catch (error) {
+      removeIndexes(disk, directory, this.baseIndex);
+      logger.warn({ segment: this.storePath, error }, "could not write the index of a sealed segment; it is built when it is needed");
+    }
+    await this.store.trimZeros();
+    return summary;
+  }
+
+  /** Lets go of the files without sealing. */
+  async close(): Promise<void> {
+    this.#index.close();
+    await this.store.close();
+  }
+}
+
+export interface ActiveSegmentParts {
+  readonly before: ChainPoint;
+  readonly store: ActiveStore;
+  readonly index: ActiveIndex;
+  readonly timeIndex: ActiveTimeIndex;
+  readonly last: ChainPoint;
+  readonly firstAppendTime: number | undefined;
+}
+
+function removeIndexes(disk: Disk, directory: string, baseIndex: number): void {
+  disk.remove(segmentPath(directory, baseIndex, indexSuffix));
+  disk.remove(segmentPath(directory, baseIndex, timeIndexSuffix));
+}

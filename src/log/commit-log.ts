@@ -1,0 +1,377 @@
+import { checkBatch } from "../batch/check-batch.ts";
+import type { Compression } from "../batch/compression.ts";
+import { encodeBatch } from "../batch/encode-batch.ts";
+import type { RecordInput, StoredRecord } from "../batch/record.ts";
+import type { Timer } from "../base/clock.ts";
+import type { DiskLock } from "../base/disk.ts";
+import { isProglogError, ProglogError } from "../base/error.ts";
+import { MiB } from "../base/units.ts";
+import { findEntryOfOffset } from "./entry-lookup.ts";
+import { nextOffsetOf } from "./frame.ts";
+import { LogCursor, type ReadLimit } from "./log-cursor.ts";
+import type { AppendResult, Log, LogStatus, ReadOptions, RecoveryReport, ScrubReport, StartingPoint, StoredBatch } from "./log.ts";
+import type { ResolvedOptions } from "./log-options.ts";
+import type { LogState } from "./log-state.ts";
+import { LogWriter } from "./log-writer.ts";
+import { OffsetWaiters } from "./offset-waiters.ts";
+import { countExpired } from "./retention.ts";
+import { scrubSegments } from "./scrub.ts";
+import { FrameBatch } from "./stored-batch.ts";
+import { checkBatchStart, truncateBehind } from "./truncation.ts";
+import { trimTo } from "./trimming.ts";
+import { closedError } from "./write-failure.ts";
+
+/** A read that begins asks for so much at first; what goes on reads larger pieces. */
+const firstPieceBytes = 64 * 1024;
+
+/** The log as its users see it: the writer, the readers and what runs in the background, over one state. */
+export class CommitLog implements Log {
+  readonly directory: string;
+  readonly recovery: RecoveryReport;
+  readonly #state: LogState;
+  readonly #options: ResolvedOptions;
+  readonly #lock: DiskLock | undefined;
+  readonly #writer: LogWriter;
+  readonly #waiters = new OffsetWaiters();
+  readonly #cursors = new Set<LogCursor>();
+  readonly #timers = new Set<Timer>();
+  readonly #ended = new AbortController();
+  readonly #limit = (): ReadLimit => {
+    const { durable, last } = this.#state;
+    return this.#options.sync === "always" ? durable : last;
+  };
+  #sealedBytes: number | undefined;
+  #sealedCount = -1;
+  #closing: Promise<void> | undefined;
+
+  constructor(state: LogState, options: ResolvedOptions, parts: { readonly lock: DiskLock | undefined; readonly recovery: RecoveryReport }) {
+    this.directory = state.context.directory;
+    this.recovery = parts.recovery;
+    this.#state = state;
+    this.#options = options;
+    this.#lock = parts.lock;
+    this.#writer = new LogWriter(state, options, () => this.#waiters.wake(this.highWatermark));
+    this.#every(options.retentionIntervalMs, "apply retention", () => this.applyRetention());
+    if (options.scrubIntervalMs !== undefined) {
+      const { scrubBytesPerSecond } = options;
+      this.#every(options.scrubIntervalMs, "scrub", async () => {
+        await this.scrub({ bytesPerSecond: scrubBytesPerSecond });
+      });
+    }
+  }
+
+  get logStartOffset(): number {
+    return this.#state.base.logStartOffset;
+  }
+
+  get logEndOffset(): number {
+    return this.#state.last.nextOffset;
+  }
+
+  get highWatermark(): number {
+    return this.#limit().nextOffset;
+  }
+
+  async append(records: RecordInput | readonly RecordInput[], options: { readonly compression?: Compression } = {}): Promise<AppendResult> {
+    this.#writer.checkOpen("append");
+    const batch = encodeBatch(isList(records) ? records : [records], {
+      now: Math.max(0, this.#state.context.clock.now()),
+      compression: options.compression ?? this.#options.compression,
+    });
+    return this.appendBatch(batch);
+  }
+
+  async appendBatch(batch: Buffer): Promise<AppendResult> {
+    this.#writer.checkOpen("append");
+    const header = checkBatch(batch, { maxBytes: this.#options.batchMaxBytes });
+    return this.#writer.append(batch, header);
+  }
+
+  async read(offset: number): Promise<StoredRecord> {
+    this.#checkReadable(offset, "read");
+    const { context, segments } = this.#state;
+    const { frame } = await findEntryOfOffset(context, segments.findByOffset(offset), offset);
+    context.observer.read?.({ bytes: frame.payload.length, batches: 1 });
+    const record = new FrameBatch(frame).records().find((candidate) => candidate.offset === offset);
+    if (record !== undefined) return record;
+    throw new ProglogError("OFFSET_OUT_OF_RANGE", `Cannot read offset ${offset}: its record was removed by compaction or repair`, {
+      details: { offset, logStartOffset: this.logStartOffset, highWatermark: this.highWatermark },
+    });
+  }
+
+  async *records(options: ReadOptions = {}): AsyncGenerator<StoredRecord, void, undefined> {
+    const { limit = Number.POSITIVE_INFINITY, ...rest } = options;
+    const from = await this.findOffset(options.from ?? "start");
+    let left = limit;
+    if (left <= 0) return;
+    for await (const batch of this.batches({ ...rest, from })) {
+      for (const record of batch.records()) {
+        // The first batch may begin before the offset that was asked for.
+        if (record.offset < from) continue;
+        yield record;
+        left -= 1;
+        if (left <= 0) return;
+      }
+    }
+  }
+
+  async *batches(options: ReadOptions = {}): AsyncGenerator<StoredBatch, void, undefined> {
+    const { limit = Number.POSITIVE_INFINITY, maxBytes = Number.POSITIVE_INFINITY, tail = false } = options;
+    const signal = options.signal === undefined ? this.#ended.signal : AbortSignal.any([options.signal, this.#ended.signal]);
+    const { observer } = this.#state.context;
+    const from = await this.findOffset(options.from ?? "start");
+    const cursor = await LogCursor.open(this.#state, this.#limit, from);
+    this.#cursors.add(cursor);
+    try {
+      let leftBatches = limit;
+      let leftBytes = maxBytes;
+      let pieceBytes = Math.min(firstPieceBytes, maxBytes);
+      while (leftBatches > 0 && leftBytes > 0 && !signal.aborted) {
+        const frames = await cursor.next(Math.max(4096, Math.min(pieceBytes, leftBytes)));
+        if (frames.length === 0) {
+          if (!tail) return;
+          await this.#waitToGoOn(cursor.nextOffset, signal);
+          continue;
+        }
+        pieceBytes = readPieceGrowth(pieceBytes);
+        for (const frame of frames) {
+          if (frame.kind !== "data") continue;
+          observer.read?.({ bytes: frame.payload.length, batches: 1 });
+          yield new FrameBatch(frame);
+          leftBatches -= 1;
+          leftBytes -= frame.payload.length;
+          if (leftBatches <= 0 || leftBytes <= 0 || signal.aborted) return;
+        }
+      }
+    } finally {
+      this.#cursors.delete(cursor);
+    }
+  }
+
+  /** Resolves when there is more to read, or when the wait ended: the caller then looks at the signal. */
+  async #waitToGoOn(nextOffset: number, signal: AbortSignal): Promise<void> {
+    if (this.highWatermark > nextOffset) return;
+    try {
+      await this.#waiters.wait(nextOffset, signal);
+    } catch (error) {
+      // Cancelled or closed: a tail then simply ends.
+      if (!isProglogError(error)) throw error;
+    }
+  }
+
+  async findOffset(from: StartingPoint): Promise<number> {
+    if (from === "start") return this.logStartOffset;
+    if (from === "end") return this.highWatermark;
+    if (typeof from === "object") return this.#findOffsetOfTime(from.timestamp);
+    if (from !== this.highWatermark) this.#checkReadable(from, "read from");
+    return from;
+  }
+
+  /** Segment by segment from the front: clients' clocks are their own, so times needn't rise with offsets. */
+  async #findOffsetOfTime(timestamp: number): Promise<number> {
+    if (!Number.isSafeInteger(timestamp)) {
+      throw new ProglogError("INVALID_ARGUMENT", `Cannot start at timestamp ${timestamp}: it is no whole number of milliseconds`);
+    }
+    const { segments } = this.#state;
+    const limit = this.#limit();
+    for (const segment of [...segments.sealed, segments.active]) {
+      const range = await segment.findTimeRange(timestamp);
+      if (range === undefined) continue;
+      const firstIndex = Math.max(range.after + 1, segment.baseIndex);
+      if (firstIndex > limit.index) break;
+      const location = await segment.locateIndex(firstIndex);
+      const startOffset = Math.max(location.baseOffset, this.logStartOffset);
+      for await (const batch of this.batches({ from: Math.min(startOffset, limit.nextOffset) })) {
+        if (batch.maxTimestamp < timestamp) continue;
+        const record = batch.records().find((candidate) => candidate.timestamp >= timestamp && candidate.offset >= this.logStartOffset);
+        if (record !== undefined) return record.offset;
+      }
+      break;
+    }
+    return this.highWatermark;
+  }
+
+  async waitForOffset(offset: number, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    checkOffset(offset, "wait for");
+    if (this.#closing !== undefined) throw closedError(`wait for offset ${offset}`);
+    if (this.highWatermark > offset) return;
+    await this.#waiters.wait(offset, options.signal);
+  }
+
+  async truncate(offset: number): Promise<void> {
+    checkOffset(offset, "truncate at");
+    await this.#writer.exclusively(`truncate at offset ${offset}`, async () => {
+      const { context, segments, last } = this.#state;
+      if (offset < this.logStartOffset || offset > last.nextOffset) throw this.#outOfRange(offset, "truncate at", last.nextOffset);
+      if (offset === last.nextOffset) return;
+      await this.#writer.syncNow();
+      const segment = segments.findByOffset(offset);
+      const { location, frame } = await findEntryOfOffset(context, segment, offset);
+      checkBatchStart(offset, location, nextOffsetOf(frame));
+      await this.#writer.prepareChange();
+      const keepIndex = location.index - 1;
+      try {
+        // Told before and after: a piece being read while the files change is read again, or refused.
+        for (const cursor of this.#cursors) cursor.noteTruncation(keepIndex, offset);
+        await truncateBehind(this.#state, keepIndex);
+        for (const cursor of this.#cursors) cursor.noteTruncation(keepIndex, offset);
+      } catch (error) {
+        // Whatever it was, the files are half changed now; opening the log again finishes it.
+        throw new Error(`the truncation stopped half-way: ${String(error)}`, { cause: error });
+      }
+      this.#sealedBytes = undefined;
+    });
+  }
+
+  async trim(offset: number): Promise<void> {
+    checkOffset(offset, "trim to");
+    await this.#writer.exclusively(`trim to offset ${offset}`, async () => {
+      const end = this.#limit().nextOffset;
+      if (offset > end) throw this.#outOfRange(offset, "trim to", end);
+      if (offset > this.logStartOffset) await this.#trim(offset);
+    });
+  }
+
+  /** Inside `exclusively`. */
+  async #trim(offset: number): Promise<void> {
+    const { active } = this.#state.segments;
+    // Nothing of the active segment is needed any more: it is sealed, so that it can go as well.
+    if (offset === active.last.nextOffset && active.entryCount > 0) await this.#writer.rollNow();
+    else await this.#writer.prepareChange();
+    const trimmed = await trimTo(this.#state, offset);
+    this.#sealedBytes = undefined;
+    this.#state.context.observer.trimmed?.({ ...trimmed, logStartOffset: offset });
+  }
+
+  async applyRetention(): Promise<void> {
+    const { retentionMaxBytes, retentionMaxAgeMs } = this.#options;
+    if (retentionMaxBytes === Number.POSITIVE_INFINITY && retentionMaxAgeMs === Number.POSITIVE_INFINITY) return;
+    await this.#writer.exclusively("apply retention", async () => {
+      const { clock } = this.#state.context;
+      const { active } = this.#state.segments;
+      const now = clock.now();
+      if (active.entryCount > 0 && now - active.last.appendTime > retentionMaxAgeMs) await this.#writer.rollNow();
+      const { sealed } = this.#state.segments;
+      const describe = sealed.map((segment) => () => segment.summary());
+      const limits = { maxBytes: retentionMaxBytes, maxAgeMs: retentionMaxAgeMs, now };
+      const expired = await countExpired(describe, this.#storeBytes(), limits);
+      if (expired === 0) return;
+      const offset = this.#state.segments.at(expired).baseOffset();
+      if (offset > this.#limit().nextOffset) return;
+      await this.#trim(Math.max(offset, this.logStartOffset));
+    });
+  }
+
+  async sync(): Promise<void> {
+    await this.#writer.exclusively("sync", () => this.#writer.syncNow());
+    this.#waiters.wake(this.highWatermark);
+  }
+
+  scrub(options: { readonly bytesPerSecond?: number; readonly signal?: AbortSignal } = {}): Promise<ScrubReport> {
+    const signal = options.signal === undefined ? this.#ended.signal : AbortSignal.any([options.signal, this.#ended.signal]);
+    return scrubSegments(this.#state.context, () => this.#state.segments.sealed, {
+      bytesPerSecond: options.bytesPerSecond ?? Number.POSITIVE_INFINITY,
+      signal,
+    });
+  }
+
+  status(): LogStatus {
+    const { base, durable, last, segments } = this.#state;
+    return {
+      state: this.#writer.condition,
+      logStartOffset: this.logStartOffset,
+      logEndOffset: this.logEndOffset,
+      highWatermark: this.highWatermark,
+      firstIndex: Math.max(base.baseIndex, segments.at(0).baseIndex - 1) + 1,
+      lastIndex: last.index,
+      lastTerm: last.term,
+      durableIndex: durable.index,
+      segments: segments.count,
+      storeBytes: this.#storeBytes(),
+      queuedBytes: this.#writer.queuedBytes,
+      queuedAppends: this.#writer.queuedAppends,
+      indexKind: segments.active.indexKind,
+      damages: this.#state.context.damages.count,
+    };
+  }
+
+  #storeBytes(): number {
+    const { context, segments } = this.#state;
+    // Sizes are asked for once and summed up: 100,000 segments are as many system calls.
+    const sealedCount = segments.sealed.length;
+    if (this.#sealedBytes === undefined || this.#sealedCount !== sealedCount) {
+      this.#sealedBytes = segments.sealed.reduce((sum, segment) => sum + (context.disk.size(segment.storePath) ?? 0), 0);
+      this.#sealedCount = sealedCount;
+    }
+    return this.#sealedBytes + segments.active.store.end;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    for (const timer of this.#timers) timer.cancel();
+    this.#timers.clear();
+    try {
+      await this.#writer.close();
+    } finally {
+      this.#ended.abort();
+      this.#waiters.endAll(closedError("wait any longer"));
+      this.#state.context.openFiles.forgetAll(this.directory);
+      this.#lock?.release();
+    }
+  }
+
+  /** Runs `work` every so often, one run at a time. */
+  #every(intervalMs: number, attempt: string, work: () => Promise<void>): void {
+    const { clock, logger } = this.#state.context;
+    const timer = clock.setTimer(intervalMs, () => {
+      this.#timers.delete(timer);
+      if (this.#closing !== undefined || this.#writer.condition !== "open") return;
+      void work()
+        .catch((error: unknown) => logger.error({ error, directory: this.directory }, `could not ${attempt}`))
+        .finally(() => {
+          if (this.#closing === undefined) this.#every(intervalMs, attempt, work);
+        });
+    });
+    this.#timers.add(timer);
+  }
+
+  #checkReadable(offset: number, attempt: string): void {
+    checkOffset(offset, attempt);
+    if (offset < this.logStartOffset || offset >= this.highWatermark) throw this.#outOfRange(offset, attempt, this.highWatermark);
+  }
+
+  #outOfRange(offset: number, attempt: string, end: number): ProglogError {
+    const { logStartOffset, highWatermark } = this;
+    const because =
+      logStartOffset === end
+        ? `the log is empty, and its next offset is ${end}`
+        : offset < logStartOffset
+          ? `the log starts at ${logStartOffset}`
+          : `the log ends at ${end}`;
+    return new ProglogError("OFFSET_OUT_OF_RANGE", `Cannot ${attempt} offset ${offset}: ${because}`, {
+      details: { offset, logStartOffset, highWatermark },
+    });
+  }
+}
+
+function isList(records: RecordInput | readonly RecordInput[]): records is readonly RecordInput[] {
+  return Array.isArray(records);
+}
+
+function checkOffset(offset: number, attempt: string): void {
+  if (Number.isSafeInteger(offset) && offset >= 0) return;
+  throw new ProglogError("INVALID_ARGUMENT", `Cannot ${attempt} offset ${offset}: it is no whole number from 0 to 2^53-1`);
+}
+
+/** Pieces grow while a reader goes on: one that wants little isn't made to read much. */
+function readPieceGrowth(pieceBytes: number): number {
+  return Math.min(4 * pieceBytes, 1 * MiB);
+}

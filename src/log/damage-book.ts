@@ -1,0 +1,27 @@
+import type { Logger } from "../base/logger.ts";
+import type { LogDamage, LogObserver } from "./log-observer.ts";
+
+/** Keeps count of the damaged places that readers and scrubs found, each told once. */
+export class DamageBook {
+  readonly #logger: Logger;
+  readonly #observer: LogObserver;
+  readonly #places = new Set<string>();
+
+  constructor(logger: Logger, observer: LogObserver) {
+    this.#logger = logger;
+    this.#observer = observer;
+  }
+
+  get count(): number {
+    return this.#places.size;
+  }
+
+  note(damage: LogDamage): void {
+    const place = `${damage.file}:${damage.position}`;
+    // A reader that tries again and again isn't a new damage each time.
+    if (this.#places.has(place)) return;
+    this.#places.add(place);
+    this.#observer.damaged?.(damage);
+    this.#logger.error(damage, "acknowledged data is damaged");
+  }
+}

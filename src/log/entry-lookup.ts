@@ -1,0 +1,124 @@
+import { isProglogError } from "../base/error.ts";
+import { KiB } from "../base/units.ts";
+import { ActiveSegment } from "./active-segment.ts";
+import type { ChainPoint } from "./chain.ts";
+import { corruptError } from "./corrupt-error.ts";
+import type { EntryLocation } from "./entry-index.ts";
+import { type Frame, nextOffsetOf } from "./frame.ts";
+import { FrameScanner, type ScanEnd } from "./frame-scanner.ts";
+import type { LogContext } from "./log-context.ts";
+import type { LogDamage } from "./log-observer.ts";
+import type { Segment } from "./segments.ts";
+import { segmentHeaderBytes } from "./segment-header.ts";
+
+/** A read of one entry asks for so much at first: most batches of single records fit, and a larger one costs a second read. */
+const singleReadBytes = 16 * KiB;
+
+/** Frames read from one place of a segment. */
+export interface Piece {
+  /** At least one, unless `end` says why not. */
+  readonly frames: readonly Frame[];
+  /** Behind the last frame. */
+  readonly position: number;
+  readonly chain: ChainPoint;
+  readonly end: ScanEnd | undefined;
+}
+
+export interface PieceStart {
+  readonly position: number;
+  readonly chain: ChainPoint;
+  readonly pieceBytes: number;
+  /** Where the frames end that may be read; the end of the file where it isn't given. */
+  readonly endPosition?: number;
+}
+
+/** Reads and verifies the next frames of a segment. */
+export async function readPiece(context: LogContext, segment: Segment, start: PieceStart): Promise<Piece> {
+  const file = context.openFiles.acquire(context.disk, segment.storePath);
+  try {
+    const { position, chain, pieceBytes } = start;
+    const endPosition = start.endPosition ?? (segment instanceof ActiveSegment ? segment.store.end : file.size());
+    const scanner = new FrameScanner({ file, position, endPosition, chain, seed: context.seed, pieceBytes });
+    const frames = await scanner.next();
+    return { frames, position: scanner.position, chain: scanner.chain, end: scanner.end };
+  } finally {
+    context.openFiles.release(file);
+  }
+}
+
+/** The chain right before a located entry, as far as its location tells: held against it, a wrong location shows. */
+export function chainBefore(location: EntryLocation): ChainPoint {
+  return { index: location.index - 1, term: 0, nextOffset: location.baseOffset, appendTime: 0 };
+}
+
+/** The location of an entry, checked: the frame there is the one that was asked for. */
+export interface FoundEntry {
+  readonly location: EntryLocation;
+  readonly frame: Frame;
+}
+
+/** Finds the entry of `index`, which the segment holds. Throws LOG_CORRUPT. */
+export async function readEntry(context: LogContext, segment: Segment, index: number): Promise<Frame> {
+  const found = await findEntry(context, segment, {
+    locate: () => segment.locateIndex(index),
+    accepts: (frame) => frame.index === index,
+  });
+  return found.frame;
+}
+
+/** Finds the entry that holds `offset`, which the segment holds. Throws LOG_CORRUPT. */
+export function findEntryOfOffset(context: LogContext, segment: Segment, offset: number): Promise<FoundEntry> {
+  return findEntry(context, segment, {
+    locate: () => segment.locateOffset(offset),
+    accepts: (frame) => frame.baseOffset <= offset && offset < nextOffsetOf(frame),
+  });
+}
+
+/** The index is a hint: when the frame found isn't the one that was asked for, it is built anew, once. */
+async function findEntry(
+  context: LogContext,
+  segment: Segment,
+  search: { readonly locate: () => EntryLocation | Promise<EntryLocation>; readonly accepts: (frame: Frame) => boolean },
+): Promise<FoundEntry> {
+  for (let isRebuilt = segment instanceof ActiveSegment; ; isRebuilt = true) {
+    const location = await search.locate();
+    const start = { position: location.position, chain: chainBefore(location), pieceBytes: singleReadBytes };
+    const piece = location.position < segmentHeaderBytes ? undefined : await readPiece(context, segment, start);
+    const frame = piece?.frames[0];
+    if (frame !== undefined && search.accepts(frame)) return { location, frame };
+    const reason = describeEnd(piece?.end) ?? "the index leads to another entry";
+    if (isRebuilt || segment instanceof ActiveSegment) throw await damageError(context, segment, location, reason);
+    try {
+      await segment.rebuild();
+    } catch (error) {
+      // The store itself is bad: what was asked for is what the error is to name.
+      throw isProglogError(error, "LOG_CORRUPT") ? await damageError(context, segment, location, reason) : error;
+    }
+  }
+}
+
+/** Why frames ended, as far as it is a fault. */
+export function describeEnd(end: ScanEnd | undefined): string | undefined {
+  if (end === undefined) return undefined;
+  switch (end.kind) {
+    case "end":
+      return "the file ends before the entry";
+    case "empty":
+      return "zeros where a frame should be";
+    default:
+      return end.reason;
+  }
+}
+
+/** LOG_CORRUPT for the entry at `location`, which is reported, too. The offsets up to the next entry are said to be lost. */
+export async function damageError(context: LogContext, segment: Segment, location: EntryLocation, reason: string): Promise<Error> {
+  let nextOffset = location.baseOffset;
+  try {
+    nextOffset = Math.max(nextOffset, (await segment.locateIndex(location.index + 1)).baseOffset);
+  } catch {
+    // The last entry of its segment, or an index that is damaged as well: the range then stays open, which is no worse.
+  }
+  const damage: LogDamage = { file: segment.storePath, position: location.position, firstOffset: location.baseOffset, nextOffset, reason };
+  context.damages.note(damage);
+  return corruptError(`read offset ${location.baseOffset}`, damage);
+}

@@ -1,0 +1,110 @@
+import { ProglogError } from "../base/error.ts";
+import { readPieceBytes } from "../base/limits.ts";
+import { ActiveSegment } from "./active-segment.ts";
+import type { ChainPoint } from "./chain.ts";
+import { chainBefore, damageError, describeEnd, findEntryOfOffset, readPiece } from "./entry-lookup.ts";
+import type { EntryLocation } from "./entry-index.ts";
+import type { Frame } from "./frame.ts";
+import type { LogState } from "./log-state.ts";
+import type { Segment } from "./segments.ts";
+import { segmentHeaderBytes } from "./segment-header.ts";
+
+/** How far readers may go: the last visible entry. */
+export interface ReadLimit {
+  readonly index: number;
+  readonly nextOffset: number;
+}
+
+/**
+ * A place in the log, moving forward an entry at a time, across segments, never past the limit and never over a gap: an entry
+ * that can't be read, was trimmed or was truncated is an error, never passed over in silence.
+ */
+export class LogCursor {
+  readonly #state: LogState;
+  readonly #limit: () => ReadLimit;
+  /** The next entry, and the place where it begins when that is known. */
+  #next: { index: number; nextOffset: number };
+  #place: { readonly baseIndex: number; readonly position: number; readonly chain: ChainPoint } | undefined;
+  #truncatedAt: number | undefined;
+  #truncations = 0;
+
+  private constructor(state: LogState, limit: () => ReadLimit, next: { index: number; nextOffset: number }) {
+    this.#state = state;
+    this.#limit = limit;
+    this.#next = next;
+  }
+
+  /** A cursor at the entry that holds `offset`, which lies between the log start and the limit, both inclusive. */
+  static async open(state: LogState, limit: () => ReadLimit, offset: number): Promise<LogCursor> {
+    const end = limit();
+    if (offset >= end.nextOffset) return new LogCursor(state, limit, { index: end.index + 1, nextOffset: end.nextOffset });
+    const segment = state.segments.findByOffset(offset);
+    const { location } = await findEntryOfOffset(state.context, segment, offset);
+    const cursor = new LogCursor(state, limit, { index: location.index, nextOffset: location.baseOffset });
+    cursor.#place = { baseIndex: segment.baseIndex, position: location.position, chain: chainBefore(location) };
+    return cursor;
+  }
+
+  /** The offset of the next record. */
+  get nextOffset(): number {
+    return this.#next.nextOffset;
+  }
+
+  /** To be told when entries behind `index` were dropped. */
+  noteTruncation(index: number, nextOffset: number): void {
+    this.#truncations += 1;
+    if (index + 1 < this.#next.index) this.#truncatedAt = Math.min(this.#truncatedAt ?? nextOffset, nextOffset);
+  }
+
+  /** The next entries, of a kind whatever; none at the limit. */
+  async next(pieceBytes: number = readPieceBytes): Promise<readonly Frame[]> {
+    this.#checkReadable();
+    const limit = this.#limit();
+    if (this.#next.index > limit.index) return [];
+    const segment = this.#state.segments.findByIndex(this.#next.index);
+    const truncations = this.#truncations;
+    const place = await this.#placeIn(segment);
+    const piece = await readPiece(this.#state.context, segment, {
+      ...place,
+      pieceBytes,
+      ...(segment instanceof ActiveSegment && { endPosition: segment.endPositionOf(limit.index) }),
+    });
+    // While the piece was read the log may have been trimmed, or truncated and written again, under it.
+    this.#checkReadable();
+    if (truncations !== this.#truncations) return this.next(pieceBytes);
+    const last = piece.frames.at(-1);
+    if (last === undefined) throw await this.#damage(segment, place.position, describeEnd(piece.end) ?? "no frame");
+    this.#place = { baseIndex: segment.baseIndex, position: piece.position, chain: piece.chain };
+    this.#next = { index: last.index + 1, nextOffset: piece.chain.nextOffset };
+    return piece.frames;
+  }
+
+  #checkReadable(): void {
+    if (this.#truncatedAt !== undefined) {
+      throw this.#outOfRange(`the log was truncated to ${this.#truncatedAt} meanwhile`);
+    }
+    const { logStartOffset, baseIndex } = this.#state.base;
+    if (this.#next.index <= baseIndex) throw this.#outOfRange(`the log starts at ${logStartOffset} now`);
+  }
+
+  #outOfRange(because: string): ProglogError {
+    const { nextOffset } = this.#next;
+    return new ProglogError("OFFSET_OUT_OF_RANGE", `Cannot go on reading at offset ${nextOffset}: ${because}`, {
+      details: { offset: nextOffset, logStartOffset: this.#state.base.logStartOffset, highWatermark: this.#limit().nextOffset },
+    });
+  }
+
+  async #placeIn(segment: Segment): Promise<{ readonly position: number; readonly chain: ChainPoint }> {
+    if (this.#place !== undefined && this.#place.baseIndex === segment.baseIndex) return this.#place;
+    if (this.#next.index === segment.baseIndex) {
+      return { position: segmentHeaderBytes, chain: this.#place?.chain ?? segment.before() };
+    }
+    const location = await segment.locateIndex(this.#next.index);
+    return { position: location.position, chain: chainBefore(location) };
+  }
+
+  #damage(segment: Segment, position: number, reason: string): Promise<Error> {
+    const location: EntryLocation = { index: this.#next.index, baseOffset: this.#next.nextOffset, position };
+    return damageError(this.#state.context, segment, location, reason);
+  }
+}

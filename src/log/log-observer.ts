@@ -1,0 +1,32 @@
+import type { ProglogError } from "../base/error.ts";
+
+/** Told what the log does, for metrics. Called on the hot path: an observer that throws or dawdles harms the log. */
+export interface LogObserver {
+  /** A group of appends was written. `bytes` counts frames whole. */
+  appended?(event: { readonly records: number; readonly batches: number; readonly bytes: number }): void;
+  /** A sync ended. `bytes` and `batches` tell what it made durable. */
+  synced?(event: { readonly durationMs: number; readonly bytes: number; readonly batches: number }): void;
+  /** Batches were handed to a reader. */
+  read?(event: { readonly bytes: number; readonly batches: number }): void;
+  /** A segment was sealed and the one of this base index begun. */
+  rolled?(event: { readonly baseIndex: number; readonly durationMs: number }): void;
+  /** Segments were removed from the front. */
+  trimmed?(event: { readonly segments: number; readonly bytes: number; readonly logStartOffset: number }): void;
+  /** A reader or a scrub found bytes that rotted. */
+  damaged?(event: LogDamage): void;
+  /** A write or a sync failed: nothing is appended any more. */
+  poisoned?(event: { readonly error: ProglogError }): void;
+  /** A scrub ended. */
+  scrubbed?(event: { readonly segments: number; readonly bytes: number; readonly damages: number }): void;
+}
+
+/** A range of records that can't be read any more. */
+export interface LogDamage {
+  readonly file: string;
+  /** Of the first bad byte range's frame in that file. */
+  readonly position: number;
+  readonly firstOffset: number;
+  /** Exclusive; equal to `firstOffset` when it isn't known or no records are hit. */
+  readonly nextOffset: number;
+  readonly reason: string;
+}

@@ -1,0 +1,66 @@
+import { type Compression, compressions } from "../batch/compression.ts";
+import { ProglogError } from "../base/error.ts";
+import { appendQueueMaxBytes, batchMaxBytes, groupMaxBytes, recordMaxBytes } from "../base/limits.ts";
+import { dayMs, KiB, MiB, minuteMs, secondMs } from "../base/units.ts";
+import type { LogOptions, SyncPolicy } from "./log.ts";
+import type { WriterOptions } from "./log-writer.ts";
+
+/** Options with their defaults, checked. */
+export interface ResolvedOptions extends WriterOptions {
+  readonly index: "auto" | "mmap" | "heap";
+  readonly retentionMaxBytes: number;
+  readonly retentionMaxAgeMs: number;
+  readonly retentionIntervalMs: number;
+  readonly recordMaxBytes: number;
+  readonly batchMaxBytes: number;
+  readonly compression: Compression;
+  readonly scrubIntervalMs: number | undefined;
+  readonly scrubBytesPerSecond: number;
+  readonly createIfMissing: boolean;
+  readonly takesLock: boolean;
+}
+
+/** Room for a segment header and a frame or two: below it a log would be nothing but files. */
+const segmentMinBytes = 1 * KiB;
+const syncPolicies: readonly SyncPolicy[] = ["always", "interval", "never"];
+const indexKinds = ["auto", "mmap", "heap"] as const;
+
+/** Throws INVALID_ARGUMENT with details {option}. */
+export function resolveOptions(options: LogOptions): ResolvedOptions {
+  return {
+    sync: oneOf("sync", options.sync ?? "always", syncPolicies),
+    syncIntervalMs: within("syncIntervalMs", options.syncIntervalMs ?? secondMs, 1, dayMs),
+    segmentMaxBytes: within("segmentMaxBytes", options.segmentMaxBytes ?? 256 * MiB, segmentMinBytes, 2 ** 40),
+    segmentMaxAgeMs: within("segmentMaxAgeMs", options.segmentMaxAgeMs ?? 7 * dayMs, 1, Number.POSITIVE_INFINITY),
+    indexMaxBytes: within("indexMaxBytes", options.indexMaxBytes ?? 16 * MiB, 16, 1024 * MiB),
+    index: oneOf("index", options.index ?? "auto", indexKinds),
+    retentionMaxBytes: within("retentionMaxBytes", options.retentionMaxBytes ?? Number.POSITIVE_INFINITY, 0, Number.POSITIVE_INFINITY),
+    retentionMaxAgeMs: within("retentionMaxAgeMs", options.retentionMaxAgeMs ?? Number.POSITIVE_INFINITY, 0, Number.POSITIVE_INFINITY),
+    retentionIntervalMs: within("retentionIntervalMs", options.retentionIntervalMs ?? minuteMs, 1, dayMs),
+    recordMaxBytes: within("recordMaxBytes", options.recordMaxBytes ?? recordMaxBytes, 1, recordMaxBytes),
+    batchMaxBytes: within("batchMaxBytes", options.batchMaxBytes ?? batchMaxBytes, 1 * KiB, batchMaxBytes),
+    compression: oneOf("compression", options.compression ?? "none", compressions),
+    appendQueueMaxBytes: within("appendQueueMaxBytes", options.appendQueueMaxBytes ?? appendQueueMaxBytes, 1, 2 ** 40),
+    groupMaxBytes: within("groupMaxBytes", options.groupMaxBytes ?? groupMaxBytes, 1, 1024 * MiB),
+    scrubIntervalMs:
+      options.scrubIntervalMs === undefined ? undefined : within("scrubIntervalMs", options.scrubIntervalMs, 1, 365 * dayMs),
+    scrubBytesPerSecond: within("scrubBytesPerSecond", options.scrubBytesPerSecond ?? 16 * MiB, 1 * KiB, Number.POSITIVE_INFINITY),
+    createIfMissing: options.createIfMissing ?? true,
+    takesLock: options.takesLock ?? true,
+  };
+}
+
+function within(name: string, value: number, min: number, max: number): number {
+  const isWhole = Number.isSafeInteger(value) || value === Number.POSITIVE_INFINITY;
+  if (isWhole && value >= min && value <= max) return value;
+  throw new ProglogError("INVALID_ARGUMENT", `Cannot open a log with ${name} ${value}: it must be a whole number from ${min} to ${max}`, {
+    details: { option: name },
+  });
+}
+
+function oneOf<T extends string>(name: string, value: T, choices: readonly T[]): T {
+  if (choices.includes(value)) return value;
+  throw new ProglogError("INVALID_ARGUMENT", `Cannot open a log with ${name} "${value}": it must be one of ${choices.join(", ")}`, {
+    details: { option: name },
+  });
+}

@@ -1,0 +1,79 @@
+import type { BaseRecord } from "./base-record.ts";
+import { writeBaseRecord } from "./base-record.ts";
+import type { ChainPoint } from "./chain.ts";
+import type { LogContext } from "./log-context.ts";
+import type { Segments } from "./segments.ts";
+import type { SyncMark, SyncMarkFile } from "./sync-mark.ts";
+
+/**
+ * What changes in an open log, in one place. Only one operation at a time writes it (the writer's queue sees to that); readers
+ * look at it between two awaits.
+ *
+ * Invariants: `durable.index <= last.index`; `last` is the last entry of the active segment, or of the one before while that is
+ * empty; the mark never says more than `durable`; `base.logStartOffset <= last.nextOffset`.
+ */
+export class LogState {
+  readonly context: LogContext;
+  readonly markFile: SyncMarkFile;
+  segments: Segments;
+  /** The last entry known synced. */
+  durable: ChainPoint;
+  #base: BaseRecord;
+  #baseGeneration: number;
+  #baseSlot: 0 | 1;
+
+  constructor(parts: {
+    readonly context: LogContext;
+    readonly markFile: SyncMarkFile;
+    readonly segments: Segments;
+    readonly base: BaseRecord;
+    readonly baseGeneration: number;
+    readonly baseSlot: 0 | 1;
+  }) {
+    this.context = parts.context;
+    this.markFile = parts.markFile;
+    this.segments = parts.segments;
+    this.durable = parts.segments.active.last;
+    this.#base = parts.base;
+    this.#baseGeneration = parts.baseGeneration;
+    this.#baseSlot = parts.baseSlot;
+  }
+
+  get base(): BaseRecord {
+    return this.#base;
+  }
+
+  /** The last entry written. */
+  get last(): ChainPoint {
+    return this.segments.active.last;
+  }
+
+  /** Writes the base record to both slots, one after the other: whichever rots, what was trimmed stays known. */
+  async writeBase(base: BaseRecord): Promise<void> {
+    const { disk, directory } = this.context;
+    for (let left = 2; left > 0; left -= 1) {
+      const slot = this.#baseSlot === 0 ? 1 : 0;
+      await writeBaseRecord(disk, directory, { slot, generation: this.#baseGeneration + 1 }, base);
+      this.#baseSlot = slot;
+      this.#baseGeneration += 1;
+    }
+    this.#base = base;
+  }
+
+  /** What the sync mark is to say once everything written is synced. */
+  describeEnd(flags: Partial<Pick<SyncMark, "isClean" | "isCutting" | "isPoisoned">> = {}): SyncMark {
+    const { active } = this.segments;
+    const { last } = active;
+    return {
+      index: last.index,
+      term: last.term,
+      nextOffset: last.nextOffset,
+      appendTime: last.appendTime,
+      segmentBaseIndex: active.baseIndex,
+      position: active.store.end,
+      isClean: flags.isClean ?? false,
+      isCutting: flags.isCutting ?? false,
+      isPoisoned: flags.isPoisoned ?? false,
+    };
+  }
+}

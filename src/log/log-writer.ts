@@ -1,0 +1,382 @@
+import type { BatchHeader } from "../batch/batch-header.ts";
+import { assert } from "../base/assert.ts";
+import type { Timer } from "../base/clock.ts";
+import { isProglogError, ProglogError } from "../base/error.ts";
+import { ActiveSegment } from "./active-segment.ts";
+import { type AppendGroup, frameBytesOf, stampGroup } from "./append-group.ts";
+import type { AppendResult, SyncPolicy } from "./log.ts";
+import type { LogState } from "./log-state.ts";
+import { SealedSegment } from "./sealed-segment.ts";
+import { Segments } from "./segments.ts";
+import { slotBytes } from "./slots.ts";
+import { type PendingAppend, WorkQueue } from "./work-queue.ts";
+import { closedError, diskFailedError, diskFullError, isDiskFull, poisonedError } from "./write-failure.ts";
+
+export interface WriterOptions {
+  readonly sync: SyncPolicy;
+  readonly syncIntervalMs: number;
+  readonly segmentMaxBytes: number;
+  readonly segmentMaxAgeMs: number;
+  readonly indexMaxBytes: number;
+  readonly appendQueueMaxBytes: number;
+  readonly groupMaxBytes: number;
+}
+
+/** How long nothing is appended until the sync mark is itself synced. */
+const idleMarkSyncMs = 100;
+
+/** The term of a log that no raft group writes. */
+const soloTerm = 1;
+
+/**
+ * The one writer of a log.
+ *
+ * A sync takes some 300 µs however much it covers, so one sync serves everybody who waits: while one runs, appends gather, and
+ * the next write and sync takes them all. Group N+1 isn't written before N is synced; so what a frame says of how far the log
+ * was synced is true when it is written, and a tear can only ever reach the last group.
+ *
+ * A write or sync that fails poisons the log: nobody knows then what is on the disk, and trying again would only hide it (a
+ * second fsync reports success over pages that the first one dropped). Only a full disk is different: its write is undone by
+ * cutting the file, and the log goes on.
+ */
+export class LogWriter {
+  readonly #state: LogState;
+  readonly #options: WriterOptions;
+  readonly #queue: WorkQueue;
+  /** Called when the high watermark may have moved. */
+  readonly #onProgress: () => void;
+  #isRunning = false;
+  #condition: { kind: "open" } | { kind: "poisoned"; error: ProglogError } | { kind: "closed" } = { kind: "open" };
+  #closing: Promise<void> | undefined;
+  #beginsSegment = false;
+  #isMarkTakenBack = false;
+  #markTimer: Timer | undefined;
+  #syncTimer: Timer | undefined;
+
+  constructor(state: LogState, options: WriterOptions, onProgress: () => void) {
+    this.#state = state;
+    this.#options = options;
+    this.#queue = new WorkQueue(options.appendQueueMaxBytes);
+    this.#onProgress = onProgress;
+  }
+
+  get condition(): "open" | "poisoned" | "closed" {
+    return this.#condition.kind;
+  }
+
+  get queuedBytes(): number {
+    return this.#queue.appendBytes;
+  }
+
+  get queuedAppends(): number {
+    return this.#queue.appendCount;
+  }
+
+  /** Appends one packed batch that was checked. */
+  append(batch: Buffer, header: BatchHeader): Promise<AppendResult> {
+    this.checkOpen("append");
+    this.#queue.checkRoom(batch.length);
+    const { promise, resolve, reject } = Promise.withResolvers<AppendResult>();
+    this.#queue.pushAppend({ batch, header, resolve, reject });
+    this.#wake();
+    return promise;
+  }
+
+  /** Runs `operation` when everything asked for before is done, with the log to itself. A failed write in it poisons the log. */
+  exclusively<T>(attempt: string, operation: () => Promise<T>): Promise<T> {
+    this.checkOpen(attempt);
+    return this.#enqueue(async () => {
+      this.#checkSound(attempt);
+      try {
+        return await operation();
+      } catch (error) {
+        // A coded error is an answer; anything else left the files half changed.
+        if (isProglogError(error)) throw error;
+        throw await this.#poison(attempt, error);
+      }
+    });
+  }
+
+  /** Throws LOG_CLOSED or LOG_POISONED. */
+  checkOpen(attempt: string): void {
+    if (this.#closing !== undefined) throw closedError(attempt);
+    this.#checkSound(attempt);
+  }
+
+  #checkSound(attempt: string): void {
+    if (this.#condition.kind === "closed") throw closedError(attempt);
+    if (this.#condition.kind === "poisoned") throw poisonedError(attempt, this.#condition.error);
+  }
+
+  /** Everything written is synced when it resolves. To be called inside `exclusively`. */
+  async syncNow(): Promise<void> {
+    const { active } = this.#state.segments;
+    if (this.#state.durable.index === active.last.index) return;
+    await this.#syncActive({ bytes: 0, batches: active.last.index - this.#state.durable.index });
+  }
+
+  /** Seals the active segment and begins the next. To be called inside `exclusively`. */
+  async rollNow(): Promise<void> {
+    await this.#takeBackCleanMark();
+    await this.#roll();
+  }
+
+  /** Before files are changed: the mark no longer says that the log was closed in order. */
+  async prepareChange(): Promise<void> {
+    await this.#takeBackCleanMark();
+  }
+
+  /** Waits for what was accepted, syncs, seals what can be sealed, and closes the files. */
+  close(): Promise<void> {
+    // Nothing new is taken from here on; what was accepted before is still worked off.
+    this.#closing ??= this.#enqueue(() => this.#closeFiles());
+    return this.#closing;
+  }
+
+  #enqueue<T>(operation: () => Promise<T>): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    this.#queue.pushOperation(() => operation().then(resolve, reject));
+    this.#wake();
+    return promise;
+  }
+
+  #wake(): void {
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    // What is appended in the same turn of the loop goes together.
+    queueMicrotask(() => void this.#run());
+  }
+
+  /** Never rejects: each piece of work carries its own outcome. */
+  async #run(): Promise<void> {
+    for (;;) {
+      const work = this.#queue.peek();
+      if (work === undefined) break;
+      if (work.kind === "operation") {
+        this.#queue.shift();
+        await work.run();
+      } else {
+        await this.#writeGroup();
+      }
+    }
+    this.#isRunning = false;
+    this.#armMarkTimer();
+  }
+
+  async #writeGroup(): Promise<void> {
+    let appends: PendingAppend[] = [];
+    try {
+      if (this.#condition.kind !== "open") {
+        appends = this.#takeAll();
+        this.#checkSound("append");
+      }
+      await this.#takeBackCleanMark();
+      if (this.#isRollDue()) await this.#roll();
+      appends = this.#takeGroup();
+      await this.#writeAppends(appends);
+    } catch (error) {
+      // The head of the queue fails with a failure that came before anything was taken, so that the queue moves on.
+      if (appends.length === 0) appends = this.#takeGroup();
+      const reported = isProglogError(error) ? error : await this.#poison("append", error);
+      for (const append of appends) append.reject(reported);
+    }
+  }
+
+  async #writeAppends(appends: PendingAppend[]): Promise<void> {
+    const { active } = this.#state.segments;
+    const { clock, seed, observer } = this.#state.context;
+    const group = stampGroup(appends, {
+      last: active.last,
+      durableIndex: this.#state.durable.index,
+      term: Math.max(soloTerm, active.last.term),
+      now: Math.max(0, clock.now()),
+      beginsSegment: this.#beginsSegment,
+      seed,
+    });
+    await this.#writeFrames(active, group);
+    this.#beginsSegment = false;
+    const position = active.store.end - group.byteLength;
+    for (const entry of group.entries) {
+      active.note(entry.header, position + entry.position, entry.append.header.maxTimestamp);
+    }
+    observer.appended?.({ records: group.recordCount, batches: appends.length, bytes: group.byteLength });
+
+    const isDurable = this.#options.sync === "always";
+    if (isDurable) await this.#syncActive({ bytes: group.byteLength, batches: appends.length });
+    else this.#armSyncTimer();
+    this.#onProgress();
+    for (const { append, header } of group.entries) {
+      append.resolve({
+        baseOffset: header.baseOffset,
+        lastOffset: header.baseOffset + header.span - 1,
+        count: append.header.recordCount,
+        appendTime: header.appendTime,
+        isDurable,
+      });
+    }
+    active.store.zeroAhead(group.byteLength, (error) => void this.#poison("write zeros ahead", error));
+  }
+
+  /** Writes the group's bytes, or leaves no trace of it when the disk is full. */
+  async #writeFrames(active: ActiveSegment, group: AppendGroup): Promise<void> {
+    await active.store.makeRoom(group.byteLength);
+    try {
+      active.reserve(group.entries.length);
+      active.store.write(group.buffers, group.byteLength);
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      await active.store.undoWrite();
+      throw diskFullError(`append ${group.byteLength} bytes`, error);
+    }
+  }
+
+  /** Syncs the active store, and notes what is durable now: in memory, and in the mark. */
+  async #syncActive(covers: { readonly bytes: number; readonly batches: number }): Promise<void> {
+    const { active } = this.#state.segments;
+    const { clock, observer } = this.#state.context;
+    const mark = this.#state.describeEnd();
+    const { last } = active;
+    const start = clock.monotonic();
+    await active.store.datasync();
+    observer.synced?.({ durationMs: clock.monotonic() - start, ...covers });
+    assert(this.#state.segments.active === active && active.last.index === last.index, "nothing is written while a sync runs");
+    this.#state.durable = last;
+    this.#state.markFile.write(mark);
+  }
+
+  #isRollDue(): boolean {
+    const { active } = this.#state.segments;
+    if (active.entryCount === 0) return false;
+    const { segmentMaxBytes, segmentMaxAgeMs, indexMaxBytes } = this.#options;
+    const next = this.#queue.peek();
+    const nextBytes = next?.kind === "append" ? frameBytesOf(next.append) : 0;
+    if (active.store.end + nextBytes > segmentMaxBytes) return true;
+    if ((active.entryCount + 1) * slotBytes > indexMaxBytes) return true;
+    return this.#state.context.clock.now() - (active.firstAppendTime ?? Number.POSITIVE_INFINITY) >= segmentMaxAgeMs;
+  }
+
+  async #roll(): Promise<void> {
+    const { context, markFile } = this.#state;
+    const { sealed, active } = this.#state.segments;
+    const start = context.clock.monotonic();
+    await this.syncNow();
+    await markFile.sync();
+    const before = active.last;
+    let next: ActiveSegment;
+    try {
+      next = await ActiveSegment.create(context, before, this.#state.durable.index);
+    } catch (error) {
+      throw isDiskFull(error) ? diskFullError("begin a segment", error) : error;
+    }
+    const summary = await active.seal();
+    await active.store.close();
+    this.#state.segments = new Segments([...sealed, new SealedSegment(context, active.baseIndex, summary)], next);
+    this.#beginsSegment = true;
+    context.observer.rolled?.({ baseIndex: next.baseIndex, durationMs: context.clock.monotonic() - start });
+  }
+
+  /** The appends that go together now: bounded in bytes, by the segment's room and by its index. */
+  #takeGroup(): PendingAppend[] {
+    const { active } = this.#state.segments;
+    const maxBytes = Math.min(this.#options.groupMaxBytes, this.#options.segmentMaxBytes - active.store.end);
+    const maxCount = Math.max(1, Math.floor(this.#options.indexMaxBytes / slotBytes) - active.entryCount);
+    const appends: PendingAppend[] = [];
+    let byteLength = 0;
+    for (;;) {
+      const work = this.#queue.peek();
+      if (work?.kind !== "append") return appends;
+      byteLength += frameBytesOf(work.append);
+      // The first one goes whatever its size: a segment holds at least one entry.
+      if (appends.length > 0 && (byteLength > maxBytes || appends.length >= maxCount)) return appends;
+      appends.push(work.append);
+      this.#queue.shift();
+    }
+  }
+
+  #takeAll(): PendingAppend[] {
+    const appends: PendingAppend[] = [];
+    for (let work = this.#queue.peek(); work?.kind === "append"; work = this.#queue.peek()) {
+      appends.push(work.append);
+      this.#queue.shift();
+    }
+    return appends;
+  }
+
+  async #takeBackCleanMark(): Promise<void> {
+    if (this.#isMarkTakenBack) return;
+    const { markFile } = this.#state;
+    if (markFile.mark.isClean) {
+      markFile.write({ ...markFile.mark, isClean: false });
+      await markFile.sync();
+    }
+    this.#isMarkTakenBack = true;
+  }
+
+  #armMarkTimer(): void {
+    if (this.#condition.kind !== "open" || this.#closing !== undefined || this.#markTimer !== undefined || this.#state.markFile.isSynced) return;
+    this.#markTimer = this.#state.context.clock.setTimer(idleMarkSyncMs, () => {
+      this.#markTimer = undefined;
+      // Appends came meanwhile: the end of their run arms it again.
+      if (this.#isRunning) return;
+      this.#inBackground("sync the sync mark", () => this.#state.markFile.sync());
+    });
+  }
+
+  #armSyncTimer(): void {
+    if (this.#options.sync !== "interval" || this.#syncTimer !== undefined) return;
+    this.#syncTimer = this.#state.context.clock.setTimer(this.#options.syncIntervalMs, () => {
+      this.#syncTimer = undefined;
+      this.#inBackground("sync", () => this.syncNow());
+    });
+  }
+
+  /** For what nobody waits for: its failure has poisoned the log, which tells everybody who comes. */
+  #inBackground(attempt: string, operation: () => Promise<void>): void {
+    if (this.#condition.kind !== "open" || this.#closing !== undefined) return;
+    this.exclusively(attempt, operation).catch((error: unknown) => {
+      this.#state.context.logger.error({ error }, `could not ${attempt} in the background`);
+    });
+  }
+
+  /** Ends writing for good. Returns the error for whoever's work it was. */
+  async #poison(attempt: string, cause: unknown): Promise<ProglogError> {
+    const error = diskFailedError(attempt, cause);
+    if (this.#condition.kind !== "open") return error;
+    this.#condition = { kind: "poisoned", error };
+    const { logger, observer, directory } = this.#state.context;
+    logger.error({ error: cause, directory }, `the log is poisoned: could not ${attempt}`);
+    observer.poisoned?.({ error });
+    try {
+      const { markFile } = this.#state;
+      markFile.write({ ...markFile.mark, isClean: false, isPoisoned: true });
+      await markFile.sync();
+    } catch (markError) {
+      // The mark is a courtesy to the next opening; without it the log is opened as after any crash.
+      logger.warn({ error: markError }, "could not note the failure in the sync mark");
+    }
+    return error;
+  }
+
+  async #closeFiles(): Promise<void> {
+    this.#markTimer?.cancel();
+    this.#syncTimer?.cancel();
+    const { markFile, segments } = this.#state;
+    try {
+      if (this.#condition.kind !== "open") return;
+      await this.syncNow();
+      const isChanged = !markFile.mark.isClean;
+      await segments.active.seal();
+      if (isChanged) {
+        await segments.active.store.datasync();
+        markFile.write(this.#state.describeEnd({ isClean: true }));
+        await markFile.sync();
+      }
+    } catch (error) {
+      throw isProglogError(error) ? error : await this.#poison("close", error);
+    } finally {
+      this.#condition = { kind: "closed" };
+      await segments.active.close();
+      markFile.close();
+    }
+  }
+}

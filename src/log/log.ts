@@ -1,0 +1,195 @@
+import type { Compression } from "../batch/compression.ts";
+import type { RecordInput, StoredRecord } from "../batch/record.ts";
+import type { Clock } from "../base/clock.ts";
+import type { Disk } from "../base/disk.ts";
+import type { Logger } from "../base/logger.ts";
+import type { Random } from "../base/random.ts";
+import type { LogDamage, LogObserver } from "./log-observer.ts";
+import type { OpenFiles } from "./open-files.ts";
+
+/**
+ * When an append counts as done.
+ *
+ * - `always`: when it is synced to the disk. Nothing acknowledged is lost by a crash or a power cut.
+ * - `interval`: when it is written; synced every `syncIntervalMs`. A power cut loses what came since; a killed process nothing.
+ * - `never`: when it is written; the operating system syncs when it likes. Segments are synced when they are sealed.
+ */
+export type SyncPolicy = "always" | "interval" | "never";
+
+export interface LogOptions {
+  /** Default "always". */
+  readonly sync?: SyncPolicy;
+  /** For "interval". Default 1,000. */
+  readonly syncIntervalMs?: number;
+  /** A segment is sealed when the next batch would make its store larger. Default 256 MiB; at least 4 KiB. */
+  readonly segmentMaxBytes?: number;
+  /** … or when its first entry is older, by append time. Default 7 days. */
+  readonly segmentMaxAgeMs?: number;
+  /** … or when its index is full, at 16 bytes a batch. Default 16 MiB. */
+  readonly indexMaxBytes?: number;
+  /** Whether the active index is mapped into memory. "auto" (default): where koffi is installed and the file system is fit. */
+  readonly index?: "auto" | "mmap" | "heap";
+  /** Whole segments are removed from the front while the log is larger. Default: no limit. */
+  readonly retentionMaxBytes?: number;
+  /** Whole segments are removed from the front whose last entry is older, by append time. Default: no limit. */
+  readonly retentionMaxAgeMs?: number;
+  /** How often retention looks. Default 60,000. */
+  readonly retentionIntervalMs?: number;
+  /** Key, value and headers of one record. Default 1 MiB. */
+  readonly recordMaxBytes?: number;
+  /** One packed batch. Default 4 MiB; at most that. */
+  readonly batchMaxBytes?: number;
+  /** Codec for `append`. Default "none". */
+  readonly compression?: Compression;
+  /** Appends waiting for their turn; past it they are refused with APPEND_QUEUE_FULL. Default 64 MiB. */
+  readonly appendQueueMaxBytes?: number;
+  /** Bytes written and synced together at the most. Default 8 MiB. */
+  readonly groupMaxBytes?: number;
+  /** How often sealed segments are read and verified in the background. Default: never. */
+  readonly scrubIntervalMs?: number;
+  /** What a background scrub reads at the most. Default 16 MiB a second. */
+  readonly scrubBytesPerSecond?: number;
+  /** Whether a directory without a log becomes one. Default true; else LOG_NOT_FOUND. */
+  readonly createIfMissing?: boolean;
+  /** Whether the directory is locked against other processes. Default true. */
+  readonly takesLock?: boolean;
+  readonly observer?: LogObserver;
+  readonly logger?: Logger;
+  /** Handed in by whoever has many logs, so that they share one limit. */
+  readonly openFiles?: OpenFiles;
+  readonly disk?: Disk;
+  readonly clock?: Clock;
+  readonly random?: Random;
+}
+
+/** Where to begin: the first readable record, behind the newest one, an offset, or the first record at or after a time (ms). */
+export type StartingPoint = "start" | "end" | number | { readonly timestamp: number };
+
+export interface ReadOptions {
+  /** Default "start". An offset below the log start or above the high watermark throws OFFSET_OUT_OF_RANGE. */
+  readonly from?: StartingPoint;
+  /** Records, or batches, at the most. */
+  readonly limit?: number;
+  /** Ends once batches of that many bytes were returned; one is returned at least. */
+  readonly maxBytes?: number;
+  /** Whether to wait for more at the high watermark, without polling, until `signal` or `close`. Default false: ends there. */
+  readonly tail?: boolean;
+  /** Ends the iteration, also a waiting one. */
+  readonly signal?: AbortSignal;
+}
+
+export interface AppendResult {
+  readonly baseOffset: number;
+  /** Inclusive. */
+  readonly lastOffset: number;
+  readonly count: number;
+  readonly appendTime: number;
+  /** False under `interval` and `never`: written, and not yet synced. */
+  readonly isDurable: boolean;
+}
+
+export interface StoredBatch {
+  readonly baseOffset: number;
+  /** Exclusive. */
+  readonly nextOffset: number;
+  readonly recordCount: number;
+  readonly maxTimestamp: number;
+  readonly appendTime: number;
+  readonly index: number;
+  readonly term: number;
+  /** The record batch v2 as it lies on disk, base offset and epoch stamped. Not to be changed. */
+  readonly batch: Buffer;
+  /** Its records. Throws UNDECODABLE_BATCH with details {baseOffset, nextOffset}. */
+  records(): StoredRecord[];
+}
+
+/** What opening a log found and did. */
+export interface RecoveryReport {
+  /** `clean`: it was closed before, and nothing had to be scanned. */
+  readonly kind: "created" | "clean" | "recovered";
+  readonly durationMs: number;
+  readonly lastIndex: number;
+  readonly logEndOffset: number;
+  readonly scannedBytes: number;
+  /** A torn write of a group that was never acknowledged was removed. */
+  readonly cut?: { readonly file: string; readonly position: number; readonly bytes: number; readonly reason: string };
+  /** Bytes behind the sync mark that were written again before they counted. */
+  readonly rewrittenBytes: number;
+  readonly notes: readonly string[];
+}
+
+export interface ScrubReport {
+  readonly segments: number;
+  readonly bytes: number;
+  readonly damages: readonly LogDamage[];
+}
+
+export interface LogStatus {
+  readonly state: "open" | "poisoned" | "closed";
+  readonly logStartOffset: number;
+  readonly logEndOffset: number;
+  readonly highWatermark: number;
+  readonly firstIndex: number;
+  readonly lastIndex: number;
+  readonly lastTerm: number;
+  readonly durableIndex: number;
+  readonly segments: number;
+  /** Of all stores, as far as written. */
+  readonly storeBytes: number;
+  readonly queuedBytes: number;
+  readonly queuedAppends: number;
+  readonly indexKind: "mmap" | "heap";
+  readonly damages: number;
+}
+
+/**
+ * A commit log of one directory, or in memory. One writer, any number of readers, in one process.
+ *
+ * ```ts
+ * await using log = await openLog("./events");
+ * const { baseOffset } = await log.append({ key: "order-1", value: "placed" });
+ * for await (const record of log.records({ from: baseOffset })) console.log(record.offset, record.value?.toString());
+ * ```
+ */
+export interface Log extends AsyncDisposable {
+  readonly directory: string;
+  /** The first readable offset. Equal to `logEndOffset` when the log is empty. */
+  readonly logStartOffset: number;
+  /** The offset that the next record will get. */
+  readonly logEndOffset: number;
+  /** Readers stop here, exclusive: what is synced under `always`, what is written otherwise. */
+  readonly highWatermark: number;
+  readonly recovery: RecoveryReport;
+
+  /**
+   * Appends one record, or several as one batch: all of them or none. Resolves as the sync policy says.
+   * Errors: INVALID_RECORD, RECORD_TOO_LARGE, INVALID_BATCH, BATCH_TOO_LARGE, APPEND_QUEUE_FULL, DISK_FULL, LOG_CLOSED,
+   * LOG_POISONED (nothing was appended); DISK_FAILED (it may have been: read it after opening the log again).
+   */
+  append(records: RecordInput | readonly RecordInput[], options?: { readonly compression?: Compression }): Promise<AppendResult>;
+  /** Appends a packed record batch v2 as it is. The buffer isn't changed, and must not be until this settles. */
+  appendBatch(batch: Buffer): Promise<AppendResult>;
+
+  /** Errors: OFFSET_OUT_OF_RANGE with details {offset, logStartOffset, highWatermark}, LOG_CORRUPT, UNDECODABLE_BATCH. */
+  read(offset: number): Promise<StoredRecord>;
+  records(options?: ReadOptions): AsyncGenerator<StoredRecord, void, undefined>;
+  batches(options?: ReadOptions): AsyncGenerator<StoredBatch, void, undefined>;
+  /** The offset that a starting point means right now. A time after all records is the high watermark. */
+  findOffset(from: StartingPoint): Promise<number>;
+  /** Resolves once `highWatermark > offset`; rejects with CANCELLED on `signal`, LOG_CLOSED at close. */
+  waitForOffset(offset: number, options?: { readonly signal?: AbortSignal }): Promise<void>;
+
+  /** Drops records from `offset` on. It must be a batch's first, or the end: else OFFSET_INSIDE_BATCH with details {baseOffset, nextOffset}. */
+  truncate(offset: number): Promise<void>;
+  /** Makes `offset` the log start; whole segments below it are removed. Lower than the log start: nothing happens. */
+  trim(offset: number): Promise<void>;
+  /** Removes what the retention options say, now. */
+  applyRetention(): Promise<void>;
+  /** Resolves when everything appended before is synced. */
+  sync(): Promise<void>;
+  /** Reads and verifies all sealed segments. */
+  scrub(options?: { readonly bytesPerSecond?: number; readonly signal?: AbortSignal }): Promise<ScrubReport>;
+  status(): LogStatus;
+  /** Waits for appends that were accepted, syncs, and lets go of the directory. Closing twice is fine. */
+  close(): Promise<void>;
+}

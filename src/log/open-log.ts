@@ -1,0 +1,195 @@
+import { join, resolve } from "node:path";
+import { systemClock } from "../base/clock.ts";
+import type { Disk, DiskLock } from "../base/disk.ts";
+import { isProglogError, messageOf, ProglogError } from "../base/error.ts";
+import { silentLogger } from "../base/logger.ts";
+import { createMemoryDisk } from "../base/memory-disk.ts";
+import { loadMmap, type Mmap } from "../base/mmap.ts";
+import { nodeDisk } from "../base/node-disk.ts";
+import { systemRandom } from "../base/random.ts";
+import { ActiveSegment } from "./active-segment.ts";
+import { type BaseRecord, baseRecordNames, readBaseRecord, writeBaseRecord } from "./base-record.ts";
+import { chainStart } from "./chain.ts";
+import { CommitLog } from "./commit-log.ts";
+import { corruptError } from "./corrupt-error.ts";
+import { DamageBook } from "./damage-book.ts";
+import { findDataEnd } from "./active-store.ts";
+import { logSeed } from "./frame.ts";
+import type { Log, LogOptions, RecoveryReport } from "./log.ts";
+import type { LogContext } from "./log-context.ts";
+import { type ResolvedOptions, resolveOptions } from "./log-options.ts";
+import { LogState } from "./log-state.ts";
+import { OpenFiles } from "./open-files.ts";
+import { listBaseIndexes, markAt, recoverLog, removeSegment } from "./recovery.ts";
+import { logIdBytes, segmentHeaderBytes } from "./segment-header.ts";
+import { segmentPath, storeSuffix } from "./segment-name.ts";
+import { Segments } from "./segments.ts";
+import { readSyncMark, SyncMarkFile } from "./sync-mark.ts";
+import { diskFullError, isDiskFull } from "./write-failure.ts";
+
+export const lockName = "lock";
+
+/** Read descriptors of all logs of the process that aren't given a cache of their own. */
+let sharedOpenFiles: OpenFiles | undefined;
+
+/**
+ * Opens the log of a directory, or makes one there.
+ *
+ * After a crash it keeps every acknowledged record and removes a torn write that wasn't (`recovery` tells). When acknowledged
+ * data rotted it changes nothing and throws LOG_CORRUPT; `proglog repair` then says what can be saved.
+ *
+ * Other errors: LOG_LOCKED with details {pid}, LOG_NOT_FOUND, UNSUPPORTED_FORMAT, DISK_FULL, DISK_FAILED, INVALID_ARGUMENT.
+ */
+export async function openLog(directory: string, options: LogOptions = {}): Promise<Log> {
+  const resolved = resolveOptions(options);
+  const disk = options.disk ?? nodeDisk;
+  const path = disk === nodeDisk ? resolve(directory) : directory;
+  try {
+    return await openDirectory(path, disk, options, resolved);
+  } catch (error) {
+    if (isProglogError(error)) throw error;
+    if (isDiskFull(error)) throw diskFullError(`open ${path}`, error);
+    throw new ProglogError("DISK_FAILED", `Cannot open ${path}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** A log in memory, with the same engine on a disk of its own: for tests and prototypes. It is gone with the process. */
+export async function openMemoryLog(options: LogOptions = {}): Promise<Log> {
+  return openLog("/memory", { index: "heap", openFiles: new OpenFiles(), disk: createMemoryDisk(), ...options });
+}
+
+async function openDirectory(directory: string, disk: Disk, options: LogOptions, resolved: ResolvedOptions): Promise<Log> {
+  if (!disk.isDirectory(directory)) {
+    if (!resolved.createIfMissing) throw notFoundError(directory);
+    await disk.makeDirectory(directory);
+  }
+  const lock = resolved.takesLock ? disk.lock(join(directory, lockName)) : undefined;
+  try {
+    return await openLocked(directory, disk, options, resolved, lock);
+  } catch (error) {
+    lock?.release();
+    throw error;
+  }
+}
+
+async function openLocked(
+  directory: string,
+  disk: Disk,
+  options: LogOptions,
+  resolved: ResolvedOptions,
+  lock: DiskLock | undefined,
+): Promise<Log> {
+  const clock = options.clock ?? systemClock;
+  const start = clock.monotonic();
+  const { logger = silentLogger, observer = {} } = options;
+  const contextOf = (logId: Buffer): LogContext => ({
+    directory,
+    disk,
+    clock,
+    logger,
+    observer,
+    damages: new DamageBook(logger, observer),
+    openFiles: options.openFiles ?? (sharedOpenFiles ??= new OpenFiles()),
+    mmap: chooseMmap(resolved.index, disk, directory),
+    logId,
+    seed: logSeed(logId),
+  });
+
+  const baseRead = readBaseRecord(disk, directory);
+  if (baseRead.state === "unreadable") throw baseError(directory, "neither slot of the base record is valid");
+  if (baseRead.state === "missing") {
+    checkNothingThere(disk, directory);
+    if (!resolved.createIfMissing) throw notFoundError(directory);
+    const context = contextOf((options.random ?? systemRandom).bytes(logIdBytes));
+    const state = await createLog(context);
+    return new CommitLog(state, resolved, { lock, recovery: report(state, "created", clock.monotonic() - start) });
+  }
+
+  const { record: base, generation, slot } = baseRead;
+  const context = contextOf(base.logId);
+  const recovered = await recoverLog(context, base, readSyncMark(disk, directory, base.logId));
+  const state = new LogState({ context, ...recovered, base, baseGeneration: generation, baseSlot: slot });
+  const { kind, cut, scannedBytes, rewrittenBytes, notes } = recovered;
+  const recovery = {
+    ...report(state, kind, clock.monotonic() - start),
+    ...(cut !== undefined && { cut }),
+    scannedBytes,
+    rewrittenBytes,
+    notes,
+  };
+  if (kind === "recovered") context.logger.info({ directory, ...recovery }, "recovered a log that hadn't been closed");
+  return new CommitLog(state, resolved, { lock, recovery });
+}
+
+/** Makes the files of an empty log. The base record comes last: before it is there, there is no log, and nothing to lose. */
+async function createLog(context: LogContext): Promise<LogState> {
+  const { disk, directory, logId } = context;
+  for (const baseIndex of listBaseIndexes(context)) removeSegment(context, baseIndex);
+  const active = await ActiveSegment.create(context, chainStart, 0);
+  let markFile: SyncMarkFile | undefined;
+  try {
+    markFile = await SyncMarkFile.create(disk, directory, logId, markAt(active));
+    await disk.syncDirectory(directory);
+    const base: BaseRecord = {
+      logId,
+      baseIndex: 0,
+      baseTerm: 0,
+      nextOffset: 0,
+      logStartOffset: 0,
+      describedIndex: 0,
+      termHistory: [],
+      membership: Buffer.alloc(0),
+      producers: [],
+      otherSections: [],
+    };
+    for (const slot of [0, 1] as const) await writeBaseRecord(disk, directory, { slot, generation: slot + 1 }, base);
+    return new LogState({ context, markFile, segments: new Segments([], active), base, baseGeneration: 2, baseSlot: 1 });
+  } catch (error) {
+    markFile?.close();
+    await active.close();
+    throw error;
+  }
+}
+
+/** A directory without a base record may hold what a crash left of a creation, and nothing else that looks like a log. */
+function checkNothingThere(disk: Disk, directory: string): void {
+  const baseIndexes = listBaseIndexes({ disk, directory });
+  for (const baseIndex of baseIndexes) {
+    const path = segmentPath(directory, baseIndex, storeSuffix);
+    const file = disk.open(path, "read");
+    try {
+      const hasEntries = findDataEnd(file, 0) > segmentHeaderBytes;
+      if (baseIndex === 1 && baseIndexes.length === 1 && !hasEntries) return;
+    } finally {
+      file.close();
+    }
+    throw baseError(directory, "the base record is missing, and there are segments");
+  }
+}
+
+function baseError(directory: string, reason: string): ProglogError {
+  const file = join(directory, baseRecordNames[0]);
+  return corruptError(`open ${directory}`, { file, position: 0, firstOffset: 0, nextOffset: 0, reason });
+}
+
+function notFoundError(directory: string): ProglogError {
+  return new ProglogError("LOG_NOT_FOUND", `Cannot open ${directory}: there is no log`);
+}
+
+/** Throws INVALID_ARGUMENT where "mmap" was asked for and isn't to be had. */
+function chooseMmap(kind: ResolvedOptions["index"], disk: Disk, directory: string): Mmap | undefined {
+  if (kind === "heap") return undefined;
+  const mmap = disk.canMap(directory) ? loadMmap() : undefined;
+  if (mmap === undefined && kind === "mmap") {
+    throw new ProglogError("INVALID_ARGUMENT", `Cannot map the index of ${directory}: koffi isn't there or the file system is unfit`, {
+      hint: 'Install the optional dependency koffi, or use index "auto".',
+      details: { option: "index" },
+    });
+  }
+  return mmap;
+}
+
+function report(state: LogState, kind: RecoveryReport["kind"], durationMs: number): RecoveryReport {
+  const { index, nextOffset } = state.last;
+  return { kind, durationMs, lastIndex: index, logEndOffset: nextOffset, scannedBytes: 0, rewrittenBytes: 0, notes: [] };
+}

@@ -1,0 +1,428 @@
+import { join } from "node:path";
+import type { DiskFile } from "../base/disk.ts";
+import { ProglogError } from "../base/error.ts";
+import { readPieceBytes } from "../base/limits.ts";
+import { ActiveSegment } from "./active-segment.ts";
+import { ActiveStore, findDataEnd, zeroTail } from "./active-store.ts";
+import type { BaseRecord } from "./base-record.ts";
+import type { ChainPoint } from "./chain.ts";
+import { corruptError } from "./corrupt-error.ts";
+import { ActiveIndex, readSealedSlots } from "./entry-index.ts";
+import { FrameScanner } from "./frame-scanner.ts";
+import { IndexBuilder } from "./index-builder.ts";
+import type { LogContext } from "./log-context.ts";
+import { SealedSegment } from "./sealed-segment.ts";
+import { readSegmentHeader, segmentHeaderBytes } from "./segment-header.ts";
+import { indexSuffix, parseStoreName, segmentPath, storeSuffix, temporarySuffix, timeIndexSuffix } from "./segment-name.ts";
+import { Segments } from "./segments.ts";
+import { findScanFault } from "./store-scan.ts";
+import { type SyncMark, SyncMarkFile, type SyncMarkRead } from "./sync-mark.ts";
+import { ActiveTimeIndex, readTimeIndex } from "./time-index.ts";
+import { findVouchedIndex } from "./vouching.ts";
+
+/**
+ * Opening a log that is there (docs/format.md, "Opening after a crash").
+ *
+ * The problem: at the first bad frame, is it a write that a crash tore, or acknowledged data that rotted? Cutting the latter
+ * loses what was promised; refusing the former makes a log that won't start after a power cut. The way: what was durable is
+ * known. The sync mark says so, and each frame says how far the log was synced when it was written, so any frame found behind
+ * the bad one is a witness. Nothing is changed before the verdict is clear.
+ */
+export interface RecoveredLog {
+  readonly segments: Segments;
+  readonly markFile: SyncMarkFile;
+  readonly kind: "clean" | "recovered";
+  readonly scannedBytes: number;
+  readonly rewrittenBytes: number;
+  readonly cut: RecoveryCut | undefined;
+  readonly notes: readonly string[];
+}
+
+interface RecoveryCut {
+  readonly file: string;
+  readonly position: number;
+  readonly bytes: number;
+  readonly reason: string;
+}
+
+/** The store, its parsed header and what lies before it. */
+interface NewestStore {
+  readonly baseIndex: number;
+  readonly path: string;
+  readonly before: ChainPoint;
+  readonly createdAt: number;
+}
+
+export async function recoverLog(context: LogContext, base: BaseRecord, markRead: SyncMarkRead): Promise<RecoveredLog> {
+  return new Recovery(context, base, markRead).run();
+}
+
+class Recovery {
+  readonly #context: LogContext;
+  readonly #base: BaseRecord;
+  readonly #markRead: SyncMarkRead;
+  readonly #mark: SyncMark | undefined;
+  readonly #notes: string[] = [];
+  #baseIndexes: number[];
+  #cut: RecoveryCut | undefined;
+  #scannedBytes = 0;
+  #rewrittenBytes = 0;
+
+  constructor(context: LogContext, base: BaseRecord, markRead: SyncMarkRead) {
+    this.#context = context;
+    this.#base = base;
+    this.#markRead = markRead;
+    this.#mark = markRead.state === "valid" ? markRead.mark : undefined;
+    this.#baseIndexes = listBaseIndexes(context);
+  }
+
+  async run(): Promise<RecoveredLog> {
+    if (this.#mark === undefined) this.#note(`the sync mark is ${this.#markRead.state}`);
+    await this.#removeTrimmed();
+    if (this.#mark?.isCutting === true) await this.#removeCutSegments(this.#mark);
+    const newest = await this.#findNewest();
+    const clean = newest === undefined ? undefined : this.#openClean(newest);
+    if (clean !== undefined) return this.#finish(clean, "clean");
+    const active = newest === undefined ? await this.#beginAnew() : await this.#openScanned(newest);
+    return this.#finish(active, "recovered");
+  }
+
+  #note(note: string): void {
+    this.#notes.push(note);
+  }
+
+  /** Segments wholly below the base record, which a crash in the middle of a trim left, and files half made. */
+  async #removeTrimmed(): Promise<void> {
+    const { disk, directory } = this.#context;
+    const keepFrom = this.#baseIndexes.findLastIndex((baseIndex) => baseIndex <= this.#base.baseIndex + 1);
+    const trimmed = this.#baseIndexes.splice(0, Math.max(0, keepFrom));
+    for (const baseIndex of trimmed) removeSegment(this.#context, baseIndex);
+    const temporary = disk.list(directory).filter((name) => name.endsWith(temporarySuffix));
+    for (const name of temporary) disk.remove(join(directory, name));
+    if (trimmed.length + temporary.length > 0) {
+      await disk.syncDirectory(directory);
+      if (trimmed.length > 0) this.#note(`removed ${trimmed.length} segments that had been trimmed`);
+    }
+    const first = this.#baseIndexes[0];
+    if (first !== undefined && first > this.#base.baseIndex + 1) {
+      throw this.#rot(segmentPath(directory, this.#base.baseIndex + 1, storeSuffix), 0, this.#base.nextOffset, "the file is missing");
+    }
+  }
+
+  /** A truncation was under way: goes on with it, newest segment first. */
+  async #removeCutSegments(mark: SyncMark): Promise<void> {
+    const { disk, directory } = this.#context;
+    for (;;) {
+      const newest = this.#baseIndexes.at(-1);
+      if (newest === undefined || newest <= mark.index || this.#baseIndexes.length === 1) return;
+      removeSegment(this.#context, newest);
+      await disk.syncDirectory(directory);
+      this.#baseIndexes.pop();
+    }
+  }
+
+  /**
+   * The newest store with a sound header. One whose header is torn was being made when a crash came, and nothing in it was
+   * acknowledged, unless somebody vouches for an entry in it: then it rotted.
+   */
+  async #findNewest(): Promise<NewestStore | undefined> {
+    const { disk, directory, seed, logId } = this.#context;
+    for (;;) {
+      const baseIndex = this.#baseIndexes.at(-1);
+      if (baseIndex === undefined) return undefined;
+      const path = segmentPath(directory, baseIndex, storeSuffix);
+      const file = disk.open(path, "read");
+      try {
+        const bytes = Buffer.alloc(segmentHeaderBytes);
+        const read = readSegmentHeader(bytes.subarray(0, file.readSync(bytes, 0)));
+        if (!("fault" in read)) {
+          if (!read.header.logId.equals(logId)) throw this.#rot(path, 0, 0, "it belongs to another log");
+          if (read.header.baseIndex !== baseIndex) throw this.#rot(path, 0, 0, `its header says base index ${read.header.baseIndex}`);
+          return { baseIndex, path, before: read.before, createdAt: read.header.createdAt };
+        }
+        const vouched = findVouchedIndex(file, 0, file.size(), { seed, lastIndex: baseIndex - 1 });
+        const dataEnd = findDataEnd(file, 0);
+        this.#judge({ path, position: 0, lastIndex: baseIndex - 1, nextOffset: 0, vouched, reason: read.fault, isBad: true });
+        this.#cut = { file: path, position: 0, bytes: dataEnd, reason: read.fault };
+      } finally {
+        file.close();
+      }
+      removeSegment(this.#context, baseIndex);
+      await disk.syncDirectory(directory);
+      this.#baseIndexes.pop();
+    }
+  }
+
+  /** Throws LOG_CORRUPT when an entry is missing that was acknowledged, or when nobody can tell. */
+  #judge(verdict: {
+    readonly path: string;
+    readonly position: number;
+    /** The last entry that is sound. */
+    readonly lastIndex: number;
+    readonly nextOffset: number;
+    /** By frames found behind the bad one. */
+    readonly vouched: number;
+    readonly reason: string;
+    /** Whether there are bad bytes, and not just an end. */
+    readonly isBad: boolean;
+  }): void {
+    const { path, position, lastIndex, nextOffset } = verdict;
+    const durableIndex = Math.max(this.#mark?.index ?? 0, verdict.vouched);
+    if (durableIndex > lastIndex) {
+      throw this.#rot(path, position, nextOffset, `${verdict.reason}, and entries up to ${durableIndex} had been synced`);
+    }
+    if (verdict.isBad && this.#mark === undefined) {
+      const reason = `${verdict.reason}, and the sync mark is ${this.#markRead.state}, so what had been synced can't be known`;
+      throw this.#rot(path, position, nextOffset, reason);
+    }
+  }
+
+  #rot(file: string, position: number, firstOffset: number, reason: string): ProglogError {
+    const nextOffset = this.#mark === undefined ? firstOffset : Math.max(firstOffset, this.#mark.nextOffset);
+    return corruptError(`open ${this.#context.directory}`, { file, position, firstOffset, nextOffset, reason });
+  }
+
+  /** A log that was closed: its index files are whole and nothing lies behind the mark. Undefined when that isn't so. */
+  #openClean(newest: NewestStore): ActiveSegment | undefined {
+    const { disk, directory, seed } = this.#context;
+    const mark = this.#mark;
+    if (mark === undefined || !mark.isClean || mark.isCutting || mark.isPoisoned) return undefined;
+    if (mark.segmentBaseIndex !== newest.baseIndex) return undefined;
+    const indexPath = segmentPath(directory, newest.baseIndex, indexSuffix);
+    const timeIndexPath = segmentPath(directory, newest.baseIndex, timeIndexSuffix);
+    if (disk.size(indexPath) === undefined || disk.size(timeIndexPath) === undefined) return undefined;
+    const sealed = withFile(disk.open(indexPath, "read"), (file) => readSealedSlots(file, newest.baseIndex, seed));
+    const timeSlots = withFile(disk.open(timeIndexPath, "read"), (file) => readTimeIndex(file, newest.baseIndex, seed));
+    if (sealed === undefined || timeSlots === undefined || disk.size(newest.path) !== mark.position) return undefined;
+    const { summary } = sealed;
+    const lastIndex = newest.before.index + summary.entryCount;
+    if (lastIndex !== mark.index || summary.storeBytes !== mark.position || summary.nextOffset !== mark.nextOffset) return undefined;
+    const last: ChainPoint = { index: mark.index, term: mark.term, nextOffset: mark.nextOffset, appendTime: mark.appendTime };
+    return new ActiveSegment(this.#context, {
+      before: newest.before,
+      store: new ActiveStore(disk.open(newest.path, "write"), mark.position),
+      index: ActiveIndex.create(disk, indexPath, this.#context.mmap, sealed.slots),
+      timeIndex: new ActiveTimeIndex(timeSlots),
+      last,
+      // Age counts from when the segment was made then: a little early, and no frame has to be read for it.
+      firstAppendTime: summary.entryCount === 0 ? undefined : newest.createdAt,
+    });
+  }
+
+  /** No store is left: fine when nobody vouches for an entry behind the base record. */
+  async #beginAnew(): Promise<ActiveSegment> {
+    const { baseIndex, baseTerm, nextOffset } = this.#base;
+    const path = segmentPath(this.#context.directory, baseIndex + 1, storeSuffix);
+    if (this.#cut === undefined) {
+      const isBad = this.#mark === undefined;
+      this.#judge({ path, position: 0, lastIndex: baseIndex, nextOffset, vouched: 0, reason: "the file is missing", isBad });
+    }
+    const before: ChainPoint = { index: baseIndex, term: baseTerm, nextOffset, appendTime: 0 };
+    return ActiveSegment.create(this.#context, before, baseIndex);
+  }
+
+  async #openScanned(newest: NewestStore): Promise<ActiveSegment> {
+    const { disk, seed } = this.#context;
+    const file = disk.open(newest.path, "write");
+    let store: ActiveStore;
+    const builder = new IndexBuilder(newest.before);
+    try {
+      const cutIndex = this.#mark?.isCutting === true ? this.#mark.index : Number.POSITIVE_INFINITY;
+      const scanner = new FrameScanner({
+        file,
+        position: segmentHeaderBytes,
+        endPosition: file.size(),
+        chain: newest.before,
+        seed,
+        reusesMemory: true,
+      });
+      let isCut = newest.before.index >= cutIndex;
+      while (scanner.end === undefined && !isCut) {
+        for (const frame of await scanner.next()) {
+          isCut ||= frame.index > cutIndex;
+          if (!isCut) builder.add(frame);
+        }
+      }
+      isCut ||= builder.last.index >= cutIndex;
+      const end = builder.storeBytes;
+      this.#scannedBytes += end;
+      this.#judgeEnd(newest, file, scanner, { end, isCut, last: builder.last });
+      await this.#makeDurable(newest, file, end);
+      store = new ActiveStore(this.#mark?.isPoisoned === true ? disk.open(newest.path, "write") : file, end);
+      if (store.file !== file) file.close();
+    } catch (error) {
+      file.close();
+      throw error;
+    }
+    const indexPath = segmentPath(this.#context.directory, newest.baseIndex, indexSuffix);
+    return new ActiveSegment(this.#context, {
+      before: newest.before,
+      store,
+      index: ActiveIndex.create(disk, indexPath, this.#context.mmap, builder.slotBytes),
+      timeIndex: builder.timeIndex,
+      last: builder.last,
+      firstAppendTime: builder.firstAppendTime,
+    });
+  }
+
+  #judgeEnd(
+    newest: NewestStore,
+    file: DiskFile,
+    scanner: FrameScanner,
+    scan: { readonly end: number; readonly isCut: boolean; readonly last: ChainPoint },
+  ): void {
+    const { path } = newest;
+    const { end, last } = scan;
+    const dataEnd = findDataEnd(file, end);
+    if (scan.isCut) {
+      this.#note(`finished a truncation behind entry ${last.index}`);
+      if (dataEnd > end) this.#cut = { file: path, position: end, bytes: dataEnd - end, reason: "a truncation was under way" };
+      return;
+    }
+    if (scanner.end?.kind === "unsupported") {
+      throw new ProglogError("UNSUPPORTED_FORMAT", `Cannot open ${path}: position ${end} holds ${scanner.end.reason}`, {
+        hint: "Use the version of proglog that wrote it, or a newer one.",
+      });
+    }
+    const fault = findScanFault(file, scanner);
+    const vouched = fault === undefined ? 0 : findVouchedIndex(file, end, dataEnd, { seed: this.#context.seed, lastIndex: last.index });
+    this.#judge({
+      path,
+      position: end,
+      lastIndex: last.index,
+      nextOffset: last.nextOffset,
+      vouched,
+      reason: fault ?? "the log ends",
+      isBad: fault !== undefined,
+    });
+    if (fault !== undefined) this.#cut = { file: path, position: end, bytes: dataEnd - end, reason: fault };
+  }
+
+  /**
+   * Brings what was recovered to the disk: what a crash left in memory may be on no disk, and after a failed sync its pages
+   * are even marked clean, so a sync alone would do nothing. It is written again, and only then synced. What is torn is
+   * zeroed, so that it can't come back behind what will be appended.
+   */
+  async #makeDurable(newest: NewestStore, file: DiskFile, end: number): Promise<void> {
+    const { disk, directory } = this.#context;
+    const mark = this.#mark;
+    const isMarkHere = mark !== undefined && mark.segmentBaseIndex === newest.baseIndex && mark.position <= end;
+    const from = isMarkHere ? mark.position : 0;
+    if (mark?.isPoisoned === true) {
+      await this.#copyToNewFile(newest.path, file, end);
+      await disk.syncDirectory(directory);
+      return;
+    }
+    const piece = Buffer.allocUnsafeSlow(Math.min(readPieceBytes, Math.max(0, end - from)));
+    for (let at = from; at < end; at += piece.length) {
+      const bytes = piece.subarray(0, Math.min(piece.length, end - at));
+      file.readSync(bytes, at);
+      await file.write([bytes], at);
+    }
+    this.#rewrittenBytes += Math.max(0, end - from);
+    await zeroTail(file, end);
+    await file.datasync();
+    await disk.syncDirectory(directory);
+  }
+
+  async #copyToNewFile(path: string, file: DiskFile, end: number): Promise<void> {
+    const { disk } = this.#context;
+    const temporaryPath = path + temporarySuffix;
+    disk.remove(temporaryPath);
+    const copy = disk.open(temporaryPath, "create");
+    try {
+      for (let at = 0; at < end; at += readPieceBytes) {
+        const bytes = Buffer.allocUnsafeSlow(Math.min(readPieceBytes, end - at));
+        await file.read(bytes, at);
+        await copy.write([bytes], at);
+      }
+      await copy.datasync();
+    } finally {
+      copy.close();
+    }
+    disk.rename(temporaryPath, path);
+    this.#rewrittenBytes += end;
+    this.#note("copied the newest segment to a new file, since a write or sync had failed");
+  }
+
+  async #finish(active: ActiveSegment, kind: "clean" | "recovered"): Promise<RecoveredLog> {
+    const sealed = this.#baseIndexes
+      .filter((baseIndex) => baseIndex < active.baseIndex)
+      .map((baseIndex) => new SealedSegment(this.#context, baseIndex));
+    const segments = new Segments(sealed, active);
+    try {
+      const markFile = await this.#openMark(active, kind);
+      return {
+        segments,
+        markFile,
+        kind,
+        scannedBytes: this.#scannedBytes,
+        rewrittenBytes: this.#rewrittenBytes,
+        cut: this.#cut,
+        notes: this.#notes,
+      };
+    } catch (error) {
+      await active.close();
+      throw error;
+    }
+  }
+
+  async #openMark(active: ActiveSegment, kind: "clean" | "recovered"): Promise<SyncMarkFile> {
+    const { disk, directory, logId } = this.#context;
+    // A clean mark stays until the first append takes it back.
+    if (kind === "clean" && this.#markRead.state === "valid") {
+      return SyncMarkFile.open(disk, directory, logId, this.#markRead.sequence, this.#markRead.mark);
+    }
+    const mark = markAt(active);
+    if (this.#markRead.state === "valid") {
+      const file = SyncMarkFile.open(disk, directory, logId, this.#markRead.sequence, this.#markRead.mark);
+      await file.writeBoth(mark);
+      return file;
+    }
+    const file = await SyncMarkFile.create(disk, directory, logId, mark);
+    await disk.syncDirectory(directory);
+    return file;
+  }
+}
+
+/** A mark that vouches for everything up to the end of `active`. */
+export function markAt(active: ActiveSegment): SyncMark {
+  const { last } = active;
+  return {
+    index: last.index,
+    term: last.term,
+    nextOffset: last.nextOffset,
+    appendTime: last.appendTime,
+    segmentBaseIndex: active.baseIndex,
+    position: active.store.end,
+    isClean: false,
+    isCutting: false,
+    isPoisoned: false,
+  };
+}
+
+/** Base indexes of the stores in a log's directory, ascending. */
+export function listBaseIndexes(context: Pick<LogContext, "disk" | "directory">): number[] {
+  return context.disk
+    .list(context.directory)
+    .map(parseStoreName)
+    .filter((baseIndex) => baseIndex !== undefined)
+    .sort((a, b) => a - b);
+}
+
+/** Removes a segment's files; the caller syncs the directory. The store goes last: while it is there, the segment is. */
+export function removeSegment(context: Pick<LogContext, "disk" | "directory" | "openFiles">, baseIndex: number): void {
+  for (const suffix of [indexSuffix, timeIndexSuffix, storeSuffix] as const) {
+    const path = segmentPath(context.directory, baseIndex, suffix);
+    context.openFiles.forget(path);
+    context.disk.remove(path);
+  }
+}
+
+function withFile<T>(file: DiskFile, use: (file: DiskFile) => T): T {
+  try {
+    return use(file);
+  } finally {
+    file.close();
+  }
+}
