@@ -47,6 +47,8 @@ export function createVirtualClock(startMs: number = Date.UTC(2026, 0, 1)): Virt
       timers.add(timer);
       return { cancel: () => void timers.delete(timer) };
     },
+    // There is no I/O to let through here: everything else happens at the virtual clock's word.
+    turn: () => Promise.resolve(),
     get nextTimerMs() {
       return next()?.dueMs;
     },

@@ -9,6 +9,8 @@ export interface Clock {
   monotonic(): number;
   /** Calls `run` once after `delayMs`. A timer doesn't keep the process alive. */
   setTimer(delayMs: number, run: () => void): Timer;
+  /** Resolves in a later turn of the event loop, when I/O had its turn. */
+  turn(): Promise<void>;
 }
 
 export interface Timer {
@@ -27,4 +29,5 @@ export const systemClock: Clock = {
     timeout.unref();
     return { cancel: () => clearTimeout(timeout) };
   },
+  turn: () => new Promise((resolve) => void setImmediate(resolve)),
 };

@@ -10,6 +10,8 @@ export interface CheckBatchOptions {
   readonly deep?: boolean | undefined;
   /** Bytes of the whole batch as it stands there. Default: `batchMaxBytes`. */
   readonly maxBytes?: number | undefined;
+  /** Key, value and headers of one record. Default: `recordMaxBytes`. */
+  readonly recordMaxBytes?: number | undefined;
 }
 
 /**
@@ -26,6 +28,7 @@ export interface CheckBatchOptions {
  */
 export function checkBatch(batch: Buffer, options: CheckBatchOptions = {}): BatchHeader {
   const { deep = false, maxBytes = batchMaxBytes } = options;
+  const recordLimit = options.recordMaxBytes ?? recordMaxBytes;
   if (batch.length > maxBytes) {
     const reason = `it has ${batch.length} bytes, and ${maxBytes} are allowed`;
     throw refuse(reason, { code: "BATCH_TOO_LARGE" });
@@ -39,9 +42,9 @@ export function checkBatch(batch: Buffer, options: CheckBatchOptions = {}): Batc
     throw refuse("its bytes don't have the CRC that it states: they were changed on the way");
   checkFields(header);
   if (header.compression === "none") {
-    checkRecords(batch, batchHeaderBytes, header);
+    checkRecords(batch, batchHeaderBytes, header, recordLimit);
   } else if (deep) {
-    checkRecords(inflate(header.compression, batch.subarray(batchHeaderBytes), batchInflatedMaxBytes, refuse), 0, header);
+    checkRecords(inflate(header.compression, batch.subarray(batchHeaderBytes), batchInflatedMaxBytes, refuse), 0, header, recordLimit);
   } else if (batch.length === batchHeaderBytes) {
     throw refuse(`recordCount is ${header.recordCount}, and no bytes follow the header`);
   }
@@ -85,7 +88,7 @@ function isNoneOrZero(value: number): boolean {
 /** How Kafka writes "no timestamp". */
 const noTimestamp = -1;
 
-function checkRecords(bytes: Buffer, start: number, header: BatchHeader): void {
+function checkRecords(bytes: Buffer, start: number, header: BatchHeader, recordLimit: number): void {
   const { recordCount, baseTimestamp, maxTimestamp } = header;
   if (recordCount > (bytes.length - start) / recordMinBytes) {
     throw refuse(`recordCount is ${recordCount}, and ${bytes.length - start} bytes can't hold so many`);
@@ -98,7 +101,7 @@ function checkRecords(bytes: Buffer, start: number, header: BatchHeader): void {
     if (reader.attributes !== 0)
       throw refuse(`record ${number}: attributes are ${reader.attributes}, and no bit of them is known`);
     if (reader.offsetDelta !== number) throw refuse(`record ${number}: offsetDelta is ${reader.offsetDelta}`);
-    checkSize(bytes, reader);
+    checkSize(bytes, reader, recordLimit);
     reader.endRecord();
     if (isCreateTime) {
       const timestamp = baseTimestamp + reader.timestampDelta;
@@ -114,7 +117,7 @@ function checkRecords(bytes: Buffer, start: number, header: BatchHeader): void {
 }
 
 /** The limits that a record has when it comes alone hold for a packed one. Reads its headers to their end. */
-function checkSize(bytes: Buffer, reader: RecordReader): void {
+function checkSize(bytes: Buffer, reader: RecordReader, recordLimit: number): void {
   let recordBytes = Math.max(0, reader.keyBytes) + Math.max(0, reader.valueBytes);
   if (reader.headerCount > recordMaxHeaders) {
     const reason = `record ${reader.number}: it has ${reader.headerCount} headers, and ${recordMaxHeaders} are allowed`;
@@ -127,8 +130,8 @@ function checkSize(bytes: Buffer, reader: RecordReader): void {
       throw refuse(`record ${reader.number}: a header's key isn't UTF-8, and would come back as another`);
     }
   }
-  if (recordBytes > recordMaxBytes) {
-    const reason = `record ${reader.number}: its key, value and headers take ${recordBytes} bytes, and ${recordMaxBytes} are allowed`;
+  if (recordBytes > recordLimit) {
+    const reason = `record ${reader.number}: its key, value and headers take ${recordBytes} bytes, and ${recordLimit} are allowed`;
     throw refuse(reason, { code: "RECORD_TOO_LARGE" });
   }
 }

@@ -16,6 +16,8 @@ export interface EncodeBatchOptions {
   readonly producerEpoch?: number | undefined;
   /** The producer's sequence number of the first record. */
   readonly baseSequence?: number | undefined;
+  /** Key, value and headers of one record. Default: `recordMaxBytes`. */
+  readonly recordMaxBytes?: number | undefined;
 }
 
 /**
@@ -43,7 +45,8 @@ export function encodeBatch(records: readonly RecordInput[], options: EncodeBatc
     throw new ProglogError("INVALID_BATCH", `Cannot pack ${recordCount} records: ${batchMaxRecords} are allowed in a batch`);
   }
   const isCompressed = compression !== "none";
-  const measured = measureRecords(records, now, isCompressed ? batchInflatedMaxBytes : batchMaxBytes - batchHeaderBytes);
+  const measure = new RecordMeasure(options.recordMaxBytes);
+  const measured = measureRecords(records, measure, now, isCompressed ? batchInflatedMaxBytes : batchMaxBytes - batchHeaderBytes);
   const { baseTimestamp, maxTimestamp } = measured;
   let batch: Buffer;
   if (isCompressed) {
@@ -74,10 +77,9 @@ interface MeasuredRecords {
   readonly timestamps: Float64Array;
 }
 
-function measureRecords(records: readonly RecordInput[], now: number, maxBytes: number): MeasuredRecords {
+function measureRecords(records: readonly RecordInput[], measure: RecordMeasure, now: number, maxBytes: number): MeasuredRecords {
   const sizes = new Int32Array(3 * records.length);
   const timestamps = new Float64Array(records.length);
-  const measure = new RecordMeasure();
   let bytes = 0;
   let baseTimestamp = 0;
   let maxTimestamp = 0;

@@ -44,6 +44,13 @@ export function checkRecord(record: RecordInput): number {
 
 /** How long the parts of a record are, as its encoder needs to know. One is used for many records. */
 export class RecordMeasure {
+  /** Key, value and headers of one record may take so much. */
+  readonly maxBytes: number;
+
+  constructor(maxBytes: number = recordMaxBytes) {
+    this.maxBytes = maxBytes;
+  }
+
   /** Bytes; -1 for null. */
   keyBytes = -1;
   /** Bytes; -1 for null. */
@@ -76,8 +83,8 @@ export function measureRecord(record: RecordInput, measure: RecordMeasure, numbe
     measure.timestamp = timestamp;
   }
   const bytes = Math.max(0, measure.keyBytes) + Math.max(0, measure.valueBytes) + measure.headerBytes;
-  if (bytes > recordMaxBytes) {
-    const reason = `its key, value and headers take ${bytes} bytes, and ${recordMaxBytes} are allowed`;
+  if (bytes > measure.maxBytes) {
+    const reason = `its key, value and headers take ${bytes} bytes, and ${measure.maxBytes} are allowed`;
     throw refuseRecord(number, reason, "RECORD_TOO_LARGE", "Keep large things in an object store, and append where they are.");
   }
   return bytes;

@@ -1,3 +1,4 @@
+import { readBatchHeader } from "../batch/batch-header.ts";
 import { checkBatch } from "../batch/check-batch.ts";
 import type { Compression } from "../batch/compression.ts";
 import { encodeBatch } from "../batch/encode-batch.ts";
@@ -77,13 +78,17 @@ export class CommitLog implements Log {
     const batch = encodeBatch(isList(records) ? records : [records], {
       now: Math.max(0, this.#state.context.clock.now()),
       compression: options.compression ?? this.#options.compression,
+      recordMaxBytes: this.#options.recordMaxBytes,
     });
-    return this.appendBatch(batch);
+    // What was packed here need not be walked again; only its size may be more than this log takes.
+    if (batch.length > this.#options.batchMaxBytes) throw batchTooLargeError(batch.length, this.#options.batchMaxBytes);
+    return this.#writer.append(batch, readBatchHeader(batch));
   }
 
   async appendBatch(batch: Buffer): Promise<AppendResult> {
     this.#writer.checkOpen("append");
-    const header = checkBatch(batch, { maxBytes: this.#options.batchMaxBytes });
+    const { batchMaxBytes, recordMaxBytes } = this.#options;
+    const header = checkBatch(batch, { maxBytes: batchMaxBytes, recordMaxBytes });
     return this.#writer.append(batch, header);
   }
 
@@ -323,7 +328,7 @@ export class CommitLog implements Log {
     } finally {
       this.#ended.abort();
       this.#waiters.endAll(closedError("wait any longer"));
-      this.#state.context.openFiles.forgetAll(this.directory);
+      this.#state.context.openFiles.forgetAll(`${this.directory}/`);
       this.#lock?.release();
     }
   }
@@ -360,6 +365,12 @@ export class CommitLog implements Log {
       details: { offset, logStartOffset, highWatermark },
     });
   }
+}
+
+function batchTooLargeError(byteLength: number, maxBytes: number): ProglogError {
+  return new ProglogError("BATCH_TOO_LARGE", `Cannot append a batch of ${byteLength} bytes: ${maxBytes} are allowed`, {
+    hint: "Append fewer records at a time.",
+  });
 }
 
 function isList(records: RecordInput | readonly RecordInput[]): records is readonly RecordInput[] {

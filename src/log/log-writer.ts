@@ -48,7 +48,6 @@ export class LogWriter {
   #isRunning = false;
   #condition: { kind: "open" } | { kind: "poisoned"; error: ProglogError } | { kind: "closed" } = { kind: "open" };
   #closing: Promise<void> | undefined;
-  #beginsSegment = false;
   #isMarkTakenBack = false;
   #markTimer: Timer | undefined;
   #syncTimer: Timer | undefined;
@@ -190,11 +189,10 @@ export class LogWriter {
       durableIndex: this.#state.durable.index,
       term: Math.max(soloTerm, active.last.term),
       now: Math.max(0, clock.now()),
-      beginsSegment: this.#beginsSegment,
+      beginsSegment: active.entryCount === 0 && active.before().index > 0,
       seed,
     });
     await this.#writeFrames(active, group);
-    this.#beginsSegment = false;
     const position = active.store.end - group.byteLength;
     for (const entry of group.entries) {
       active.note(entry.header, position + entry.position, entry.append.header.maxTimestamp);
@@ -203,7 +201,7 @@ export class LogWriter {
 
     const isDurable = this.#options.sync === "always";
     if (isDurable) await this.#syncActive({ bytes: group.byteLength, batches: appends.length });
-    else this.#armSyncTimer();
+    else await this.#letOthersRun();
     this.#onProgress();
     for (const { append, header } of group.entries) {
       append.resolve({
@@ -271,7 +269,6 @@ export class LogWriter {
     const summary = await active.seal();
     await active.store.close();
     this.#state.segments = new Segments([...sealed, new SealedSegment(context, active.baseIndex, summary)], next);
-    this.#beginsSegment = true;
     context.observer.rolled?.({ baseIndex: next.baseIndex, durationMs: context.clock.monotonic() - start });
   }
 
@@ -310,6 +307,15 @@ export class LogWriter {
       await markFile.sync();
     }
     this.#isMarkTakenBack = true;
+  }
+
+  /**
+   * Without a sync to wait for, a caller that appends again as soon as it is answered would keep the loop to itself: every group
+   * takes a turn of it, and what comes meanwhile goes together.
+   */
+  async #letOthersRun(): Promise<void> {
+    this.#armSyncTimer();
+    await this.#state.context.clock.turn();
   }
 
   #armMarkTimer(): void {

@@ -29,8 +29,14 @@ import { diskFullError, isDiskFull } from "./write-failure.ts";
 
 export const lockName = "lock";
 
-/** Read descriptors of all logs of the process that aren't given a cache of their own. */
-let sharedOpenFiles: OpenFiles | undefined;
+/** Read descriptors of all logs of a disk that aren't given a cache of their own. */
+const sharedOpenFiles = new WeakMap<Disk, OpenFiles>();
+
+function openFilesOf(disk: Disk): OpenFiles {
+  const shared = sharedOpenFiles.get(disk) ?? new OpenFiles();
+  sharedOpenFiles.set(disk, shared);
+  return shared;
+}
 
 /**
  * Opens the log of a directory, or makes one there.
@@ -55,7 +61,7 @@ export async function openLog(directory: string, options: LogOptions = {}): Prom
 
 /** A log in memory, with the same engine on a disk of its own: for tests and prototypes. It is gone with the process. */
 export async function openMemoryLog(options: LogOptions = {}): Promise<Log> {
-  return openLog("/memory", { index: "heap", openFiles: new OpenFiles(), disk: createMemoryDisk(), ...options });
+  return openLog("/memory", { index: "heap", disk: createMemoryDisk(), ...options });
 }
 
 async function openDirectory(directory: string, disk: Disk, options: LogOptions, resolved: ResolvedOptions): Promise<Log> {
@@ -89,7 +95,7 @@ async function openLocked(
     logger,
     observer,
     damages: new DamageBook(logger, observer),
-    openFiles: options.openFiles ?? (sharedOpenFiles ??= new OpenFiles()),
+    openFiles: options.openFiles ?? openFilesOf(disk),
     mmap: chooseMmap(resolved.index, disk, directory),
     logId,
     seed: logSeed(logId),
