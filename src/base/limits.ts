@@ -96,6 +96,9 @@ export const bodyMaxBytes = 8 * MiB;
 /** Bodies of all requests under way together. Past it a request is refused with OVERLOADED, never buffered. */
 export const bodiesMaxBytes = 128 * MiB;
 
+/** Answers that clients haven't taken yet, together. Past it a read is refused with OVERLOADED. */
+export const answersMaxBytes = 128 * MiB;
+
 /** Bytes of records that one append over HTTP packs into a batch; an NDJSON body of more is appended as several. */
 export const lineBatchBytes = 1 * MiB;
 

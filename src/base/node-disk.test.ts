@@ -184,8 +184,9 @@ describe("node disk", () => {
     for (const [type, expected] of types) {
       mock.method(fs, "statfsSync", () => ({ type }));
       assert.equal(nodeDisk.canMap(root), expected && process.platform === "linux", type.toString(16));
+      // Before the next one: mocks on top of each other are restored to each other, and every later test would meet them.
+      mock.restoreAll();
     }
-    mock.restoreAll();
     assert.equal(nodeDisk.canMap(join(root, "nothing")), false);
   });
 });

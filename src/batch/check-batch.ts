@@ -4,6 +4,7 @@ import { type BatchHeader, batchHeaderBytes, checkAttributes, parseBatchHeader, 
 import { inflate } from "./compression.ts";
 import { RecordReader, recordMinBytes } from "./record-reader.ts";
 import { invalidBatch, type Refuse } from "./refusal.ts";
+import { skimRecords } from "./skim-records.ts";
 
 export interface CheckBatchOptions {
   /** Inflate a compressed batch and check its records too. An uncompressed batch's records are always checked. Default: false. */
@@ -93,10 +94,13 @@ function checkRecords(bytes: Buffer, start: number, header: BatchHeader, recordL
   if (recordCount > (bytes.length - start) / recordMinBytes) {
     throw refuse(`recordCount is ${recordCount}, and ${bytes.length - start} bytes can't hold so many`);
   }
-  const reader = new RecordReader(bytes, start, bytes.length, refuse);
+  // Most batches are of plain records throughout. Before 1970 not even those with a delta above zero are.
+  const plain = skimRecords(bytes, start, baseTimestamp < noTimestamp ? 0 : recordCount, recordLimit);
+  const reader = new RecordReader(bytes, plain.position, bytes.length, refuse);
+  reader.number = plain.count - 1;
   const isCreateTime = header.timestampType === "create";
-  let largestTimestamp = noTimestamp;
-  for (let number = 0; number < recordCount; number += 1) {
+  let largestTimestamp = plain.count === 0 ? noTimestamp : baseTimestamp + plain.largestTimestampDelta;
+  for (let number = plain.count; number < recordCount; number += 1) {
     reader.readRecord();
     if (reader.attributes !== 0)
       throw refuse(`record ${number}: attributes are ${reader.attributes}, and no bit of them is known`);

@@ -76,7 +76,9 @@ export class ActiveSegment {
       file.close();
       throw error;
     }
+    // Both are written anew at the next seal; a descriptor of the old ones would go on telling what was cut.
     openFiles.forget(indexPath);
+    openFiles.forget(segmentPath(directory, before.index + 1, timeIndexSuffix));
     return new ActiveSegment(context, {
       before,
       store: new ActiveStore(file, builder.storeBytes),
@@ -150,9 +152,13 @@ export class ActiveSegment {
 
   /** Removes all entries behind `index`, which lies in this segment or right before it. Durable when it resolves. */
   async cut(index: number): Promise<void> {
+    const { disk, directory } = this.#context;
     await this.store.cut(index === this.#before.index ? segmentHeaderBytes : this.endPositionOf(index));
     await this.rescan();
     assert(this.#last.index === index, "a cut ends where it was asked to");
+    // A crash must not bring the old index files back: valid as they are, they would speak of the entries that were cut.
+    disk.remove(segmentPath(directory, this.baseIndex, timeIndexSuffix));
+    await disk.syncDirectory(directory);
   }
 
   /** Builds both indexes anew from the store. Nothing is appended meanwhile. */
@@ -162,9 +168,10 @@ export class ActiveSegment {
     const scan = { before: this.#before, seed: this.#context.seed, onFrame: (frame: Frame) => builder.add(frame) };
     await scanStore(file, scan, this.storePath);
     assert(builder.storeBytes === end, "the store ends where the log believes");
-    const { path } = this.#index;
-    this.#index.close();
-    this.#index = ActiveIndex.create(this.#context.disk, path, this.#context.mmap, builder.slotBytes);
+    // The old one serves readers until the new one is there, and for good when it can't be made.
+    const replaced = this.#index;
+    this.#index = ActiveIndex.create(this.#context.disk, replaced.path, this.#context.mmap, builder.slotBytes);
+    replaced.close();
     this.#timeIndex = builder.timeIndex;
     this.#last = builder.last;
     this.#firstAppendTime = builder.firstAppendTime;
@@ -183,11 +190,17 @@ export class ActiveSegment {
     };
   }
 
+  /** Cuts off the zeros behind the last entry; the entries themselves are durable already. `seal` follows. */
+  async prepareSeal(): Promise<void> {
+    await this.store.trimZeros();
+  }
+
   /**
-   * Writes the index files with their trailers, cuts the store at its end and closes all. The entries themselves are durable
-   * already. The index files are hints, so a failure there is only logged; they are built anew when they are missed.
+   * Writes the index files with their trailers and lets go of them. Nothing can be looked up here from then on, so it takes no
+   * turn of the loop: whoever seals puts a sealed segment in this one's place before a reader can come. The index files are
+   * hints, so a failure there is only logged; they are built anew when they are missed.
    */
-  async seal(): Promise<SegmentSummary> {
+  seal(): SegmentSummary {
     const { disk, directory, seed, logger } = this.#context;
     const summary = this.summary();
     try {
@@ -198,7 +211,6 @@ export class ActiveSegment {
       removeIndexes(disk, directory, this.baseIndex);
       logger.warn({ segment: this.storePath, error }, "could not write the index of a sealed segment; it is built when it is needed");
     }
-    await this.store.trimZeros();
     return summary;
   }
 

@@ -3,6 +3,7 @@ import { findLastNonZero } from "../base/bytes.ts";
 import { type DiskFile, systemErrorCode } from "../base/disk.ts";
 import { readPieceBytes, zeroAheadMaxBytes, zeroAheadMinBytes } from "../base/limits.ts";
 import { KiB } from "../base/units.ts";
+import { WritePieces } from "../base/write-pieces.ts";
 
 /** A group above this extends the file by itself: zeros ahead of it would double what is written. */
 const smallGroupMaxBytes = 256 * KiB;
@@ -41,9 +42,25 @@ export class ActiveStore {
     if (this.#zeroing !== undefined && this.#end + byteLength > this.#zeroEnd) await this.#zeroing;
   }
 
-  /** Writes at the end, after `makeRoom`. When it throws, `undoWrite` or the end of this log follows. */
-  write(buffers: readonly Uint8Array[], byteLength: number): void {
-    this.file.writeSync(buffers, this.#end);
+  /**
+   * Writes behind the end, after `makeRoom`; `advance` then makes it count. When it throws, `undoWrite` or the end of this log
+   * follows. On the loop, which is the fastest, but a piece at a time, with a turn for others after each.
+   */
+  async write(buffers: readonly Uint8Array[], turn: () => Promise<void>): Promise<void> {
+    const pieces = new WritePieces(buffers);
+    for (let piece = pieces.next(); piece !== undefined; ) {
+      this.file.writeSync(piece.buffers, this.#end + piece.start);
+      pieces.wrote(
+        piece.buffers.reduce((sum, buffer) => sum + buffer.length, 0),
+        this.file.path,
+      );
+      piece = pieces.next();
+      if (piece !== undefined) await turn();
+    }
+  }
+
+  /** What was written is part of the log now. Apart from `write`, so that nothing can be read before the indexes know of it. */
+  advance(byteLength: number): void {
     this.#end += byteLength;
     if (this.#end > this.#zeroEnd) this.#zeroEnd = this.#end;
   }
@@ -111,8 +128,8 @@ export class ActiveStore {
 
 /** Position behind the last byte at or after `from` that isn't zero; `from` when there is none. */
 export function findDataEnd(file: DiskFile, from: number): number {
-  const piece = Buffer.allocUnsafeSlow(readPieceBytes);
   let end = file.size();
+  const piece = Buffer.allocUnsafeSlow(Math.min(readPieceBytes, Math.max(0, end - from)));
   while (end > from) {
     const start = Math.max(from, end - piece.length);
     const bytes = piece.subarray(0, end - start);

@@ -4,10 +4,10 @@ import type { Compression } from "../batch/compression.ts";
 import { encodeBatch } from "../batch/encode-batch.ts";
 import type { RecordInput, StoredRecord } from "../batch/record.ts";
 import type { Timer } from "../base/clock.ts";
-import type { DiskLock } from "../base/disk.ts";
+import { type DiskLock, systemErrorCode } from "../base/disk.ts";
 import { isProglogError, ProglogError } from "../base/error.ts";
 import { MiB } from "../base/units.ts";
-import { findEntryOfOffset } from "./entry-lookup.ts";
+import { type CheckThere, findEntryOfOffset, readEntry } from "./entry-lookup.ts";
 import { nextOffsetOf } from "./frame.ts";
 import { LogCursor, type ReadLimit } from "./log-cursor.ts";
 import type { AppendResult, Log, LogStatus, ReadOptions, RecoveryReport, ScrubReport, StartingPoint, StoredBatch } from "./log.ts";
@@ -17,10 +17,13 @@ import { LogWriter } from "./log-writer.ts";
 import { OffsetWaiters } from "./offset-waiters.ts";
 import { countExpired } from "./retention.ts";
 import { scrubSegments } from "./scrub.ts";
+import { SealedSegment } from "./sealed-segment.ts";
+import { checkSeam } from "./seam.ts";
+import type { Segment } from "./segments.ts";
 import { FrameBatch } from "./stored-batch.ts";
-import { checkBatchStart, truncateBehind } from "./truncation.ts";
+import { checkBatchStart, describeNewEnd, truncateBehind } from "./truncation.ts";
 import { trimTo } from "./trimming.ts";
-import { closedError } from "./write-failure.ts";
+import { closedError, diskFailedError, diskFullError, isDiskFull } from "./write-failure.ts";
 
 /** A read that begins asks for so much at first; what goes on reads larger pieces. */
 const firstPieceBytes = 64 * 1024;
@@ -38,12 +41,15 @@ export class CommitLog implements Log {
   readonly #timers = new Set<Timer>();
   readonly #ended = new AbortController();
   readonly #limit = (): ReadLimit => {
-    const { durable, last } = this.#state;
-    return this.#options.sync === "always" ? durable : last;
+    const { durable, last, ceiling } = this.#state;
+    return ceiling ?? (this.#options.sync === "always" ? durable : last);
   };
   #sealedBytes: number | undefined;
   #sealedCount = -1;
   #closing: Promise<void> | undefined;
+  /** Reads under way: `close` waits for them, so that none opens a file after it. */
+  #readCount = 0;
+  #onLastRead: (() => void) | undefined;
 
   constructor(state: LogState, options: ResolvedOptions, parts: { readonly lock: DiskLock | undefined; readonly recovery: RecoveryReport }) {
     this.directory = state.context.directory;
@@ -93,9 +99,11 @@ export class CommitLog implements Log {
   }
 
   async read(offset: number): Promise<StoredRecord> {
-    this.#checkReadable(offset, "read");
-    const { context, segments } = this.#state;
-    const { frame } = await findEntryOfOffset(context, segments.findByOffset(offset), offset);
+    const { context } = this.#state;
+    const { frame } = await this.#lookUp(`read offset ${offset}`, (checkThere) => {
+      this.#checkReadable(offset, "read");
+      return findEntryOfOffset(context, this.#state.segments.findByOffset(offset), offset, checkThere);
+    });
     context.observer.read?.({ bytes: frame.payload.length, batches: 1 });
     const record = new FrameBatch(frame).records().find((candidate) => candidate.offset === offset);
     if (record !== undefined) return record;
@@ -125,14 +133,14 @@ export class CommitLog implements Log {
     const signal = options.signal === undefined ? this.#ended.signal : AbortSignal.any([options.signal, this.#ended.signal]);
     const { observer } = this.#state.context;
     const from = await this.findOffset(options.from ?? "start");
-    const cursor = await LogCursor.open(this.#state, this.#limit, from);
-    this.#cursors.add(cursor);
+    const cursor = await this.#openCursor(from);
     try {
       let leftBatches = limit;
       let leftBytes = maxBytes;
       let pieceBytes = Math.min(firstPieceBytes, maxBytes);
       while (leftBatches > 0 && leftBytes > 0 && !signal.aborted) {
-        const frames = await cursor.next(Math.max(4096, Math.min(pieceBytes, leftBytes)));
+        const wantedBytes = Math.max(4096, Math.min(pieceBytes, leftBytes));
+        const frames = await this.#reading(`read offset ${cursor.nextOffset}`, () => cursor.next(wantedBytes));
         if (frames.length === 0) {
           if (!tail) return;
           await this.#waitToGoOn(cursor.nextOffset, signal);
@@ -145,11 +153,72 @@ export class CommitLog implements Log {
           yield new FrameBatch(frame);
           leftBatches -= 1;
           leftBytes -= frame.payload.length;
-          if (leftBatches <= 0 || leftBytes <= 0 || signal.aborted) return;
+          if (leftBatches <= 0 || leftBytes <= 0) return;
+          if (signal.aborted) break;
         }
       }
+    } catch (error) {
+      if (!(tail && isProglogError(error, "LOG_CLOSED"))) throw error;
     } finally {
       this.#cursors.delete(cursor);
+    }
+    // A tail ends with the log. Who only reads what is there must not take the close for the end.
+    if (!tail && this.#ended.signal.aborted && options.signal?.aborted !== true) throw closedError("go on reading");
+  }
+
+  async #openCursor(from: number): Promise<LogCursor> {
+    let cursor: LogCursor | undefined;
+    const drop = (): void => {
+      if (cursor !== undefined) this.#cursors.delete(cursor);
+    };
+    try {
+      return await this.#lookUp(`read from offset ${from}`, async (checkThere) => {
+        drop();
+        this.#checkPlace(from);
+        cursor = await LogCursor.open(this.#state, this.#limit, from, checkThere);
+        // From here on it hears of truncations by itself.
+        this.#cursors.add(cursor);
+        return cursor;
+      });
+    } catch (error) {
+      drop();
+      throw error;
+    }
+  }
+
+  /** Looks something up, and anew when the log was trimmed or truncated under it: what was sought may lie elsewhere, or nowhere. */
+  #lookUp<T>(attempt: string, find: (checkThere: CheckThere) => Promise<T>): Promise<T> {
+    return this.#reading(attempt, async () => {
+      for (;;) {
+        if (this.#closing !== undefined) throw closedError(attempt);
+        const { truncations, base } = this.#state;
+        const isChanged = (): boolean => truncations !== this.#state.truncations || base !== this.#state.base;
+        try {
+          const found = await find(() => {
+            if (isChanged()) throw new Error("what was looked up is to be looked up anew");
+          });
+          if (!isChanged()) return found;
+        } catch (error) {
+          if (!isChanged()) throw error;
+        }
+      }
+    });
+  }
+
+  /** Counts a read, and makes what the disk throws an error with a code. */
+  async #reading<T>(attempt: string, read: () => Promise<T>): Promise<T> {
+    this.#readCount += 1;
+    try {
+      return await read();
+    } catch (error) {
+      if (isProglogError(error)) throw error;
+      if (this.#closing !== undefined) throw closedError(attempt);
+      // An index that is built anew needs room.
+      if (isDiskFull(error)) throw diskFullError(attempt, error);
+      throw systemErrorCode(error) === undefined ? error : diskFailedError(attempt, error);
+    } finally {
+      this.#readCount -= 1;
+      if (this.#readCount === 0) this.#onLastRead?.();
     }
   }
 
@@ -165,27 +234,36 @@ export class CommitLog implements Log {
   }
 
   async findOffset(from: StartingPoint): Promise<number> {
+    if (this.#closing !== undefined) throw closedError("find an offset");
     if (from === "start") return this.logStartOffset;
     if (from === "end") return this.highWatermark;
-    if (typeof from === "object") return this.#findOffsetOfTime(from.timestamp);
-    if (from !== this.highWatermark) this.#checkReadable(from, "read from");
+    if (typeof from === "object") {
+      const { timestamp } = from;
+      if (!Number.isSafeInteger(timestamp)) {
+        throw new ProglogError("INVALID_ARGUMENT", `Cannot start at timestamp ${timestamp}: it is no whole number of milliseconds`);
+      }
+      return this.#lookUp(`find the offset of time ${timestamp}`, (checkThere) => this.#findOffsetOfTime(timestamp, checkThere));
+    }
+    this.#checkPlace(from);
     return from;
   }
 
   /** Segment by segment from the front: clients' clocks are their own, so times needn't rise with offsets. */
-  async #findOffsetOfTime(timestamp: number): Promise<number> {
-    if (!Number.isSafeInteger(timestamp)) {
-      throw new ProglogError("INVALID_ARGUMENT", `Cannot start at timestamp ${timestamp}: it is no whole number of milliseconds`);
-    }
-    const { segments } = this.#state;
+  async #findOffsetOfTime(timestamp: number, checkThere: CheckThere): Promise<number> {
+    const { context } = this.#state;
     const limit = this.#limit();
-    for (const segment of [...segments.sealed, segments.active]) {
+    let segment: Segment | undefined = this.#state.segments.at(0);
+    for (; segment !== undefined; segment = this.#state.segments.findByIndexAbove(segment.baseIndex)) {
       const range = await segment.findTimeRange(timestamp);
-      if (range === undefined) continue;
+      if (range === undefined) {
+        if (segment instanceof SealedSegment) await this.#checkSeam(segment);
+        continue;
+      }
       const firstIndex = Math.max(range.after + 1, segment.baseIndex);
       if (firstIndex > limit.index) break;
-      const location = await segment.locateIndex(firstIndex);
-      const startOffset = Math.max(location.baseOffset, this.logStartOffset);
+      // By way of its frame: the index is a hint, and one too far would pass over the record that is sought.
+      const entry = await readEntry(context, this.#state.segments.findByIndex(firstIndex), firstIndex, checkThere);
+      const startOffset = Math.max(entry.baseOffset, this.logStartOffset);
       for await (const batch of this.batches({ from: Math.min(startOffset, limit.nextOffset) })) {
         if (batch.maxTimestamp < timestamp) continue;
         const record = batch.records().find((candidate) => candidate.timestamp >= timestamp && candidate.offset >= this.logStartOffset);
@@ -196,11 +274,19 @@ export class CommitLog implements Log {
     return this.highWatermark;
   }
 
+  async #checkSeam(segment: SealedSegment): Promise<void> {
+    const { entryCount, nextOffset, storeBytes } = await segment.summary();
+    const end = { lastIndex: segment.baseIndex + entryCount - 1, nextOffset, storeBytes };
+    checkSeam("find a time", segment, end, this.#state.segments.after(segment));
+  }
+
   async waitForOffset(offset: number, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     checkOffset(offset, "wait for");
-    if (this.#closing !== undefined) throw closedError(`wait for offset ${offset}`);
-    if (this.highWatermark > offset) return;
-    await this.#waiters.wait(offset, options.signal);
+    for (;;) {
+      if (this.#closing !== undefined) throw closedError(`wait for offset ${offset}`);
+      if (this.highWatermark > offset) return;
+      await this.#waiters.wait(offset, options.signal);
+    }
   }
 
   async truncate(offset: number): Promise<void> {
@@ -215,14 +301,18 @@ export class CommitLog implements Log {
       checkBatchStart(offset, location, nextOffsetOf(frame));
       await this.#writer.prepareChange();
       const keepIndex = location.index - 1;
+      const end = await describeNewEnd(this.#state, keepIndex);
       try {
         // Told before and after: a piece being read while the files change is read again, or refused.
         for (const cursor of this.#cursors) cursor.noteTruncation(keepIndex, offset);
-        await truncateBehind(this.#state, keepIndex);
+        await truncateBehind(this.#state, end);
         for (const cursor of this.#cursors) cursor.noteTruncation(keepIndex, offset);
       } catch (error) {
         // Whatever it was, the files are half changed now; opening the log again finishes it.
         throw new Error(`the truncation stopped half-way: ${String(error)}`, { cause: error });
+      } finally {
+        // A tail that waits behind the new end would otherwise sleep until the log has grown past it again.
+        this.#waiters.wakeAll();
       }
       this.#sealedBytes = undefined;
     });
@@ -242,13 +332,18 @@ export class CommitLog implements Log {
     const { active } = this.#state.segments;
     // Nothing of the active segment is needed any more: it is sealed, so that it can go as well.
     if (offset === active.last.nextOffset && active.entryCount > 0) await this.#writer.rollNow();
-    else await this.#writer.prepareChange();
+    else {
+      // The log start is durable at once; the records it is moved up to must not be less so.
+      await this.#writer.syncNow();
+      await this.#writer.prepareChange();
+    }
     const trimmed = await trimTo(this.#state, offset);
     this.#sealedBytes = undefined;
     this.#state.context.observer.trimmed?.({ ...trimmed, logStartOffset: offset });
   }
 
   async applyRetention(): Promise<void> {
+    this.#writer.checkOpen("apply retention");
     const { retentionMaxBytes, retentionMaxAgeMs } = this.#options;
     if (retentionMaxBytes === Number.POSITIVE_INFINITY && retentionMaxAgeMs === Number.POSITIVE_INFINITY) return;
     await this.#writer.exclusively("apply retention", async () => {
@@ -272,12 +367,11 @@ export class CommitLog implements Log {
     this.#waiters.wake(this.highWatermark);
   }
 
-  scrub(options: { readonly bytesPerSecond?: number; readonly signal?: AbortSignal } = {}): Promise<ScrubReport> {
+  async scrub(options: { readonly bytesPerSecond?: number; readonly signal?: AbortSignal } = {}): Promise<ScrubReport> {
+    if (this.#closing !== undefined) throw closedError("scrub");
     const signal = options.signal === undefined ? this.#ended.signal : AbortSignal.any([options.signal, this.#ended.signal]);
-    return scrubSegments(this.#state.context, () => this.#state.segments.sealed, {
-      bytesPerSecond: options.bytesPerSecond ?? Number.POSITIVE_INFINITY,
-      signal,
-    });
+    const limits = { bytesPerSecond: options.bytesPerSecond ?? Number.POSITIVE_INFINITY, signal };
+    return this.#reading("scrub", () => scrubSegments(this.#state.context, () => this.#state.segments, limits));
   }
 
   status(): LogStatus {
@@ -328,6 +422,7 @@ export class CommitLog implements Log {
     } finally {
       this.#ended.abort();
       this.#waiters.endAll(closedError("wait any longer"));
+      if (this.#readCount > 0) await new Promise<void>((resolve) => (this.#onLastRead = resolve));
       this.#state.context.openFiles.forgetAll(`${this.directory}/`);
       this.#lock?.release();
     }
@@ -346,6 +441,11 @@ export class CommitLog implements Log {
         });
     });
     this.#timers.add(timer);
+  }
+
+  /** A place to begin at: a readable offset, or the end. */
+  #checkPlace(offset: number): void {
+    if (offset !== this.highWatermark) this.#checkReadable(offset, "read from");
   }
 
   #checkReadable(offset: number, attempt: string): void {

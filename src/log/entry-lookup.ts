@@ -1,3 +1,4 @@
+import { type DiskFile, systemErrorCode } from "../base/disk.ts";
 import { isProglogError } from "../base/error.ts";
 import { KiB } from "../base/units.ts";
 import { ActiveSegment } from "./active-segment.ts";
@@ -34,7 +35,14 @@ export interface PieceStart {
 
 /** Reads and verifies the next frames of a segment. */
 export async function readPiece(context: LogContext, segment: Segment, start: PieceStart): Promise<Piece> {
-  const file = context.openFiles.acquire(context.disk, segment.storePath);
+  let file: DiskFile;
+  try {
+    file = context.openFiles.acquire(context.disk, segment.storePath);
+  } catch (error) {
+    if (systemErrorCode(error) !== "ENOENT") throw error;
+    const { position, chain } = start;
+    return { frames: [], position, chain, end: { kind: "bad", reason: "the file is missing" } };
+  }
   try {
     const { position, chain, pieceBytes } = start;
     const endPosition = start.endPosition ?? (segment instanceof ActiveSegment ? segment.store.end : file.size());
@@ -57,20 +65,28 @@ export interface FoundEntry {
   readonly frame: Frame;
 }
 
+/**
+ * Called before an entry that can't be read is called damaged: throws when it was trimmed or truncated away while it was being
+ * looked for. Whoever has the log to himself needs none.
+ */
+export type CheckThere = () => void;
+
 /** Finds the entry of `index`, which the segment holds. Throws LOG_CORRUPT. */
-export async function readEntry(context: LogContext, segment: Segment, index: number): Promise<Frame> {
+export async function readEntry(context: LogContext, segment: Segment, index: number, checkThere?: CheckThere): Promise<Frame> {
   const found = await findEntry(context, segment, {
     locate: () => segment.locateIndex(index),
     accepts: (frame) => frame.index === index,
+    checkThere,
   });
   return found.frame;
 }
 
 /** Finds the entry that holds `offset`, which the segment holds. Throws LOG_CORRUPT. */
-export function findEntryOfOffset(context: LogContext, segment: Segment, offset: number): Promise<FoundEntry> {
+export function findEntryOfOffset(context: LogContext, segment: Segment, offset: number, checkThere?: CheckThere): Promise<FoundEntry> {
   return findEntry(context, segment, {
     locate: () => segment.locateOffset(offset),
     accepts: (frame) => frame.baseOffset <= offset && offset < nextOffsetOf(frame),
+    checkThere,
   });
 }
 
@@ -78,7 +94,11 @@ export function findEntryOfOffset(context: LogContext, segment: Segment, offset:
 async function findEntry(
   context: LogContext,
   segment: Segment,
-  search: { readonly locate: () => EntryLocation | Promise<EntryLocation>; readonly accepts: (frame: Frame) => boolean },
+  search: {
+    readonly locate: () => EntryLocation | Promise<EntryLocation>;
+    readonly accepts: (frame: Frame) => boolean;
+    readonly checkThere: CheckThere | undefined;
+  },
 ): Promise<FoundEntry> {
   for (let isRebuilt = segment instanceof ActiveSegment; ; isRebuilt = true) {
     const location = await search.locate();
@@ -87,12 +107,15 @@ async function findEntry(
     const frame = piece?.frames[0];
     if (frame !== undefined && search.accepts(frame)) return { location, frame };
     const reason = describeEnd(piece?.end) ?? "the index leads to another entry";
+    search.checkThere?.();
     if (isRebuilt || segment instanceof ActiveSegment) throw await damageError(context, segment, location, reason);
     try {
       await segment.rebuild();
     } catch (error) {
+      search.checkThere?.();
       // The store itself is bad: what was asked for is what the error is to name.
-      throw isProglogError(error, "LOG_CORRUPT") ? await damageError(context, segment, location, reason) : error;
+      const isBad = isProglogError(error, "LOG_CORRUPT") || systemErrorCode(error) === "ENOENT";
+      throw isBad ? await damageError(context, segment, location, reason) : error;
     }
   }
 }

@@ -2,7 +2,7 @@ import { ProglogError } from "../base/error.ts";
 import { readPieceBytes } from "../base/limits.ts";
 import { ActiveSegment } from "./active-segment.ts";
 import type { ChainPoint } from "./chain.ts";
-import { chainBefore, damageError, describeEnd, findEntryOfOffset, readPiece } from "./entry-lookup.ts";
+import { type CheckThere, chainBefore, damageError, describeEnd, findEntryOfOffset, type Piece, readEntry, readPiece } from "./entry-lookup.ts";
 import type { EntryLocation } from "./entry-index.ts";
 import type { Frame } from "./frame.ts";
 import type { LogState } from "./log-state.ts";
@@ -15,6 +15,12 @@ export interface ReadLimit {
   readonly nextOffset: number;
 }
 
+interface Place {
+  readonly position: number;
+  /** The entry before it. */
+  readonly chain: ChainPoint;
+}
+
 /**
  * A place in the log, moving forward an entry at a time, across segments, never past the limit and never over a gap: an entry
  * that can't be read, was trimmed or was truncated is an error, never passed over in silence.
@@ -24,7 +30,7 @@ export class LogCursor {
   readonly #limit: () => ReadLimit;
   /** The next entry, and the place where it begins when that is known. */
   #next: { index: number; nextOffset: number };
-  #place: { readonly baseIndex: number; readonly position: number; readonly chain: ChainPoint } | undefined;
+  #place: (Place & { readonly baseIndex: number }) | undefined;
   #truncatedAt: number | undefined;
   #truncations = 0;
 
@@ -35,11 +41,12 @@ export class LogCursor {
   }
 
   /** A cursor at the entry that holds `offset`, which lies between the log start and the limit, both inclusive. */
-  static async open(state: LogState, limit: () => ReadLimit, offset: number): Promise<LogCursor> {
+  static async open(state: LogState, limit: () => ReadLimit, offset: number, checkThere: CheckThere): Promise<LogCursor> {
     const end = limit();
     if (offset >= end.nextOffset) return new LogCursor(state, limit, { index: end.index + 1, nextOffset: end.nextOffset });
     const segment = state.segments.findByOffset(offset);
-    const { location } = await findEntryOfOffset(state.context, segment, offset);
+    const { location } = await findEntryOfOffset(state.context, segment, offset, checkThere);
+    checkThere();
     const cursor = new LogCursor(state, limit, { index: location.index, nextOffset: location.baseOffset });
     cursor.#place = { baseIndex: segment.baseIndex, position: location.position, chain: chainBefore(location) };
     return cursor;
@@ -63,12 +70,18 @@ export class LogCursor {
     if (this.#next.index > limit.index) return [];
     const segment = this.#state.segments.findByIndex(this.#next.index);
     const truncations = this.#truncations;
-    const place = await this.#placeIn(segment);
-    const piece = await readPiece(this.#state.context, segment, {
-      ...place,
-      pieceBytes,
-      ...(segment instanceof ActiveSegment && { endPosition: segment.endPositionOf(limit.index) }),
-    });
+    // Asked for now: the segment may be sealed by the time its place is known.
+    const end = segment instanceof ActiveSegment && { endPosition: segment.endPositionOf(limit.index) };
+    let place: Place;
+    let piece: Piece;
+    try {
+      place = await this.#placeIn(segment);
+      piece = await readPiece(this.#state.context, segment, { ...place, pieceBytes, ...end });
+    } catch (error) {
+      this.#checkReadable();
+      if (truncations !== this.#truncations) return this.next(pieceBytes);
+      throw error;
+    }
     // While the piece was read the log may have been trimmed, or truncated and written again, under it.
     this.#checkReadable();
     if (truncations !== this.#truncations) return this.next(pieceBytes);
@@ -94,13 +107,17 @@ export class LogCursor {
     });
   }
 
-  async #placeIn(segment: Segment): Promise<{ readonly position: number; readonly chain: ChainPoint }> {
+  async #placeIn(segment: Segment): Promise<Place> {
     if (this.#place !== undefined && this.#place.baseIndex === segment.baseIndex) return this.#place;
     if (this.#next.index === segment.baseIndex) {
       return { position: segmentHeaderBytes, chain: this.#place?.chain ?? segment.before() };
     }
-    const location = await segment.locateIndex(this.#next.index);
-    return { position: location.position, chain: chainBefore(location) };
+    const truncations = this.#truncations;
+    const { index, baseOffset, position } = await readEntry(this.#state.context, segment, this.#next.index, () => {
+      this.#checkReadable();
+      if (truncations !== this.#truncations) throw this.#outOfRange("the log was truncated meanwhile");
+    });
+    return { position, chain: chainBefore({ index, baseOffset, position }) };
   }
 
   #damage(segment: Segment, position: number, reason: string): Promise<Error> {

@@ -18,6 +18,10 @@ export class LogState {
   segments: Segments;
   /** The last entry known synced. */
   durable: ChainPoint;
+  /** While a truncation is under way: the entry that will be the last. What lies behind is being taken apart and shown to nobody. */
+  ceiling: ChainPoint | undefined;
+  /** Counts up when a truncation begins and when it ends: what was looked up before may lie elsewhere now, or nowhere. */
+  truncations = 0;
   #base: BaseRecord;
   #baseGeneration: number;
   #baseSlot: 0 | 1;

@@ -1,7 +1,8 @@
 import type { BatchHeader } from "../batch/batch-header.ts";
 import { assert } from "../base/assert.ts";
 import type { Timer } from "../base/clock.ts";
-import { isProglogError, ProglogError } from "../base/error.ts";
+import { isProglogError, type ProglogError } from "../base/error.ts";
+import { MiB } from "../base/units.ts";
 import { ActiveSegment } from "./active-segment.ts";
 import { type AppendGroup, frameBytesOf, stampGroup } from "./append-group.ts";
 import type { AppendResult, SyncPolicy } from "./log.ts";
@@ -25,6 +26,9 @@ export interface WriterOptions {
 /** How long nothing is appended until the sync mark is itself synced. */
 const idleMarkSyncMs = 100;
 
+/** A smaller group isn't halved: up to here a sync takes about as long whatever it covers. */
+const halvedMinBytes = 1 * MiB;
+
 /** The term of a log that no raft group writes. */
 const soloTerm = 1;
 
@@ -46,6 +50,8 @@ export class LogWriter {
   /** Called when the high watermark may have moved. */
   readonly #onProgress: () => void;
   #isRunning = false;
+  /** The last group, done; its callers hear of it as soon as the next one is on its way, or there is none. */
+  #unanswered: { readonly group: AppendGroup; readonly isDurable: boolean } | undefined;
   #condition: { kind: "open" } | { kind: "poisoned"; error: ProglogError } | { kind: "closed" } = { kind: "open" };
   #closing: Promise<void> | undefined;
   #isMarkTakenBack = false;
@@ -150,6 +156,7 @@ export class LogWriter {
   async #run(): Promise<void> {
     for (;;) {
       const work = this.#queue.peek();
+      if (work?.kind !== "append") this.#answer();
       if (work === undefined) break;
       if (work.kind === "operation") {
         this.#queue.shift();
@@ -170,7 +177,10 @@ export class LogWriter {
         this.#checkSound("append");
       }
       await this.#takeBackCleanMark();
-      if (this.#isRollDue()) await this.#roll();
+      if (this.#isRollDue()) {
+        this.#answer();
+        await this.#roll();
+      }
       appends = this.#takeGroup();
       await this.#writeAppends(appends);
     } catch (error) {
@@ -193,7 +203,8 @@ export class LogWriter {
       seed,
     });
     await this.#writeFrames(active, group);
-    const position = active.store.end - group.byteLength;
+    const position = active.store.end;
+    active.store.advance(group.byteLength);
     for (const entry of group.entries) {
       active.note(entry.header, position + entry.position, entry.append.header.maxTimestamp);
     }
@@ -202,7 +213,17 @@ export class LogWriter {
     const isDurable = this.#options.sync === "always";
     if (isDurable) await this.#syncActive({ bytes: group.byteLength, batches: appends.length });
     else await this.#letOthersRun();
+    this.#unanswered = { group, isDurable };
     this.#onProgress();
+    if (!isDurable) this.#answer();
+    active.store.zeroAhead(group.byteLength, (error) => void this.#poison("write zeros ahead", error));
+  }
+
+  /** Answers those whose appends are done. */
+  #answer(): void {
+    if (this.#unanswered === undefined) return;
+    const { group, isDurable } = this.#unanswered;
+    this.#unanswered = undefined;
     for (const { append, header } of group.entries) {
       append.resolve({
         baseOffset: header.baseOffset,
@@ -212,7 +233,6 @@ export class LogWriter {
         isDurable,
       });
     }
-    active.store.zeroAhead(group.byteLength, (error) => void this.#poison("write zeros ahead", error));
   }
 
   /** Writes the group's bytes, or leaves no trace of it when the disk is full. */
@@ -220,7 +240,7 @@ export class LogWriter {
     await active.store.makeRoom(group.byteLength);
     try {
       active.reserve(group.entries.length);
-      active.store.write(group.buffers, group.byteLength);
+      await active.store.write(group.buffers, () => this.#state.context.clock.turn());
     } catch (error) {
       if (!isDiskFull(error)) throw error;
       await active.store.undoWrite();
@@ -235,7 +255,10 @@ export class LogWriter {
     const mark = this.#state.describeEnd();
     const { last } = active;
     const start = clock.monotonic();
-    await active.store.datasync();
+    const syncing = active.store.datasync();
+    // Who is answered appends again at once, and that is checked on this thread: so not before the disk has something to do.
+    this.#answer();
+    await syncing;
     observer.synced?.({ durationMs: clock.monotonic() - start, ...covers });
     assert(this.#state.segments.active === active && active.last.index === last.index, "nothing is written while a sync runs");
     this.#state.durable = last;
@@ -266,16 +289,17 @@ export class LogWriter {
     } catch (error) {
       throw isDiskFull(error) ? diskFullError("begin a segment", error) : error;
     }
-    const summary = await active.seal();
-    await active.store.close();
+    await active.prepareSeal();
+    const summary = active.seal();
     this.#state.segments = new Segments([...sealed, new SealedSegment(context, active.baseIndex, summary)], next);
+    await active.store.close();
     context.observer.rolled?.({ baseIndex: next.baseIndex, durationMs: context.clock.monotonic() - start });
   }
 
   /** The appends that go together now: bounded in bytes, by the segment's room and by its index. */
   #takeGroup(): PendingAppend[] {
     const { active } = this.#state.segments;
-    const maxBytes = Math.min(this.#options.groupMaxBytes, this.#options.segmentMaxBytes - active.store.end);
+    const maxBytes = Math.min(this.#groupMaxBytes(), this.#options.segmentMaxBytes - active.store.end);
     const maxCount = Math.max(1, Math.floor(this.#options.indexMaxBytes / slotBytes) - active.entryCount);
     const appends: PendingAppend[] = [];
     let byteLength = 0;
@@ -288,6 +312,17 @@ export class LogWriter {
       appends.push(work.append);
       this.#queue.shift();
     }
+  }
+
+  /**
+   * Half of what is under way where that is much: while one half is synced, those of the other are answered, append again and
+   * are checked. All at once would leave disk and processor waiting for each other in turn.
+   */
+  #groupMaxBytes(): number {
+    const { sync, groupMaxBytes } = this.#options;
+    if (sync !== "always") return groupMaxBytes;
+    const underWayBytes = this.#queue.appendBytes + (this.#unanswered?.group.byteLength ?? 0);
+    return Math.min(groupMaxBytes, Math.max(halvedMinBytes, underWayBytes / 2));
   }
 
   #takeAll(): PendingAppend[] {
@@ -371,7 +406,8 @@ export class LogWriter {
       if (this.#condition.kind !== "open") return;
       await this.syncNow();
       const isChanged = !markFile.mark.isClean;
-      await segments.active.seal();
+      await segments.active.prepareSeal();
+      segments.active.seal();
       if (isChanged) {
         await segments.active.store.datasync();
         markFile.write(this.#state.describeEnd({ isClean: true }));

@@ -21,7 +21,7 @@ export interface LogOptions {
   readonly sync?: SyncPolicy;
   /** For "interval". Default 1,000. */
   readonly syncIntervalMs?: number;
-  /** A segment is sealed when the next batch would make its store larger. Default 256 MiB; at least 4 KiB. */
+  /** A segment is sealed when the next batch would make its store larger. Default 256 MiB; at least 1 KiB. */
   readonly segmentMaxBytes?: number;
   /** … or when its first entry is older, by append time. Default 7 days. */
   readonly segmentMaxAgeMs?: number;
@@ -29,7 +29,7 @@ export interface LogOptions {
   readonly indexMaxBytes?: number;
   /** Whether the active index is mapped into memory. "auto" (default): where koffi is installed and the file system is fit. */
   readonly index?: "auto" | "mmap" | "heap";
-  /** Whole segments are removed from the front while the log is larger. Default: no limit. */
+  /** Whole segments are removed from the front while the rest is at least as large: the newest bytes up to the limit stay. Default: no limit. */
   readonly retentionMaxBytes?: number;
   /** Whole segments are removed from the front whose last entry is older, by append time. Default: no limit. */
   readonly retentionMaxAgeMs?: number;

@@ -88,8 +88,18 @@ test("a manifest of a later version is unsupported, not corrupt", () => {
 });
 
 test("a manifest whose generation is zero or beyond 2^53-1 is corrupt", () => {
-  assertCorrupt(() => decodeManifest(reseal(encodeManifest(manifest), (copy) => writeUint64LE(copy, 0, 16)), path));
-  assertCorrupt(() => decodeManifest(reseal(encodeManifest(manifest), (copy) => copy.fill(255, 16, 24)), path));
+  assertCorrupt(() =>
+    decodeManifest(
+      reseal(encodeManifest(manifest), (copy) => writeUint64LE(copy, 0, 16)),
+      path,
+    ),
+  );
+  assertCorrupt(() =>
+    decodeManifest(
+      reseal(encodeManifest(manifest), (copy) => copy.fill(255, 16, 24)),
+      path,
+    ),
+  );
 });
 
 const wrongBodies: readonly (readonly [string, unknown])[] = [
@@ -101,7 +111,10 @@ const wrongBodies: readonly (readonly [string, unknown])[] = [
   ["an unknown field", body({ more: 1 })],
   ["a topic without a name", body({ topics: [topic({ name: "" })] })],
   ["a topic's unknown field", body({ topics: [topic({ more: 1 })] })],
-  ["two topics of one name", body({ topics: [topic({}), topic({ uuid: uuid(8), partitions: [{ partition: 0, uuid: uuid(9) }] })] })],
+  [
+    "two topics of one name",
+    body({ topics: [topic({}), topic({ uuid: uuid(8), partitions: [{ partition: 0, uuid: uuid(9) }] })] }),
+  ],
   ["a topic without partitions", body({ topics: [topic({ partitions: [] })] })],
   ["a hole among partitions", body({ topics: [topic({ partitions: [{ partition: 1, uuid: uuid(2) }] })] })],
   ["a uuid that is a path", body({ topics: [topic({ partitions: [{ partition: 0, uuid: "../../etc" }] })] })],
@@ -115,14 +128,24 @@ for (const [what, json] of wrongBodies) {
   test(`a manifest with ${what} is corrupt though its checksum matches`, () => {
     const text = Buffer.from(JSON.stringify(json));
     const bytes = Buffer.concat([encodeManifest(manifest).subarray(0, 32), text]);
-    assertCorrupt(() => decodeManifest(reseal(bytes, (copy) => writeUint64LE(copy, text.length, 24)), path));
+    assertCorrupt(() =>
+      decodeManifest(
+        reseal(bytes, (copy) => writeUint64LE(copy, text.length, 24)),
+        path,
+      ),
+    );
   });
 }
 
 test("a manifest whose text is no UTF-8 or no JSON is corrupt", () => {
   for (const text of [Buffer.from([0xff, 0xfe]), Buffer.from("{")]) {
     const bytes = Buffer.concat([encodeManifest(manifest).subarray(0, 32), text]);
-    assertCorrupt(() => decodeManifest(reseal(bytes, (copy) => writeUint64LE(copy, text.length, 24)), path));
+    assertCorrupt(() =>
+      decodeManifest(
+        reseal(bytes, (copy) => writeUint64LE(copy, text.length, 24)),
+        path,
+      ),
+    );
   }
 });
 
@@ -157,7 +180,14 @@ function body(change: object): object {
 }
 
 function topic(change: object): object {
-  return { name: "orders", uuid: uuid(1), createdAt: 1, partitions: [{ partition: 0, uuid: uuid(2) }], settings: {}, ...change };
+  return {
+    name: "orders",
+    uuid: uuid(1),
+    createdAt: 1,
+    partitions: [{ partition: 0, uuid: uuid(2) }],
+    settings: {},
+    ...change,
+  };
 }
 
 function assertCorrupt(run: () => unknown): void {

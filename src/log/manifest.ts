@@ -115,14 +115,20 @@ export function decodeManifest(buffer: Buffer, path: string): Manifest {
   if (buffer.readUInt32LE(8) !== crc32c(buffer, 12)) throw corrupt(path, "its checksum doesn't match");
   const found = buffer.readUInt32LE(12);
   if (found !== version) {
-    throw new ProglogError("UNSUPPORTED_FORMAT", `Cannot read the manifest ${path}: it is of version ${found}, and ${version} is known`, {
-      hint: "Start the release of proglog that wrote it, or a later one.",
-    });
+    throw new ProglogError(
+      "UNSUPPORTED_FORMAT",
+      `Cannot read the manifest ${path}: it is of version ${found}, and ${version} is known`,
+      {
+        hint: "Start the release of proglog that wrote it, or a later one.",
+      },
+    );
   }
   const generation = readUint64LE(buffer, 16);
-  if (!Number.isSafeInteger(generation) || generation < 1) throw corrupt(path, "its generation isn't a number from 1 to 2^53-1");
+  if (!Number.isSafeInteger(generation) || generation < 1)
+    throw corrupt(path, "its generation isn't a number from 1 to 2^53-1");
   const jsonBytes = readUint64LE(buffer, 24);
-  if (jsonBytes !== buffer.length - headBytes) throw corrupt(path, `it should hold ${jsonBytes} bytes of JSON, and holds ${buffer.length - headBytes}`);
+  if (jsonBytes !== buffer.length - headBytes)
+    throw corrupt(path, `it should hold ${jsonBytes} bytes of JSON, and holds ${buffer.length - headBytes}`);
   return { generation, ...parseBody(buffer.subarray(headBytes), path) };
 }
 
@@ -135,7 +141,8 @@ function parseBody(json: Buffer, path: string): Omit<Manifest, "generation"> {
   }
   const checks = new BodyChecks(path);
   const { storageId, topics, deleted } = checks.fields(body, ["storageId", "topics", "deleted"], "its body");
-  if (typeof storageId !== "string" || !storageIdPattern.test(storageId)) throw corrupt(path, "its storage id isn't 32 hex digits");
+  if (typeof storageId !== "string" || !storageIdPattern.test(storageId))
+    throw corrupt(path, "its storage id isn't 32 hex digits");
   return {
     storageId,
     topics: checks.array(topics, "its topics").map((topic) => checks.topic(topic)),
@@ -178,7 +185,8 @@ class BodyChecks {
       createdAt: createdAt as number,
       partitions: list.map((entry, expected) => {
         const fields = this.fields(entry, ["partition", "uuid"], `a partition of topic ${name}`);
-        if (fields["partition"] !== expected) throw corrupt(this.#path, `partition ${expected} of topic ${name} isn't in its place`);
+        if (fields["partition"] !== expected)
+          throw corrupt(this.#path, `partition ${expected} of topic ${name} isn't in its place`);
         return { partition: expected, uuid: this.uuid(fields["uuid"], `partition ${expected} of topic ${name}`) };
       }),
       settings,
@@ -201,7 +209,8 @@ class BodyChecks {
   fields<Name extends string>(value: unknown, names: readonly Name[], what: string): Record<Name, unknown> {
     if (!isObject(value)) throw corrupt(this.#path, `${what} is no object`);
     for (const name of Object.keys(value)) {
-      if (!(names as readonly string[]).includes(name)) throw corrupt(this.#path, `${what} has an unknown field ${JSON.stringify(name)}`);
+      if (!(names as readonly string[]).includes(name))
+        throw corrupt(this.#path, `${what} has an unknown field ${JSON.stringify(name)}`);
     }
     return value;
   }

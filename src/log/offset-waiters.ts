@@ -8,7 +8,7 @@ export class OffsetWaiters {
     return this.#waiters.size;
   }
 
-  /** Resolves when `wake` is called with a higher offset. Rejects with CANCELLED on `signal`, with the error given to `endAll`. */
+  /** Resolves when `wake` is called with a higher offset, and with `wakeAll`. Rejects with CANCELLED on `signal`, with the error given to `endAll`. */
   wait(offset: number, signal: AbortSignal | undefined): Promise<void> {
     if (signal?.aborted === true) return Promise.reject(cancelledError(offset));
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -38,6 +38,11 @@ export class OffsetWaiters {
 
   wake(highWatermark: number): void {
     for (const waiter of this.#waiters) if (waiter.offset < highWatermark) waiter.resolve();
+  }
+
+  /** For when what they wait for changed in another way than by rising: whoever still wants to wait asks again. */
+  wakeAll(): void {
+    for (const waiter of this.#waiters) waiter.resolve();
   }
 
   endAll(error: ProglogError): void {

@@ -102,9 +102,9 @@ async function openLocked(
   });
 
   const baseRead = readBaseRecord(disk, directory);
-  if (baseRead.state === "unreadable") throw baseError(directory, "neither slot of the base record is valid");
-  if (baseRead.state === "missing") {
-    checkNothingThere(disk, directory);
+  if (baseRead.state !== "valid") {
+    // A crash may have cut short the very first writing of the base record, too: then its name is there, and not its bytes.
+    checkNothingThere(disk, directory, baseRead.state);
     if (!resolved.createIfMissing) throw notFoundError(directory);
     const context = contextOf((options.random ?? systemRandom).bytes(logIdBytes));
     const state = await createLog(context);
@@ -157,8 +157,8 @@ async function createLog(context: LogContext): Promise<LogState> {
   }
 }
 
-/** A directory without a base record may hold what a crash left of a creation, and nothing else that looks like a log. */
-function checkNothingThere(disk: Disk, directory: string): void {
+/** A directory without a valid base record may hold what a crash left of a creation, and nothing else that looks like a log. */
+function checkNothingThere(disk: Disk, directory: string, state: "missing" | "unreadable"): void {
   const baseIndexes = listBaseIndexes({ disk, directory });
   for (const baseIndex of baseIndexes) {
     const path = segmentPath(directory, baseIndex, storeSuffix);
@@ -169,7 +169,7 @@ function checkNothingThere(disk: Disk, directory: string): void {
     } finally {
       file.close();
     }
-    throw baseError(directory, "the base record is missing, and there are segments");
+    throw baseError(directory, `the base record is ${state}, and there are segments`);
   }
 }
 

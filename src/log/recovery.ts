@@ -96,6 +96,8 @@ class Recovery {
     const { disk, directory } = this.#context;
     const keepFrom = this.#baseIndexes.findLastIndex((baseIndex) => baseIndex <= this.#base.baseIndex + 1);
     const trimmed = this.#baseIndexes.splice(0, Math.max(0, keepFrom));
+    // A base record that strayed here from another log has other numbers: nothing may go by those.
+    if (trimmed.length > 0) for (const baseIndex of [...trimmed, ...this.#baseIndexes.slice(-1)]) this.#checkOwner(baseIndex);
     for (const baseIndex of trimmed) removeSegment(this.#context, baseIndex);
     const temporary = disk.list(directory).filter((name) => name.endsWith(temporarySuffix));
     for (const name of temporary) disk.remove(join(directory, name));
@@ -107,6 +109,14 @@ class Recovery {
     if (first !== undefined && first > this.#base.baseIndex + 1) {
       throw this.#rot(segmentPath(directory, this.#base.baseIndex + 1, storeSuffix), 0, this.#base.nextOffset, "the file is missing");
     }
+  }
+
+  /** Throws LOG_CORRUPT when a store's header says that it belongs to another log than the base record. */
+  #checkOwner(baseIndex: number): void {
+    const { disk, directory, logId } = this.#context;
+    const path = segmentPath(directory, baseIndex, storeSuffix);
+    const read = withFile(disk.open(path, "read"), readHeaderOf);
+    if (!("fault" in read) && !read.header.logId.equals(logId)) throw this.#rot(path, 0, 0, "it belongs to another log");
   }
 
   /** A truncation was under way: goes on with it, newest segment first. */
@@ -133,8 +143,7 @@ class Recovery {
       const path = segmentPath(directory, baseIndex, storeSuffix);
       const file = disk.open(path, "read");
       try {
-        const bytes = Buffer.alloc(segmentHeaderBytes);
-        const read = readSegmentHeader(bytes.subarray(0, file.readSync(bytes, 0)));
+        const read = readHeaderOf(file);
         if (!("fault" in read)) {
           if (!read.header.logId.equals(logId)) throw this.#rot(path, 0, 0, "it belongs to another log");
           if (read.header.baseIndex !== baseIndex) throw this.#rot(path, 0, 0, `its header says base index ${read.header.baseIndex}`);
@@ -306,6 +315,8 @@ class Recovery {
   async #makeDurable(newest: NewestStore, file: DiskFile, end: number): Promise<void> {
     const { disk, directory } = this.#context;
     const mark = this.#mark;
+    // They are built anew from the store. The old ones mustn't come back in a crash: see `ActiveSegment.cut`.
+    for (const suffix of [indexSuffix, timeIndexSuffix] as const) disk.remove(segmentPath(directory, newest.baseIndex, suffix));
     const isMarkHere = mark !== undefined && mark.segmentBaseIndex === newest.baseIndex && mark.position <= end;
     const from = isMarkHere ? mark.position : 0;
     if (mark?.isPoisoned === true) {
@@ -417,6 +428,11 @@ export function removeSegment(context: Pick<LogContext, "disk" | "directory" | "
     context.openFiles.forget(path);
     context.disk.remove(path);
   }
+}
+
+function readHeaderOf(file: DiskFile): ReturnType<typeof readSegmentHeader> {
+  const bytes = Buffer.alloc(segmentHeaderBytes);
+  return readSegmentHeader(bytes.subarray(0, file.readSync(bytes, 0)));
 }
 
 function withFile<T>(file: DiskFile, use: (file: DiskFile) => T): T {

@@ -1,12 +1,15 @@
 import type { Clock } from "../base/clock.ts";
-import { isProglogError } from "../base/error.ts";
+import { systemErrorCode } from "../base/disk.ts";
+import { isProglogError, messageOf } from "../base/error.ts";
 import { corruptError } from "./corrupt-error.ts";
 import { readSealedSlots } from "./entry-index.ts";
 import { FrameScanner } from "./frame-scanner.ts";
 import type { ScrubReport } from "./log.ts";
 import type { LogContext } from "./log-context.ts";
 import type { LogDamage } from "./log-observer.ts";
-import type { SealedSegment } from "./sealed-segment.ts";
+import { SealedSegment } from "./sealed-segment.ts";
+import { checkSeam, type SegmentEnd } from "./seam.ts";
+import type { Segments } from "./segments.ts";
 import { segmentHeaderBytes } from "./segment-header.ts";
 import { indexSuffix, segmentPath } from "./segment-name.ts";
 import { findScanFault } from "./store-scan.ts";
@@ -22,7 +25,7 @@ export interface ScrubOptions {
  */
 export async function scrubSegments(
   context: LogContext,
-  listSegments: () => readonly SealedSegment[],
+  listSegments: () => Segments,
   options: ScrubOptions,
 ): Promise<ScrubReport> {
   const damages: LogDamage[] = [];
@@ -32,21 +35,23 @@ export async function scrubSegments(
   const start = context.clock.monotonic();
   for (;;) {
     // Asked for anew each time: retention may have removed some meanwhile, and a roll added one.
-    const segment = listSegments().find((candidate) => candidate.baseIndex > doneUpTo);
-    if (segment === undefined || options.signal?.aborted === true) break;
+    const segment = listSegments().findByIndexAbove(doneUpTo);
+    if (!(segment instanceof SealedSegment) || options.signal?.aborted === true) break;
     doneUpTo = segment.baseIndex;
-    const isThere = (): boolean => listSegments().includes(segment);
+    const isThere = (): boolean => listSegments().sealed.includes(segment);
     try {
-      await scrubSegment(context, segment, async (readBytes) => {
+      const end = await scrubSegment(context, segment, async (readBytes) => {
         bytes += readBytes;
-        await pace(context.clock, start, bytes, options.bytesPerSecond);
+        await pace(context.clock, { start, bytes, ...options });
         return options.signal?.aborted !== true && isThere();
       });
+      if (end === undefined) continue;
       segments += 1;
+      checkSeam("scrub a segment", segment, end, listSegments().after(segment));
     } catch (error) {
       if (!isThere()) continue;
-      if (!isProglogError(error, "LOG_CORRUPT")) throw error;
-      const damage = damageOf(error.details, segment);
+      const damage = damageOf(error, segment);
+      if (damage === undefined) throw error;
       damages.push(damage);
       context.damages.note(damage);
     }
@@ -55,10 +60,15 @@ export async function scrubSegments(
   return { segments, bytes, damages };
 }
 
-/** `goOn` is asked after each piece. Throws LOG_CORRUPT. */
-async function scrubSegment(context: LogContext, segment: SealedSegment, goOn: (readBytes: number) => Promise<boolean>): Promise<void> {
+/** `goOn` is asked after each piece; undefined when it was told not to. Throws LOG_CORRUPT. */
+async function scrubSegment(
+  context: LogContext,
+  segment: SealedSegment,
+  goOn: (readBytes: number) => Promise<boolean>,
+): Promise<SegmentEnd | undefined> {
   const { disk, openFiles, seed, directory } = context;
   const file = openFiles.acquire(disk, segment.storePath);
+  let end: SegmentEnd;
   try {
     const scanner = new FrameScanner({
       file,
@@ -71,8 +81,9 @@ async function scrubSegment(context: LogContext, segment: SealedSegment, goOn: (
     while (scanner.end === undefined) {
       const from = scanner.position;
       await scanner.next();
-      if (!(await goOn(scanner.position - from))) return;
+      if (!(await goOn(scanner.position - from))) return undefined;
     }
+    end = { lastIndex: scanner.chain.index, nextOffset: scanner.chain.nextOffset, storeBytes: scanner.position };
     const fault = findScanFault(file, scanner);
     if (fault !== undefined) {
       const { nextOffset } = scanner.chain;
@@ -96,9 +107,18 @@ async function scrubSegment(context: LogContext, segment: SealedSegment, goOn: (
     openFiles.release(index);
   }
   if (!isIndexSound) await segment.rebuild();
+  return end;
 }
 
-function damageOf(details: Readonly<Record<string, unknown>>, segment: SealedSegment): LogDamage {
+/** What `error` says is damaged; undefined when it says something else. */
+function damageOf(error: unknown, segment: SealedSegment): LogDamage | undefined {
+  if (!isProglogError(error)) {
+    // What the disk can't read, or has lost whole, is as damaged as what it reads wrong.
+    if (systemErrorCode(error) === undefined) return undefined;
+    return { file: segment.storePath, position: 0, firstOffset: 0, nextOffset: 0, reason: messageOf(error) };
+  }
+  if (error.code !== "LOG_CORRUPT") return undefined;
+  const details: Readonly<Record<string, unknown>> = error.details;
   const numberOf = (key: string): number => (typeof details[key] === "number" ? details[key] : 0);
   return {
     file: segment.storePath,
@@ -109,8 +129,16 @@ function damageOf(details: Readonly<Record<string, unknown>>, segment: SealedSeg
   };
 }
 
-/** Waits until reading `bytes` since `start` keeps within the rate. */
-async function pace(clock: Clock, start: number, bytes: number, bytesPerSecond: number): Promise<void> {
+/** Waits until reading `bytes` since `start` keeps within the rate, or until it is told to end. */
+async function pace(clock: Clock, read: ScrubOptions & { readonly start: number; readonly bytes: number }): Promise<void> {
+  const { start, bytes, bytesPerSecond, signal } = read;
   const aheadMs = (bytes / bytesPerSecond) * 1000 - (clock.monotonic() - start);
-  if (aheadMs > 1) await new Promise<void>((resolve) => void clock.setTimer(aheadMs, resolve));
+  if (aheadMs <= 1 || signal?.aborted === true) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const wake = (): void => resolve();
+  const timer = clock.setTimer(aheadMs, wake);
+  signal?.addEventListener("abort", wake);
+  await promise;
+  timer.cancel();
+  signal?.removeEventListener("abort", wake);
 }

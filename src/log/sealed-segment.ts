@@ -27,12 +27,18 @@ export class SealedSegment {
   #summary: SegmentSummary | undefined;
   #before: ChainPoint | undefined;
   #rebuild: Promise<SegmentSummary> | undefined;
+  #isRetired = false;
 
   constructor(context: LogContext, baseIndex: number, summary?: SegmentSummary) {
     this.#context = context;
     this.baseIndex = baseIndex;
     this.storePath = segmentPath(context.directory, baseIndex, storeSuffix);
     this.#summary = summary;
+  }
+
+  /** It is no sealed segment of the log any more, trimmed away or active again: a rebuild that is under way writes nothing. */
+  retire(): void {
+    this.#isRetired = true;
   }
 
   /** The entry before the segment, as its header tells. Throws LOG_CORRUPT when the header is bad. */
@@ -89,6 +95,8 @@ export class SealedSegment {
   async #locate(choose: (slots: FileSlots) => number): Promise<EntryLocation> {
     const summary = await this.summary();
     return this.#withFile(indexSuffix, (file) => {
+      // A store that was cut short may hold no entry at all; position 0 is never one's.
+      if (summary.entryCount === 0) return { index: this.baseIndex, baseOffset: summary.baseOffset, position: 0 };
       const slots = new FileSlots(file, summary.entryCount);
       const slot = Math.min(Math.max(choose(slots), 0), summary.entryCount - 1);
       return { index: this.baseIndex + slot, baseOffset: slots.first(slot), position: slots.second(slot) };
@@ -130,6 +138,7 @@ export class SealedSegment {
       openFiles.release(file);
     }
     const summary = builder.summary();
+    if (this.#isRetired) return summary;
     const indexPath = segmentPath(directory, this.baseIndex, indexSuffix);
     const timeIndexPath = segmentPath(directory, this.baseIndex, timeIndexSuffix);
     openFiles.forget(indexPath);

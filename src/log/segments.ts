@@ -1,4 +1,4 @@
-import { assert } from "../base/assert.ts";
+import { AssertionError, assert } from "../base/assert.ts";
 import type { ActiveSegment } from "./active-segment.ts";
 import type { SealedSegment } from "./sealed-segment.ts";
 
@@ -30,7 +30,15 @@ export class Segments {
 
   /** The segment that holds `offset`, or would: the last one that begins at or below it. */
   findByOffset(offset: number): Segment {
-    return this.#findLast((segment) => segment.baseOffset() <= offset);
+    try {
+      return this.#findLast((segment) => segment.baseOffset() <= offset);
+    } catch (error) {
+      if (error instanceof AssertionError) throw error;
+      // One whose header and index are both bad tells no offset. It is passed over, so that the others' records can be read; its
+      // own are then missed where they should be.
+      const known = [...this.sealed, this.active].filter((segment) => isAtOrBelow(segment, offset));
+      return known.at(-1) ?? this.at(0);
+    }
   }
 
   /** The segment behind `segment`; undefined behind the active one. */
@@ -44,8 +52,8 @@ export class Segments {
     return position === this.count ? undefined : this.at(position);
   }
 
-  #findLast(isAtOrBelow: (segment: Segment) => boolean): Segment {
-    return this.at(Math.max(0, this.#countWhile(isAtOrBelow) - 1));
+  #findLast(condition: (segment: Segment) => boolean): Segment {
+    return this.at(Math.max(0, this.#countWhile(condition) - 1));
   }
 
   /** How many segments from the front fulfil a condition that, once false, stays false. */
@@ -58,5 +66,13 @@ export class Segments {
       else high = middle;
     }
     return low;
+  }
+}
+
+function isAtOrBelow(segment: Segment, offset: number): boolean {
+  try {
+    return segment.baseOffset() <= offset;
+  } catch {
+    return false;
   }
 }

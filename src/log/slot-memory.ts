@@ -82,9 +82,10 @@ export class MappedSlots implements SlotMemory {
     const step = Math.min(Math.max(mappedBytes, mapStepMinBytes), mapStepMaxBytes);
     const grownBytes = Math.ceil(byteLength / step) * step;
     this.#file.writeSync([Buffer.alloc(grownBytes - mappedBytes)], mappedBytes);
+    // Mapped anew before the old mapping goes: when the system refuses, all stays as it was.
+    const grown = this.#mmap.map(this.#file.fd, grownBytes);
     this.#region?.unmap();
-    this.#region = undefined;
-    this.#region = this.#mmap.map(this.#file.fd, grownBytes);
+    this.#region = grown;
   }
 
   finish(_byteLength: number): void {

@@ -35,6 +35,7 @@ export async function trimTo(state: LogState, offset: number): Promise<Trimmed> 
   state.segments = new Segments(segments.sealed.slice(dropped.length), segments.active);
   let bytes = 0;
   for (const segment of dropped) {
+    segment.retire();
     bytes += disk.size(segment.storePath) ?? 0;
     try {
       removeSegment(context, segment.baseIndex);

@@ -13,7 +13,7 @@ const overlapBytes = 64 * KiB;
  */
 export function findVouchedIndex(file: DiskFile, from: number, to: number, known: { readonly seed: number; readonly lastIndex: number }): number {
   let vouched = 0;
-  const piece = Buffer.allocUnsafeSlow(readPieceBytes + overlapBytes);
+  const piece = Buffer.allocUnsafeSlow(Math.min(readPieceBytes + overlapBytes, Math.max(0, to - from)));
   for (let start = from; start < to; start += readPieceBytes) {
     const length = file.readSync(piece.subarray(0, Math.min(piece.length, to - start)), start);
     for (let at = piece.indexOf(frameMagicBytes); at >= 0 && at < length; at = piece.indexOf(frameMagicBytes, at + 1)) {

@@ -1,0 +1,19 @@
+import type { CommandIo } from "./command-io.ts";
+import type { ExitCode } from "./exit-codes.ts";
+import type { LogClient } from "./log-client.ts";
+import type { Output } from "./output.ts";
+
+/** What every command is given. */
+export interface CommandContext {
+  readonly io: CommandIo;
+  readonly stdout: Output;
+  readonly stderr: Output;
+  /** Of the package: "0.1.0". */
+  readonly version: string;
+  /** Makes an action for commander of one that returns the exit code. */
+  action<Parameters extends readonly unknown[]>(
+    run: (...parameters: Parameters) => Promise<ExitCode>,
+  ): (...parameters: Parameters) => Promise<void>;
+  /** A client of the server that `--server` names, else the environment, else the default. Who asks for it closes it. */
+  connect(server: string | undefined): Promise<LogClient>;
+}

@@ -1,0 +1,123 @@
+import type { Command } from "commander";
+import { isProglogError, type ProglogError } from "../../base/error.ts";
+import type { InspectedFields, InspectedItem, LogInspection } from "../../log/inspect.ts";
+import type { CommandContext } from "../command-context.ts";
+import { type ExitCode, exitCodes } from "../exit-codes.ts";
+import { formatBytes } from "../figures.ts";
+import type { OfflineDirectory, OfflineLog } from "../offline-directory.ts";
+import { formatTable } from "../table.ts";
+
+export function addInspectCommand(program: Command, context: CommandContext): void {
+  program
+    .command("inspect")
+    .summary("show what a log's, a node's or a single file holds")
+    .description(
+      "Shows a log, all logs of a node, or one file of them: frames of a .store, slots of an .index or .timeindex, the fields of a\n" +
+        "base record, a sync mark or a manifest. Nothing is changed. The server must not run.",
+    )
+    .argument("<path>", "a log's directory, a node's data directory, or a file of theirs")
+    .option("--json", "one JSON object in a line for each log, or for each thing in a file")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  $ proglog inspect ./data
+  $ proglog inspect ./data/manifest --json
+  $ proglog inspect ./data/logs/*/00000000000000000001.store | head
+`,
+    )
+    .action(context.action((path: string, options: InspectOptions) => inspect(context, path, options)));
+}
+
+interface InspectOptions {
+  readonly json?: boolean;
+}
+
+async function inspect(context: CommandContext, path: string, options: InspectOptions): Promise<ExitCode> {
+  const [{ nodeDisk }, { lockOfflineFile, openOfflineDirectory }] = await Promise.all([
+    import("../../base/node-disk.ts"),
+    import("../offline-directory.ts"),
+  ]);
+  if (nodeDisk.size(path) !== undefined) {
+    using _lock = lockOfflineFile(path, nodeDisk);
+    return await inspectOneFile(context, path, options);
+  }
+  using directory = openOfflineDirectory(path, { attempt: "inspect", disk: nodeDisk });
+  return await inspectDirectory(context, directory, options);
+}
+
+async function inspectOneFile({ stdout }: CommandContext, path: string, { json }: InspectOptions): Promise<ExitCode> {
+  const { inspectFile } = await import("../../log/inspect.ts");
+  for await (const item of inspectFile(path)) {
+    await stdout.write(json === true ? `${JSON.stringify(item)}\n` : describeItem(item));
+  }
+  return exitCodes.done;
+}
+
+/** A log that can't be shown at all is told of, and the others are shown. */
+async function inspectDirectory(
+  { stdout }: CommandContext,
+  directory: OfflineDirectory,
+  { json }: InspectOptions,
+): Promise<ExitCode> {
+  const { inspectLog } = await import("../../log/inspect.ts");
+  let exitCode: ExitCode = exitCodes.done;
+  const showFailure = async (name: string, { code, message }: ProglogError): Promise<void> => {
+    exitCode = exitCodes.damaged;
+    await stdout.write(json === true ? `${JSON.stringify({ name, code, message })}\n` : `${name}\n  ${code}: ${message}\n`);
+  };
+  if (directory.manifestError !== undefined) await showFailure("manifest", directory.manifestError);
+  for (const log of directory.logs) {
+    try {
+      const inspection = await inspectLog(log.directory);
+      await stdout.write(
+        json === true ? `${JSON.stringify({ name: log.name, ...inspection })}\n` : describeLog(log, inspection),
+      );
+    } catch (error) {
+      if (!isProglogError(error) || !["LOG_CORRUPT", "LOG_NOT_FOUND"].includes(error.code)) throw error;
+      await showFailure(log.name, error);
+    }
+  }
+  return exitCode;
+}
+
+function describeItem({ position, item, ...fields }: InspectedItem): string {
+  return `${String(position).padStart(10)}  ${item}  ${describeFields(fields)}\n`;
+}
+
+function describeFields(fields: InspectedFields): string {
+  return Object.entries(fields)
+    .map(([name, value]) => `${name}=${typeof value === "string" && /\s/.test(value) ? JSON.stringify(value) : String(value)}`)
+    .join(" ");
+}
+
+function describeLog({ name, directory }: OfflineLog, inspection: LogInspection): string {
+  const { logId, baseRecord, baseRecordState, syncMark, syncMarkState, segments } = inspection;
+  const rows = segments.map((segment) => [
+    String(segment.baseIndex),
+    orDash(segment.baseOffset),
+    orDash(segment.nextOffset),
+    orDash(segment.entryCount),
+    formatBytes(segment.storeBytes),
+    segment.createdAt === undefined ? "-" : new Date(segment.createdAt).toISOString(),
+    segment.fault ?? (segment === segments.at(-1) ? "active" : segment.isSummed ? "sealed" : "no valid index"),
+  ]);
+  const table = formatTable(["BASE INDEX", "BASE OFFSET", "NEXT OFFSET", "ENTRIES", "STORE", "CREATED", "STATE"], rows);
+  return [
+    `${name}\n`,
+    `  directory    ${directory}\n`,
+    `  log id       ${logId}\n`,
+    `  base record  ${baseRecord === undefined ? baseRecordState : describeFields(withoutLogId(baseRecord))}\n`,
+    `  sync mark    ${syncMark === undefined ? syncMarkState : describeFields(syncMark)}\n`,
+    table.replaceAll(/^/gm, "  ").trimEnd(),
+    "\n",
+  ].join("");
+}
+
+function withoutLogId(fields: InspectedFields): InspectedFields {
+  return Object.fromEntries(Object.entries(fields).filter(([name]) => name !== "logId"));
+}
+
+function orDash(value: number | undefined): string {
+  return value === undefined ? "-" : String(value);
+}

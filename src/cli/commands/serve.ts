@@ -1,0 +1,84 @@
+import { resolve } from "node:path";
+import { type Command, Option } from "commander";
+import type { ConfigKey } from "../../server/index.ts";
+import type { CommandContext } from "../command-context.ts";
+import { type ExitCode, exitCodes } from "../exit-codes.ts";
+import { OutputClosedError } from "../output.ts";
+import { listenForStop } from "../stop-signal.ts";
+
+/** The flags come from the server's own schema, which is loaded, with the server, only when `argv` asks for this command. */
+export async function addServeCommand(program: Command, context: CommandContext, argv: readonly string[]): Promise<void> {
+  const command = program
+    .command("serve")
+    .summary("start a node")
+    .description(
+      "Starts a node, in the foreground. Ctrl-C or SIGTERM stops it in good order, a second one at once.\n" +
+        "Flags go before the environment. Sizes take units (64MiB), durations too (30s, 7d).",
+    )
+    .addHelpText(
+      "after",
+      `
+Examples:
+  $ proglog serve
+  $ proglog serve --data-dir /var/lib/proglog --rpc-port 8000 --retention-max-age-ms 30d
+  $ PROGLOG_DATA_DIR=/var/lib/proglog proglog serve
+`,
+    )
+    .action(context.action((flags: Readonly<Record<string, unknown>>) => serve(context, flags)));
+  if (!argv.includes("serve")) return;
+  const { configKeys, formatBytes, formatDuration } = await import("../../server/index.ts");
+  const formats = { bytes: formatBytes, duration: formatDuration };
+  for (const key of configKeys) command.addOption(optionOf(key, formats));
+}
+
+/** A flag may be told off as well as on, since the environment may have told it on. What a value is worth is the schema's to say. */
+function optionOf(key: ConfigKey, formats: Formats): Option {
+  const help = `${key.help} (default: ${defaultOf(key, formats)}, env: ${key.environment})`;
+  return new Option(`--${key.name} ${valueOf(key)}`, help);
+}
+
+function valueOf({ kind, choices = [] }: ConfigKey): string {
+  return kind === "choice" ? `<${choices.join("|")}>` : valueNames[kind];
+}
+
+const valueNames: Readonly<Record<Exclude<ConfigKey["kind"], "choice">, string>> = {
+  text: "<text>",
+  flag: "[true|false]",
+  integer: "<number>",
+  bytes: "<size>",
+  duration: "<duration>",
+};
+
+function defaultOf({ kind, default: value, nullWord }: ConfigKey, formats: Formats): string {
+  if (value === null) return nullWord ?? "none";
+  const isMeasured = typeof value === "number" && (kind === "bytes" || kind === "duration");
+  return isMeasured ? formats[kind](value) : String(value);
+}
+
+type Formats = Readonly<Record<"bytes" | "duration", (value: number) => string>>;
+
+async function serve(context: CommandContext, flags: Readonly<Record<string, unknown>>): Promise<ExitCode> {
+  const { io, stdout, stderr, version } = context;
+  const { parseConfig, startNode } = await import("../../server/index.ts");
+  const config = parseConfig({ flags, env: io.env });
+  using stop = listenForStop(io);
+  await using node = await startNode(config, { version });
+  try {
+    await stdout.write(describeStart(node.url, { version, dataDir: resolve(config.dataDir) }));
+  } catch (error) {
+    // Nobody reads it. The node serves all the same.
+    if (!(error instanceof OutputClosedError)) throw error;
+  }
+  if (!stop.signal.aborted) await new Promise((done) => stop.signal.addEventListener("abort", done, { once: true }));
+  if (io.stderr.isTTY === true) await stderr.write("\nstopping; once more stops at once\n");
+  return exitCodes.done;
+}
+
+function describeStart(url: string, { version, dataDir }: { readonly version: string; readonly dataDir: string }): string {
+  const records = `${url}/v1/topics/default/records`;
+  return `proglog ${version} serves ${url}, its data in ${dataDir}
+Try:
+  curl -H 'content-type: application/json' -d '{"value":"hello, world"}' ${records}
+  curl ${records}
+`;
+}

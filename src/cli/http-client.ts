@@ -1,0 +1,163 @@
+import { type ErrorCode, ProglogError } from "../base/error.ts";
+import { consumeRecordsMaxCount } from "../base/limits.ts";
+import type { JsonRecord } from "../wire/json-record.ts";
+import { fromProblem, problemMediaType } from "../wire/problem.ts";
+import { formatStartingPoint } from "../wire/starting-point.ts";
+import { answerTimeoutMs, type HttpAnswer, HttpExchange, type HttpRequest } from "./http-exchange.ts";
+import type {
+  AppendedRange,
+  ConsumedRecords,
+  ConsumeRequest,
+  CreateTopicRequest,
+  LogClient,
+  ProduceRequest,
+  TopicDescription,
+} from "./log-client.ts";
+import { unpackRecord } from "./record-json.ts";
+import type { ServerAddress } from "./server-address.ts";
+
+/** The server's HTTP routes under `/v1` as a `LogClient`. */
+export class HttpClient implements LogClient {
+  readonly #exchange: HttpExchange;
+
+  constructor(server: ServerAddress) {
+    this.#exchange = new HttpExchange(server);
+  }
+
+  get address(): string {
+    return this.#exchange.address;
+  }
+
+  async produce({ topic, partition, records }: ProduceRequest): Promise<readonly AppendedRange[]> {
+    const answer = await this.#ask<ProduceAnswer>({
+      attempt: `produce to ${topic}`,
+      method: "POST",
+      path: recordsPath(topic, { partition }),
+      headers: { "content-type": "application/x-ndjson" },
+      body: Buffer.from(records.map((record) => record.text).join("")),
+    });
+    return "partitions" in answer ? answer.partitions : [answer];
+  }
+
+  async consume({ topic, partition, from, limit, waitMs = 0, signal }: ConsumeRequest): Promise<ConsumedRecords> {
+    const askedLimit = Math.min(limit ?? consumeRecordsMaxCount, consumeRecordsMaxCount);
+    const answer = await this.#ask<ConsumeAnswer>({
+      attempt: `consume ${topic}`,
+      method: "GET",
+      path: recordsPath(topic, { partition, from: formatStartingPoint(from), limit: askedLimit, waitMs }),
+      timeoutMs: answerTimeoutMs + waitMs,
+      signal,
+    });
+    return { ...answer, records: answer.records.map(unpackRecord) };
+  }
+
+  async listTopics(): Promise<readonly TopicDescription[]> {
+    const { topics } = await this.#ask<{ readonly topics: readonly TopicDescription[] }>({
+      attempt: "list the topics",
+      method: "GET",
+      path: "/v1/topics",
+    });
+    return topics;
+  }
+
+  createTopic({ topic, partitions }: CreateTopicRequest): Promise<TopicDescription> {
+    return this.#ask({
+      attempt: `create the topic ${topic}`,
+      method: "POST",
+      path: "/v1/topics",
+      headers: { "content-type": "application/json" },
+      body: Buffer.from(JSON.stringify({ name: topic, ...(partitions === undefined ? {} : { partitions }) })),
+    });
+  }
+
+  describeTopic(topic: string): Promise<TopicDescription> {
+    return this.#ask({ attempt: `describe the topic ${topic}`, method: "GET", path: topicPath(topic) });
+  }
+
+  async deleteTopic(topic: string): Promise<void> {
+    await this.#ask({ attempt: `delete the topic ${topic}`, method: "DELETE", path: topicPath(topic) });
+  }
+
+  close(): void {
+    this.#exchange.close();
+  }
+
+  /** The answer's JSON. Throws the server's own error, or says that what answers is no proglog. */
+  async #ask<Answer>(request: HttpRequest): Promise<Answer> {
+    let answer: HttpAnswer;
+    try {
+      answer = await this.#exchange.send(request);
+    } catch (error) {
+      throw request.method === "GET" ? withoutOutcome(error) : error;
+    }
+    const isSuccess = answer.status >= 200 && answer.status < 300;
+    if (isSuccess && answer.body.length === 0) return undefined as Answer;
+    const json = this.#parse(request, answer);
+    if (isSuccess) return json as Answer;
+    const error = fromProblem(json) ?? unknownProblem(json);
+    if (error === undefined) throw this.#strangerError(request, answer);
+    throw request.method === "GET" ? withoutOutcome(error) : error;
+  }
+
+  #parse(request: HttpRequest, answer: HttpAnswer): unknown {
+    if (!["application/json", problemMediaType].includes(answer.mediaType)) throw this.#strangerError(request, answer);
+    try {
+      return JSON.parse(answer.body.toString());
+    } catch (error) {
+      throw this.#strangerError(request, answer, error);
+    }
+  }
+
+  #strangerError({ attempt, method }: HttpRequest, { status, mediaType }: HttpAnswer, cause?: unknown): ProglogError {
+    const type = mediaType === "" ? "" : ` with ${mediaType}`;
+    return new ProglogError(
+      "UNAVAILABLE",
+      `Cannot ${attempt}: what answers at ${this.address} is no proglog (HTTP ${status}${type})`,
+      {
+        hint: "Check --server and PROGLOG_SERVER.",
+        // A proxy before a proglog may answer so, and then who knows.
+        details: method === "GET" ? {} : { outcome: status >= 500 || status < 400 ? "unknown" : "not-appended" },
+        cause,
+      },
+    );
+  }
+}
+
+/** One range in the open; several, where keys led to several partitions, in a list. */
+type ProduceAnswer = AppendedRange | { readonly partitions: readonly AppendedRange[] };
+
+interface ConsumeAnswer {
+  readonly records: readonly JsonRecord[];
+  readonly nextOffset: number;
+  readonly highWatermark: number;
+}
+
+function topicPath(topic: string): string {
+  return `/v1/topics/${encodeURIComponent(topic)}`;
+}
+
+function recordsPath(topic: string, parameters: Readonly<Record<string, string | number | undefined>>): string {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters)) if (value !== undefined) query.set(name, String(value));
+  return `${topicPath(topic)}/records${query.size === 0 ? "" : `?${query.toString()}`}`;
+}
+
+/** What a read meets changes nothing, so there is no outcome to be in doubt of. */
+function withoutOutcome(error: unknown): unknown {
+  if (!(error instanceof ProglogError) || error.details["outcome"] === undefined) return error;
+  const { outcome: _, ...details } = error.details;
+  return new ProglogError(error.code, error.message, {
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    details,
+    cause: error.cause,
+  });
+}
+
+/** A later server may know codes that we don't: they are shown as they are. */
+function unknownProblem(json: unknown): ProglogError | undefined {
+  if (typeof json !== "object" || json === null || !("code" in json) || !("detail" in json)) return undefined;
+  const { code, detail } = json;
+  if (typeof code !== "string" || !/^[A-Z_]+$/.test(code) || typeof detail !== "string") return undefined;
+  const outcome = "outcome" in json && json.outcome === "not-appended" ? "not-appended" : "unknown";
+  return new ProglogError(code as ErrorCode, detail, { details: { outcome } });
+}

@@ -1,0 +1,126 @@
+import { createRequire } from "node:module";
+import { Command, CommanderError } from "commander";
+import { ProglogError } from "../base/error.ts";
+import type { CommandContext } from "./command-context.ts";
+import { type CommandIo, processIo } from "./command-io.ts";
+import { addConsumeCommand } from "./commands/consume.ts";
+import { addInspectCommand } from "./commands/inspect.ts";
+import { addProduceCommand } from "./commands/produce.ts";
+import { addRepairCommand } from "./commands/repair.ts";
+import { addServeCommand } from "./commands/serve.ts";
+import { addTopicsCommand } from "./commands/topics.ts";
+import { addVerifyCommand } from "./commands/verify.ts";
+import { errorCauses, errorLine } from "./error-line.ts";
+import { type ExitCode, exitCodeOf, exitCodes, exitMeanings, type ExitName } from "./exit-codes.ts";
+import { Output, OutputClosedError } from "./output.ts";
+import { parseServerAddress, serverDefault } from "./server-address.ts";
+
+/**
+ * The `proglog` command. `argv` are the arguments alone, without node and script. Resolves with the exit code when everything is
+ * said and written; it never throws, and never ends the process but at a second Ctrl-C.
+ */
+export async function main(argv: readonly string[], io: CommandIo = processIo()): Promise<number> {
+  const stdout = new Output(io.stdout);
+  const stderr = new Output(io.stderr, { isOptional: true });
+  let exitCode: ExitCode = exitCodes.done;
+  const context: CommandContext = {
+    io,
+    stdout,
+    stderr,
+    version: packageVersion(),
+    action:
+      (run) =>
+      async (...parameters) => {
+        exitCode = await run(...parameters);
+      },
+    async connect(server) {
+      // Loaded here: what works on files only has no use for it.
+      const { HttpClient } = await import("./http-client.ts");
+      return new HttpClient(parseServerAddress(server ?? (io.env["PROGLOG_SERVER"] || serverDefault)));
+    },
+  };
+
+  const program = await buildProgram(argv, context);
+  try {
+    await program.parseAsync(argv, { from: "user" });
+    await stdout.finish();
+  } catch (error) {
+    exitCode = await report(error, { argv, program, stderr });
+  }
+  await stderr.finish();
+  return exitCode;
+}
+
+async function buildProgram(argv: readonly string[], context: CommandContext): Promise<Command> {
+  const { io } = context;
+  const program = new Command("proglog")
+    .description("A durable commit log: a server, and what works with it and its files.")
+    .version(context.version, "--version", "print the version")
+    .option("--verbose", "print an error's causes and stack")
+    .helpOption("-h, --help", "show help")
+    .addHelpText("after", () => exitCodesHelp())
+    // What goes wrong is said by `report`, in one line.
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void io.stdout.write(text),
+      writeErr: (text) => void io.stderr.write(text),
+      outputError: () => {},
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    })
+    .configureHelp({ showGlobalOptions: true });
+  await addServeCommand(program, context, argv);
+  addProduceCommand(program, context);
+  addConsumeCommand(program, context);
+  addTopicsCommand(program, context);
+  addInspectCommand(program, context);
+  addVerifyCommand(program, context);
+  addRepairCommand(program, context);
+  return program;
+}
+
+/** Says what was thrown and returns its exit code. */
+async function report(
+  thrown: unknown,
+  { argv, program, stderr }: { readonly argv: readonly string[]; readonly program: Command; readonly stderr: Output },
+): Promise<ExitCode> {
+  if (thrown instanceof OutputClosedError) return exitCodes.done;
+  const error = thrown instanceof CommanderError ? usageError(thrown, argv, program) : thrown;
+  if (error === undefined) return thrown instanceof CommanderError && thrown.exitCode !== 0 ? exitCodes.usage : exitCodes.done;
+  await stderr.write(errorLine(error));
+  if (program.opts()["verbose"] === true) await stderr.write(errorCauses(error));
+  return exitCodeOf(error);
+}
+
+/** Commander's complaint in our form; undefined when it only ended after help or version. */
+function usageError(error: CommanderError, argv: readonly string[], program: Command): ProglogError | undefined {
+  if (["commander.help", "commander.helpDisplayed", "commander.version"].includes(error.code)) return undefined;
+  const [reason = "", suggestion] = error.message.replace(/^error: /, "").split("\n");
+  const command = program.commands.find((one) => one.name() === argv[0]);
+  const attempt = command === undefined ? "proglog" : `proglog ${command.name()}`;
+  return new ProglogError("INVALID_ARGUMENT", `Cannot run ${attempt}: ${reason}`, {
+    hint: suggestion?.replace(/^\(|\)$/g, "") ?? `See ${attempt} --help.`,
+    cause: error,
+  });
+}
+
+function exitCodesHelp(): string {
+  const names = Object.keys(exitCodes) as ExitName[];
+  const lines = names.map((name) => `  ${String(exitCodes[name]).padEnd(5)} ${exitMeanings[name]}`);
+  return `
+Examples:
+  $ proglog serve --data-dir ./data
+  $ proglog produce 'hello, world'
+  $ proglog consume --follow
+  $ proglog verify ./data
+
+Exit codes:
+${lines.join("\n")}
+`;
+}
+
+function packageVersion(): string {
+  // By require, and not by import: a JSON import would drag the file into the build's output.
+  const manifest = createRequire(import.meta.url)("../../package.json") as { readonly version: string };
+  return manifest.version;
+}

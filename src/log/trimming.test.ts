@@ -1,0 +1,162 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { loseAll } from "../../sim/crash.ts";
+import { readAll } from "../../test/dumb-log.ts";
+import { LogWorld } from "../../test/log-world.ts";
+import { KiB, minuteMs } from "../base/units.ts";
+import type { Log } from "./log.ts";
+
+const small = { segmentMaxBytes: 1 * KiB } as const;
+
+async function fill(log: Log, count: number): Promise<void> {
+  for (let i = 0; i < count; i += 1) await log.append({ value: `${log.logEndOffset}`.padEnd(100, ".") });
+}
+
+async function offsetsOf(log: Log, from?: number): Promise<number[]> {
+  return (await readAll(log, { from: from ?? "start" })).map(({ offset }) => offset);
+}
+
+function range(start: number, end: number): number[] {
+  return Array.from({ length: end - start }, (_, i) => start + i);
+}
+
+describe("trimming", () => {
+  test("moves the log start, removes the segments below it and leaves all offsets as they were", async () => {
+    const world = new LogWorld();
+    const log = await world.open(small);
+    await fill(log, 20);
+    await log.trim(2);
+    assert.deepEqual(world.segments(), [1, 4, 7, 10, 13, 16, 19]);
+    await log.trim(7);
+    assert.deepEqual(world.segments(), [7, 10, 13, 16, 19]);
+    assert.equal(log.logStartOffset, 7);
+    assert.deepEqual(await offsetsOf(log), range(7, 20));
+    await assert.rejects(log.read(6), { code: "OFFSET_OUT_OF_RANGE", message: "Cannot read offset 6: the log starts at 7" });
+    await assert.rejects(offsetsOf(log, 6), { code: "OFFSET_OUT_OF_RANGE" });
+    await log.close();
+  });
+
+  test("below the log start does nothing, and beyond the end is out of range", async () => {
+    const log = await new LogWorld().open(small);
+    await fill(log, 5);
+    await log.trim(3);
+    await log.trim(1);
+    assert.equal(log.logStartOffset, 3);
+    await assert.rejects(log.trim(6), { code: "OFFSET_OUT_OF_RANGE" });
+    await assert.rejects(log.trim(0.5), { code: "INVALID_ARGUMENT" });
+    await log.close();
+  });
+
+  test("to the end leaves an empty log that goes on at its offset", async () => {
+    const world = new LogWorld();
+    let log = await world.open(small);
+    await fill(log, 10);
+    await log.trim(10);
+    assert.deepEqual(world.segments(), [11]);
+    assert.deepEqual(await offsetsOf(log), []);
+    await log.close();
+    log = await world.open(small);
+    assert.deepEqual([log.logStartOffset, log.logEndOffset], [10, 10]);
+    await log.trim(10);
+    await fill(log, 1);
+    assert.deepEqual(await offsetsOf(log), [10]);
+    await log.close();
+  });
+
+  test("inside a batch hides its first records only", async () => {
+    const world = new LogWorld();
+    let log = await world.open(small);
+    await log.append([{ value: "a" }, { value: "b" }, { value: "c" }]);
+    await log.trim(1);
+    assert.deepEqual(await offsetsOf(log), [1, 2]);
+    await assert.rejects(log.read(0), { code: "OFFSET_OUT_OF_RANGE" });
+    assert.equal((await log.read(1)).value?.toString(), "b");
+    assert.equal(await log.findOffset({ timestamp: 0 }), 1);
+    await log.close();
+    log = await world.open(small);
+    assert.deepEqual(await offsetsOf(log), [1, 2]);
+    await log.close();
+  });
+
+  test("what was trimmed away stays known after a kill", async () => {
+    const world = new LogWorld();
+    let log = await world.open(small);
+    await fill(log, 20);
+    await log.trim(11);
+    world.kill();
+    log = await world.open(small);
+    assert.equal(log.logStartOffset, 11);
+    assert.deepEqual(await offsetsOf(log), range(11, 20));
+    await log.close();
+  });
+
+  test("the log start never lies behind what a power cut leaves, though the log isn't synced", async () => {
+    for (const sync of ["interval", "never"] as const) {
+      const world = new LogWorld();
+      const log = await world.open({ sync });
+      await fill(log, 10);
+      await log.trim(8);
+      const after = new LogWorld({ disk: world.disk.crash(loseAll) });
+      const reopened = await after.open({ sync });
+      assert.equal(reopened.logStartOffset, 8);
+      assert.ok(reopened.logEndOffset >= 8);
+      await reopened.close();
+    }
+  });
+
+  test("a segment that can't be removed is left to the next opening", async () => {
+    const world = new LogWorld();
+    let log = await world.open(small);
+    await fill(log, 20);
+    world.disk.fail({ kind: "remove", path: "0001.store", code: "EACCES" });
+    await log.trim(11);
+    assert.ok(world.segments().includes(1));
+    assert.deepEqual(await offsetsOf(log), range(11, 20));
+    await log.close();
+    log = await world.open(small);
+    assert.deepEqual(world.segments(), [10, 13, 16, 19]);
+    assert.deepEqual(log.recovery.notes, ["removed 1 segments that had been trimmed"]);
+    await log.close();
+  });
+});
+
+describe("retention", () => {
+  test("by bytes removes whole segments from the front, as long as the log stays as large as the limit", async () => {
+    const world = new LogWorld();
+    const log = await world.open({ ...small, retentionMaxBytes: 2 * KiB });
+    await fill(log, 20);
+    await log.applyRetention();
+    const { storeBytes, logStartOffset } = log.status();
+    assert.ok(storeBytes >= 2 * KiB && storeBytes < 3 * KiB);
+    assert.deepEqual(await offsetsOf(log), range(logStartOffset, 20));
+    assert.equal(log.logEndOffset, 20);
+    await log.close();
+  });
+
+  test("by age goes by append time, takes the active segment too, and runs by itself", async () => {
+    const world = new LogWorld();
+    const log = await world.open({ ...small, retentionMaxAgeMs: 10 * minuteMs, retentionIntervalMs: minuteMs });
+    for (let i = 0; i < 10; i += 1) await log.append({ value: `${i}`.padEnd(100), timestamp: 0 });
+    world.clock.advance(5 * minuteMs);
+    await fill(log, 1);
+    world.clock.advance(5 * minuteMs);
+    await world.settle();
+    assert.equal(log.logStartOffset, 0);
+    world.clock.advance(1 * minuteMs);
+    await world.settle();
+    // Offsets 9 and 10 lie in one segment, and the younger one keeps it.
+    assert.deepEqual(await offsetsOf(log), [9, 10]);
+    world.clock.advance(6 * minuteMs);
+    await world.settle();
+    assert.deepEqual([log.logStartOffset, log.logEndOffset], [11, 11]);
+    await log.close();
+  });
+
+  test("without limits touches nothing", async () => {
+    const log = await new LogWorld().open(small);
+    await fill(log, 20);
+    await log.applyRetention();
+    assert.equal(log.logStartOffset, 0);
+    await log.close();
+  });
+});

@@ -1,0 +1,247 @@
+import { isProglogError, messageOf, ProglogError } from "../base/error.ts";
+import type { Logger } from "../base/logger.ts";
+import type { RecordInput, StoredRecord } from "../batch/record.ts";
+import {
+  type Log,
+  type LogDamage,
+  type LogObserver,
+  type LogOptions,
+  openLog,
+  type StartingPoint,
+  type StoredBatch,
+} from "../log/index.ts";
+
+/**
+ * This node's copy of one partition. Today a group of one: what the log has synced is committed, and there is nobody to ask.
+ *
+ * A log that doesn't open makes a replica all the same, one that answers everything with the error: one damaged partition must keep
+ * a node from serving neither the others nor the question what is wrong with this one.
+ */
+export class Replica {
+  readonly identity: ReplicaIdentity;
+  #state: ReplicaState;
+  readonly #damages: DamageCount;
+
+  private constructor(identity: ReplicaIdentity, state: ReplicaState, damages: DamageCount) {
+    this.identity = identity;
+    this.#state = state;
+    this.#damages = damages;
+  }
+
+  /** Never rejects: see `openError`. */
+  static async open(identity: ReplicaIdentity, directory: string, options: ReplicaOptions): Promise<Replica> {
+    const { logger } = options;
+    const damages: DamageCount = { count: 0 };
+    const observer: LogObserver = {
+      ...options.log.observer,
+      damaged(damage: LogDamage) {
+        damages.count += 1;
+        logger.error({ ...identity, ...damage }, "a log is damaged");
+        options.log.observer?.damaged?.(damage);
+      },
+      poisoned(event: { readonly error: ProglogError }) {
+        logger.error({ ...identity, code: event.error.code, reason: event.error.message }, "a log takes no more appends");
+        options.log.observer?.poisoned?.(event);
+      },
+    };
+    try {
+      const log = await openLog(directory, { ...options.log, observer, takesLock: false });
+      if (log.recovery.kind === "recovered") logger.info({ ...identity, recovery: log.recovery }, "a log was recovered");
+      return new Replica(identity, { kind: "open", log }, damages);
+    } catch (error) {
+      const openError = isProglogError(error)
+        ? error
+        : new ProglogError("DISK_FAILED", `Cannot open the log ${directory}: ${messageOf(error)}`, { cause: error });
+      logger.error(
+        { ...identity, code: openError.code, reason: openError.message, hint: openError.hint },
+        "a log doesn't open",
+      );
+      return new Replica(identity, { kind: "failed", error: openError }, damages);
+    }
+  }
+
+  /** Why its log didn't open; undefined when it did. */
+  get openError(): ProglogError | undefined {
+    return this.#state.kind === "failed" ? this.#state.error : undefined;
+  }
+
+  /** Appends the records as one batch. Resolves when they are committed. */
+  append(records: readonly RecordInput[]): Promise<ReplicaAppend> {
+    return this.#use((log) => log.append(records));
+  }
+
+  /** Appends a packed record batch v2 as it is. It must not be changed until this settles. */
+  appendBatch(batch: Buffer): Promise<ReplicaAppend> {
+    return this.#use((log) => log.appendBatch(batch));
+  }
+
+  /** What `from` means right now: an offset from the log start offset to the high watermark. */
+  findOffset(from: StartingPoint): Promise<number> {
+    return this.#use(async (log) => {
+      const offset = typeof from === "number" ? from : await log.findOffset(from);
+      checkReadable(offset, log);
+      return offset;
+    });
+  }
+
+  /**
+   * Reads records from `offset` on, up to the high watermark. It stops early at a batch that can't be decoded or read; only when
+   * that is the first one, it throws LOG_CORRUPT or UNDECODABLE_BATCH. `nextOffset` may lie behind the last record: a batch may span more
+   * offsets than it holds records.
+   */
+  read(offset: number, bounds: ReadBounds): Promise<ReplicaRead> {
+    return this.#use((log) => readRecords(log, offset, bounds));
+  }
+
+  /** The batches from `offset` on as they lie on disk, and further ones as they come, until `signal` is aborted. */
+  async *tail(offset: number, signal: AbortSignal): AsyncGenerator<StoredBatch, void, undefined> {
+    const log = this.#getLog();
+    try {
+      yield* log.batches({ from: offset, tail: true, signal });
+    } catch (error) {
+      throw this.#explain(error);
+    }
+    // A tail ends without a word when its log is closed; whoever asked for it is to know that there will be more.
+    const reason = this.#closeReason();
+    if (reason !== undefined && !signal.aborted) throw reason;
+  }
+
+  /** Resolves once there is something to read at `offset`, or when `signal` is aborted. */
+  waitForOffset(offset: number, signal: AbortSignal): Promise<void> {
+    return this.#use(async (log) => {
+      try {
+        await log.waitForOffset(offset, { signal });
+      } catch (error) {
+        if (!signal.aborted) throw error;
+      }
+    });
+  }
+
+  status(): ReplicaStatus {
+    const state = this.#state;
+    const common = { ...this.identity, damages: this.#damages.count };
+    if (state.kind !== "open") {
+      const { code, message, hint } = state.error;
+      return { ...common, state: state.kind, error: { code, message, ...(hint === undefined ? {} : { hint }) } };
+    }
+    const { logStartOffset, logEndOffset, highWatermark } = state.log;
+    const { state: logState, storeBytes, segments, queuedBytes } = state.log.status();
+    return { ...common, state: logState, logStartOffset, logEndOffset, highWatermark, storeBytes, segments, queuedBytes };
+  }
+
+  /** Syncs and closes the log. From then on everything is answered with `reason`. Twice is fine. */
+  async close(reason: ProglogError): Promise<void> {
+    const state = this.#state;
+    if (state.kind === "closed") return;
+    this.#state = { kind: "closed", error: reason };
+    if (state.kind === "open") await state.log.close();
+  }
+
+  async #use<Result>(operation: (log: Log) => Promise<Result>): Promise<Result> {
+    const log = this.#getLog();
+    try {
+      return await operation(log);
+    } catch (error) {
+      throw this.#explain(error);
+    }
+  }
+
+  #getLog(): Log {
+    if (this.#state.kind === "open") return this.#state.log;
+    throw this.#state.error;
+  }
+
+  /** What was under way when the replica closed hears why: "the topic was deleted" says more than "the log is closed". */
+  #explain(error: unknown): unknown {
+    return isProglogError(error, "LOG_CLOSED") ? (this.#closeReason() ?? error) : error;
+  }
+
+  #closeReason(): ProglogError | undefined {
+    return this.#state.kind === "closed" ? this.#state.error : undefined;
+  }
+}
+
+export interface ReplicaIdentity {
+  readonly topic: string;
+  readonly partition: number;
+  readonly uuid: string;
+}
+
+export interface ReplicaOptions {
+  readonly log: Omit<LogOptions, "takesLock">;
+  readonly logger: Logger;
+}
+
+export interface ReplicaAppend {
+  readonly baseOffset: number;
+  readonly count: number;
+  /** False where the log is told to sync later than it answers. */
+  readonly isDurable: boolean;
+}
+
+export interface ReadBounds {
+  /** Records at most. */
+  readonly limit: number;
+  /** Bytes of batches, after which no further batch is read. */
+  readonly maxBytes: number;
+}
+
+export interface ReplicaRead {
+  readonly records: readonly StoredRecord[];
+  /** Where to go on. */
+  readonly nextOffset: number;
+  readonly logStartOffset: number;
+  readonly highWatermark: number;
+}
+
+export interface ReplicaStatus extends ReplicaIdentity {
+  readonly state: (typeof replicaStates)[number];
+  readonly error?: { readonly code: string; readonly message: string; readonly hint?: string };
+  /** Ranges found rotten since the start, by reads and scrubs. */
+  readonly damages: number;
+  readonly logStartOffset?: number;
+  readonly logEndOffset?: number;
+  readonly highWatermark?: number;
+  readonly storeBytes?: number;
+  readonly segments?: number;
+  readonly queuedBytes?: number;
+}
+
+/** `failed`: the log didn't open. `poisoned`: it is read, but takes no more appends. */
+export const replicaStates = ["open", "poisoned", "closed", "failed"] as const;
+
+type ReplicaState =
+  | { readonly kind: "open"; readonly log: Log }
+  | { readonly kind: "failed" | "closed"; readonly error: ProglogError };
+
+interface DamageCount {
+  count: number;
+}
+
+async function readRecords(log: Log, offset: number, { limit, maxBytes }: ReadBounds): Promise<ReplicaRead> {
+  checkReadable(offset, log);
+  const records: StoredRecord[] = [];
+  let nextOffset = offset;
+  try {
+    for await (const batch of log.batches({ from: offset, maxBytes })) {
+      const wanted = batch.records().filter((record) => record.offset >= nextOffset);
+      const taken = wanted.slice(0, limit - records.length);
+      for (const record of taken) records.push(record);
+      const last = taken.at(-1);
+      nextOffset = taken.length < wanted.length && last !== undefined ? last.offset + 1 : batch.nextOffset;
+      if (records.length >= limit) break;
+    }
+  } catch (error) {
+    if (nextOffset === offset) throw error;
+  }
+  const { logStartOffset, highWatermark } = log;
+  return { records, nextOffset, logStartOffset, highWatermark };
+}
+
+function checkReadable(offset: number, { logStartOffset, highWatermark }: Log): void {
+  if (offset >= logStartOffset && offset <= highWatermark) return;
+  const reason = offset < logStartOffset ? `the log starts at ${logStartOffset}` : `the log ends at ${highWatermark}`;
+  throw new ProglogError("OFFSET_OUT_OF_RANGE", `Cannot read offset ${offset}: ${reason}`, {
+    details: { offset, logStartOffset, highWatermark },
+  });
+}

@@ -1,0 +1,117 @@
+import { bodiesMaxBytes, bodyMaxBytes, connectionsMaxCount } from "../base/limits.ts";
+import { dayMs, GiB, hourMs, KiB, MiB, minuteMs, secondMs } from "../base/units.ts";
+import type { Config } from "./config.ts";
+import type { ConfigValue } from "./config-value.ts";
+
+/** One key: what it may be, what it is when nobody says, and what it does. Names keep the book's words where the concept is the book's. */
+export interface ConfigDefinition<Value extends ConfigValue> {
+  /** `bytes` and `duration` take units: 64MiB, 7d. `flag` is true or false. */
+  readonly kind: "text" | "flag" | "choice" | "integer" | "bytes" | "duration";
+  readonly default: Value;
+  /** For `integer`, `bytes` (in bytes) and `duration` (in ms): inclusive. */
+  readonly min?: number;
+  readonly max?: number;
+  readonly choices?: readonly string[];
+  /** The word for null, where null is possible. */
+  readonly nullWord?: "unlimited" | "off";
+  /** A sentence for `--help`. */
+  readonly help: string;
+}
+
+export const environmentPrefix = "PROGLOG_";
+
+/** As good as for ever. */
+const durationMaxMs = 100 * 365 * dayMs;
+
+export const configDefinitions: { readonly [Property in keyof Config]: ConfigDefinition<Config[Property]> } = {
+  dataDir: { kind: "text", default: "./data", help: "Directory of the node's data; made when it isn't there." },
+  bindAddr: { kind: "text", default: "127.0.0.1", help: "Address to listen on. Other than loopback only with --insecure." },
+  rpcPort: { kind: "integer", default: 8000, min: 0, max: 65_535, help: "Port to listen on; 0 takes a free one." },
+  insecure: { kind: "flag", default: false, help: "Listen beyond this machine without encryption or authentication." },
+  autoCreateTopics: { kind: "flag", default: true, help: "Make a topic that is produced to and isn't there." },
+  sync: {
+    kind: "choice",
+    default: "always",
+    choices: ["always", "interval", "never"],
+    help: "When an append is on the disk: before its acknowledgement, every sync-interval-ms, or when the system likes.",
+  },
+  syncIntervalMs: { kind: "duration", default: secondMs, min: 1, max: hourMs, help: "How often --sync interval syncs." },
+  segmentMaxBytes: { kind: "bytes", default: 256 * MiB, min: KiB, max: 64 * GiB, help: "Bytes at which a segment is sealed." },
+  segmentMaxAgeMs: {
+    kind: "duration",
+    default: 7 * dayMs,
+    min: secondMs,
+    max: durationMaxMs,
+    help: "Age at which a segment is sealed.",
+  },
+  retentionMaxBytes: {
+    kind: "bytes",
+    default: null,
+    nullWord: "unlimited",
+    min: 1,
+    max: Number.MAX_SAFE_INTEGER,
+    help: "Bytes of a partition above which its oldest segments go.",
+  },
+  retentionMaxAgeMs: {
+    kind: "duration",
+    default: null,
+    nullWord: "unlimited",
+    min: 1,
+    max: durationMaxMs,
+    help: "Age above which a partition's oldest segments go.",
+  },
+  retentionIntervalMs: {
+    kind: "duration",
+    default: minuteMs,
+    min: secondMs,
+    max: dayMs,
+    help: "How often retention is looked after.",
+  },
+  index: {
+    kind: "choice",
+    default: "auto",
+    choices: ["auto", "mmap", "heap"],
+    help: "Where the active index lives: mapped into memory, on the heap, or mapped where that works.",
+  },
+  compression: {
+    kind: "choice",
+    default: "none",
+    choices: ["none", "gzip", "zstd"],
+    help: "How the server packs records that come one by one.",
+  },
+  scrubIntervalMs: {
+    kind: "duration",
+    default: null,
+    nullWord: "off",
+    min: minuteMs,
+    max: 365 * dayMs,
+    help: "How often all sealed segments are verified in the background.",
+  },
+  maxBodyBytes: {
+    kind: "bytes",
+    default: bodyMaxBytes,
+    min: KiB,
+    max: bodiesMaxBytes,
+    help: "Bytes of a request's body.",
+  },
+  maxConnections: {
+    kind: "integer",
+    default: connectionsMaxCount,
+    min: 1,
+    max: 65_535,
+    help: "Connections at once; further ones are dropped.",
+  },
+  stopGraceMs: {
+    kind: "duration",
+    default: 10 * secondMs,
+    min: 0,
+    max: hourMs,
+    help: "How long a stop waits for requests under way before it cuts them off.",
+  },
+  logLevel: {
+    kind: "choice",
+    default: "info",
+    choices: ["debug", "info", "warn", "error", "silent"],
+    help: "What is logged: this and what is worse.",
+  },
+};

@@ -1,0 +1,107 @@
+import { configDefinitions, type ConfigDefinition, environmentPrefix } from "./config-definitions.ts";
+import { type ConfigValue, parseConfigValue } from "./config-value.ts";
+import { findNearest } from "./nearest.ts";
+import { ProglogError } from "../base/error.ts";
+import type { Compression } from "../batch/compression.ts";
+
+/** What a node is started with. Each key stands with its default, bounds and text in `config-definitions.ts`. */
+export interface Config {
+  readonly dataDir: string;
+  readonly bindAddr: string;
+  readonly rpcPort: number;
+  readonly insecure: boolean;
+  readonly autoCreateTopics: boolean;
+  readonly sync: "always" | "interval" | "never";
+  readonly syncIntervalMs: number;
+  readonly segmentMaxBytes: number;
+  readonly segmentMaxAgeMs: number;
+  /** Null: unlimited. */
+  readonly retentionMaxBytes: number | null;
+  /** Null: unlimited. */
+  readonly retentionMaxAgeMs: number | null;
+  readonly retentionIntervalMs: number;
+  readonly index: "auto" | "mmap" | "heap";
+  readonly compression: Compression;
+  /** Null: off. */
+  readonly scrubIntervalMs: number | null;
+  readonly maxBodyBytes: number;
+  readonly maxConnections: number;
+  readonly stopGraceMs: number;
+  readonly logLevel: "debug" | "info" | "warn" | "error" | "silent";
+}
+
+/** A key as a command line or a page of documentation needs it: plain data. */
+export interface ConfigKey extends ConfigDefinition<ConfigValue> {
+  /** In the code: `dataDir`. */
+  readonly property: keyof Config;
+  /** On the command line, without its hyphens: `data-dir`. */
+  readonly name: string;
+  /** In the environment: `PROGLOG_DATA_DIR`. */
+  readonly environment: string;
+}
+
+export const configKeys: readonly ConfigKey[] = (Object.keys(configDefinitions) as (keyof Config)[]).map((property) => {
+  const name = property.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  return {
+    ...configDefinitions[property],
+    property,
+    name,
+    environment: environmentPrefix + name.toUpperCase().replaceAll("-", "_"),
+  };
+});
+
+export interface ConfigSources {
+  /** By name (`data-dir`) or property (`dataDir`); undefined is the same as absent. Goes before the environment. */
+  readonly flags?: Readonly<Record<string, unknown>>;
+  readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+/**
+ * The configuration that the sources make, defaults where they say nothing. Throws INVALID_CONFIG for an unknown key, naming the
+ * nearest known one, and for a value that isn't of its key's kind or bounds; `details` has `key` and `source`.
+ */
+export function parseConfig({ flags = {}, env = {} }: ConfigSources = {}): Config {
+  const values: Partial<Record<keyof Config, ConfigValue>> = {};
+  for (const { property, default: value } of configKeys) values[property] = value;
+  for (const [name, value] of Object.entries(env)) {
+    if (value === undefined || !name.startsWith(environmentPrefix)) continue;
+    const key = configKeys.find(({ environment }) => environment === name);
+    if (key !== undefined) values[key.property] = parseConfigValue(key, value, name);
+    else if (!isForeign(name, value))
+      throw unknownKey(
+        name,
+        configKeys.map(({ environment }) => environment),
+      );
+  }
+  for (const [name, value] of Object.entries(flags)) {
+    if (value === undefined) continue;
+    const key = configKeys.find((candidate) => candidate.name === name || candidate.property === name);
+    if (key === undefined)
+      throw unknownKey(
+        `--${name}`,
+        configKeys.map((known) => `--${known.name}`),
+      );
+    values[key.property] = parseConfigValue(key, value, `--${key.name}`);
+  }
+  // Every key has a default, and parseConfigValue returns what its kind says.
+  return values as unknown as Config;
+}
+
+/**
+ * Names that begin like ours and aren't: the client's, and those that Kubernetes sets in every pod beside a Service named
+ * "proglog" (PROGLOG_SERVICE_HOST, PROGLOG_PORT=tcp://…). Refusing these would keep a node from starting there.
+ */
+function isForeign(name: string, value: string): boolean {
+  if (clientEnvironment.includes(name)) return true;
+  return /_SERVICE_(HOST|PORT)(_|$)/.test(name) || /_PORT_\d+_(TCP|UDP)/.test(name) || /^(tcp|udp|sctp):\/\//.test(value);
+}
+
+const clientEnvironment = ["PROGLOG_SERVER"];
+
+function unknownKey(name: string, known: readonly string[]): ProglogError {
+  const nearest = findNearest(name, known);
+  return new ProglogError("INVALID_CONFIG", `Cannot use ${name}: there is no such key`, {
+    hint: nearest === undefined ? "See proglog serve --help." : `Did you mean ${nearest}?`,
+    details: { source: name },
+  });
+}

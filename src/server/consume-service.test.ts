@@ -1,0 +1,73 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { createVirtualClock } from "../../sim/clock.ts";
+import type { DataDirectory } from "../replica/data-directory.ts";
+import type { ReplicaRead } from "../replica/replica.ts";
+import { ConsumeService } from "./consume-service.ts";
+
+const record = { offset: 7, timestamp: 0, key: null, value: null, headers: [] };
+const request = { topic: "orders", partition: 0, from: 0, limit: 10, maxBytes: 10, signal: new AbortController().signal };
+
+describe("consuming", () => {
+  test("goes on over batches that have no records, without waiting", async () => {
+    const script = scriptedDirectory([read(3, 9), read(7, 9), read(9, 9, [record])]);
+    const service = new ConsumeService(script.directory, createVirtualClock());
+    const result = await service.consume({ ...request, waitMs: 0 });
+    assert.deepEqual(result.records, [record]);
+    assert.deepEqual(script.calls, ["read 0", "read 3", "read 7"]);
+  });
+
+  test("waits where the records end, and reads again once it is woken", async () => {
+    const script = scriptedDirectory([read(0, 0), read(1, 1, [record])]);
+    const service = new ConsumeService(script.directory, createVirtualClock());
+    const result = await service.consume({ ...request, waitMs: 1000 });
+    assert.deepEqual(result.records, [record]);
+    assert.deepEqual(script.calls, ["read 0", "wait 0", "read 0"]);
+    assert.equal(service.waitCount, 0);
+  });
+
+  test("without a wait ends where the records end", async () => {
+    const script = scriptedDirectory([read(0, 0)]);
+    const service = new ConsumeService(script.directory, createVirtualClock());
+    assert.deepEqual((await service.consume({ ...request, waitMs: 0 })).records, []);
+    assert.deepEqual(script.calls, ["read 0"]);
+  });
+
+  test("of a service that stops doesn't wait, and leaves no timer", async () => {
+    const clock = createVirtualClock();
+    const script = scriptedDirectory([read(0, 0)]);
+    const service = new ConsumeService(script.directory, clock);
+    service.stop();
+    assert.deepEqual((await service.consume({ ...request, waitMs: 1000 })).records, []);
+    assert.deepEqual(script.calls, ["read 0"]);
+    assert.equal(clock.timerCount, 0);
+  });
+
+  test("for a client that is gone already doesn't wait", async () => {
+    const script = scriptedDirectory([read(0, 0)]);
+    const service = new ConsumeService(script.directory, createVirtualClock());
+    await service.consume({ ...request, waitMs: 1000, signal: AbortSignal.abort() });
+    assert.deepEqual(script.calls, ["read 0"]);
+  });
+});
+
+function read(nextOffset: number, highWatermark: number, records: ReplicaRead["records"] = []): ReplicaRead {
+  return { records, nextOffset, logStartOffset: 0, highWatermark };
+}
+
+/** A directory whose one replica gives these reads, and is woken as soon as it waits. */
+function scriptedDirectory(reads: readonly ReplicaRead[]): { readonly directory: DataDirectory; readonly calls: string[] } {
+  const calls: string[] = [];
+  const rest = [...reads];
+  const replica = {
+    findOffset: async (from: number) => from,
+    read: async (offset: number) => {
+      calls.push(`read ${offset}`);
+      return rest.shift();
+    },
+    waitForOffset: async (offset: number) => {
+      calls.push(`wait ${offset}`);
+    },
+  };
+  return { directory: { getReplica: () => replica } as unknown as DataDirectory, calls };
+}

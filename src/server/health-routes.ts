@@ -1,0 +1,44 @@
+import { orphansMaxCount } from "../base/limits.ts";
+import type { DataDirectory } from "../replica/data-directory.ts";
+import { type HttpApp, sendJson, sendText } from "./http-app.ts";
+import type { Metrics } from "./metrics.ts";
+import { querySchema } from "./query.ts";
+
+/**
+ * How the node is. `/livez`: the loop turns. `/readyz`: the logs are opened and the node serves; a partition that is damaged isn't in
+ * it, so that it doesn't take the others off the air. That stands in the status and the metrics.
+ */
+export function addHealthRoutes(app: HttpApp, { directory, metrics, startedAt, now, version }: HealthOptions): void {
+  const config = { isAlwaysServed: true };
+  const schema = { querystring: querySchema({}) };
+
+  app.fastify.get("/livez", { config }, async (_request, reply) => sendText(reply, 200, "ok\n"));
+
+  app.fastify.get("/readyz", { config }, async (_request, reply) => {
+    return app.phase === "serving" ? sendText(reply, 200, "ok\n") : sendText(reply, 503, `${app.phase}\n`);
+  });
+
+  app.fastify.get("/metrics", { config }, async (_request, reply) => {
+    return reply.header("content-type", metrics.contentType).send(await metrics.text());
+  });
+
+  app.fastify.get("/v1/status", { config, schema }, async (_request, reply) => {
+    return sendJson(reply, {
+      ...(version === undefined ? {} : { version }),
+      phase: app.phase,
+      startedAt,
+      uptimeMs: now() - startedAt,
+      storageId: directory.storageId,
+      orphans: { count: directory.orphans.length, names: directory.orphans.slice(0, orphansMaxCount) },
+      partitions: [...directory.replicas.values()].map((replica) => replica.status()),
+    });
+  });
+}
+
+export interface HealthOptions {
+  readonly directory: DataDirectory;
+  readonly metrics: Metrics;
+  readonly startedAt: number;
+  readonly now: () => number;
+  readonly version?: string | undefined;
+}

@@ -1,0 +1,277 @@
+import { createServer, type Server } from "node:http";
+import type { Socket } from "node:net";
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import type { Clock } from "../base/clock.ts";
+import { isProglogError, messageOf, ProglogError } from "../base/error.ts";
+import { headersMaxBytes, headersMaxMs, keepAliveMaxMs, pipelinedRequestsMaxCount, requestMaxMs } from "../base/limits.ts";
+import type { Logger } from "../base/logger.ts";
+import { type Problem, problemMediaType, toProblem } from "../wire/problem.ts";
+import type { Metrics } from "./metrics.ts";
+import { queryError } from "./query.ts";
+
+/**
+ * The HTTP/1.1 side: what holds for every route. A request is admitted or refused here, its errors become problems (or the book's
+ * plain text), and it is counted. It doesn't listen: the listener hands it connections.
+ */
+export class HttpApp {
+  readonly fastify: FastifyInstance;
+  readonly #options: HttpAppOptions;
+  readonly #server: Server;
+  /** Requests that a connection has open. */
+  readonly #pipelined = new WeakMap<Socket, number>();
+  readonly #idle = Promise.withResolvers<void>();
+  #requestCount = 0;
+  #phase: "starting" | "serving" | "stopping" = "starting";
+
+  constructor(options: HttpAppOptions) {
+    this.#options = options;
+    const { headersMs, requestMs, keepAliveMs, checkMs } = options.timeouts ?? defaultTimeouts;
+    this.#server = createServer({
+      maxHeaderSize: headersMaxBytes,
+      headersTimeout: headersMs,
+      requestTimeout: requestMs,
+      keepAliveTimeout: keepAliveMs,
+      connectionsCheckingInterval: checkMs,
+    });
+    this.#server.on("clientError", refuseUnreadable);
+    this.fastify = fastify({
+      serverFactory: (handler) => this.#server.on("request", handler),
+      exposeHeadRoutes: false,
+      routerOptions: { maxParamLength: 1_024 },
+      ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false } },
+      frameworkErrors: (error, request, reply) => {
+        this.#sendError(error, request, reply);
+      },
+      schemaErrorFormatter: (errors, place) => queryError(errors[0], place),
+    });
+    this.#addHooks();
+    this.#refuseUnknown();
+  }
+
+  get phase(): "starting" | "serving" | "stopping" {
+    return this.#phase;
+  }
+
+  /** To be called when all routes are there, before the first connection. */
+  async ready(): Promise<void> {
+    await this.fastify.ready();
+    // node:http looks after its timeouts and idle connections from this event on; it never comes, as this server doesn't listen itself.
+    this.#server.emit("listening");
+  }
+
+  serve(): void {
+    this.#phase = "serving";
+  }
+
+  takeConnection(socket: Socket): void {
+    this.#server.emit("connection", socket);
+  }
+
+  /**
+   * Refuses further requests, closes idle connections, and resolves when the requests under way are answered. What is left is for
+   * the caller to cut off.
+   */
+  async drain(): Promise<void> {
+    this.#phase = "stopping";
+    this.#server.closeIdleConnections();
+    if (this.#requestCount > 0) await this.#idle.promise;
+    this.#server.closeIdleConnections();
+  }
+
+  async close(): Promise<void> {
+    await this.fastify.close();
+    // Ends its timer; that it wasn't listening is no news.
+    this.#server.close(() => {});
+  }
+
+  #addHooks(): void {
+    const app = this.fastify;
+    // Routes read their bodies themselves, bounded by what all requests hold together.
+    app.removeAllContentTypeParsers();
+    app.addContentTypeParser("*", (_request, _payload, done) => done(null));
+    app.addHook("onRequest", async (request, reply) => {
+      this.#requestCount += 1;
+      this.#countPipelined(request.raw.socket, 1);
+      const startMs = this.#options.clock.monotonic();
+      reply.raw.once("close", () => this.#requestEnded(request, reply, startMs));
+      reply.header("cache-control", "no-store");
+      if (request.routeOptions.config.isAlwaysServed !== true) this.#checkServing();
+    });
+    app.addHook("onSend", async (_request, reply, payload) => {
+      if (this.#phase === "stopping") reply.header("connection", "close");
+      return payload;
+    });
+    app.setErrorHandler((error, request, reply) => this.#sendError(error, request, reply));
+  }
+
+  #checkServing(): void {
+    if (this.#phase === "serving") return;
+    if (this.#phase === "starting") {
+      throw new ProglogError("UNAVAILABLE", "Cannot serve yet: the node is opening its logs", {
+        hint: "Try again.",
+        details: { outcome: "not-appended" },
+      });
+    }
+    throw new ProglogError("SHUTTING_DOWN", "Cannot serve any more: the node is stopping", {
+      hint: "Try another node, or again.",
+    });
+  }
+
+  #countPipelined(socket: Socket, step: 1 | -1): void {
+    const count = (this.#pipelined.get(socket) ?? 0) + step;
+    this.#pipelined.set(socket, count);
+    // node:http takes up any number of requests of a connection at once, and holds back only the answers.
+    if (count > pipelinedRequestsMaxCount) socket.destroy();
+  }
+
+  #requestEnded(request: FastifyRequest, reply: FastifyReply, startMs: number): void {
+    const { metrics, clock, logger } = this.#options;
+    const status = reply.raw.writableFinished ? reply.raw.statusCode : clientClosedStatus;
+    const durationMs = clock.monotonic() - startMs;
+    metrics.requestAnswered({ route: request.routeOptions.url ?? "none", status, durationMs });
+    logger.debug({ method: request.method, path: pathOf(request), status, durationMs }, "request");
+    this.#countPipelined(request.raw.socket, -1);
+    this.#requestCount -= 1;
+    if (this.#phase === "stopping" && this.#requestCount === 0) this.#idle.resolve();
+  }
+
+  #sendError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+    const error = toProglogError(thrown);
+    const problem = toProblem(error);
+    if (problem.status === 500) {
+      const cause = thrown instanceof Error ? thrown.stack : messageOf(thrown);
+      this.#options.logger.error(
+        { method: request.method, path: pathOf(request), code: problem.code, cause },
+        "a request failed",
+      );
+    }
+    if (problem.status === 503) reply.header("retry-after", "1");
+    return isV1(request) ? sendProblem(reply, problem) : sendPlainError(reply, problem);
+  }
+
+  /** Paths that aren't there, and methods that aren't on a path that is. */
+  #refuseUnknown(): void {
+    const routes: { readonly pattern: RegExp; readonly method: string }[] = [];
+    this.fastify.addHook("onRoute", ({ url, method }) => {
+      const pattern = new RegExp(`^${url.replaceAll(/:[a-zA-Z]+/g, "[^/]+")}$`);
+      for (const name of [method].flat()) routes.push({ pattern, method: name });
+    });
+    this.fastify.setNotFoundHandler((request, reply) => {
+      const path = pathOf(request);
+      const methods = routes.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method);
+      if (methods.length > 0) {
+        reply.header("allow", methods.join(", "));
+        if (!isV1(request)) return reply.code(405).send();
+        throw new ProglogError("METHOD_NOT_ALLOWED", `Cannot ${request.method} ${path}: it takes ${methods.join(" and ")}`);
+      }
+      if (!isV1(request)) return sendText(reply, 404, "404 page not found\n");
+      throw new ProglogError("ROUTE_NOT_FOUND", `Cannot ${request.method} ${path.slice(0, 128)}: there is no such route`);
+    });
+  }
+}
+
+export interface HttpAppOptions {
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly timeouts?: HttpTimeouts;
+}
+
+/** node:http keeps them by timers of its own, not by our clock. */
+export interface HttpTimeouts {
+  /** Until a request's head is complete. */
+  readonly headersMs: number;
+  /** Until a request is complete. */
+  readonly requestMs: number;
+  /** Between requests. */
+  readonly keepAliveMs: number;
+  /** How often the first two are looked after. */
+  readonly checkMs: number;
+}
+
+const defaultTimeouts: HttpTimeouts = {
+  headersMs: headersMaxMs,
+  requestMs: requestMaxMs,
+  keepAliveMs: keepAliveMaxMs,
+  checkMs: 1_000,
+};
+
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /** Served while the node starts and stops. */
+    readonly isAlwaysServed?: boolean;
+  }
+}
+
+/** As others count a client that went away before it was answered. */
+const clientClosedStatus = 499;
+
+/** JSON with a line end, for those who read it in a terminal. */
+export function sendJson(reply: FastifyReply, json: object): FastifyReply {
+  return reply.header("content-type", "application/json; charset=utf-8").send(`${JSON.stringify(json)}\n`);
+}
+
+/** Text with a line end, of a kind that no browser takes for a page. */
+export function sendText(reply: FastifyReply, status: number, text: string): FastifyReply {
+  return reply
+    .code(status)
+    .header("content-type", "text/plain; charset=utf-8")
+    .header("x-content-type-options", "nosniff")
+    .send(text);
+}
+
+/**
+ * The book knows 400, 404 and 500. What it had no notion of keeps its own status (too large, overloaded, stopping); every other
+ * failure is its 500.
+ */
+function sendPlainError(reply: FastifyReply, problem: Problem): FastifyReply {
+  const status = problem.status < 500 || problem.status === 503 ? problem.status : 500;
+  return sendText(reply, status, `${problem.detail}\n`);
+}
+
+function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply {
+  return reply
+    .code(problem.status)
+    .header("content-type", problemMediaType)
+    .send(`${JSON.stringify(problem)}\n`);
+}
+
+/** Errors of the other routes are plain text, as the book's are. */
+function isV1(request: FastifyRequest): boolean {
+  return request.url.startsWith("/v1/");
+}
+
+function pathOf(request: FastifyRequest): string {
+  return request.url.split("?", 1)[0] ?? "";
+}
+
+/** Fastify's own refusals under our codes. Whatever else isn't ours stays what it is, and is answered as INTERNAL. */
+function toProglogError(error: unknown): unknown {
+  if (isProglogError(error) || !(error instanceof Error) || !("statusCode" in error)) return error;
+  switch (error.statusCode) {
+    case 400:
+    case 414:
+      return new ProglogError("INVALID_ARGUMENT", `Cannot read the request: ${error.message.slice(0, 256)}`, { cause: error });
+    case 404:
+      return new ProglogError("ROUTE_NOT_FOUND", "Cannot serve the request: there is no such route", { cause: error });
+    case 413:
+      return new ProglogError("REQUEST_TOO_LARGE", "Cannot read the request: it is too large", { cause: error });
+    case 415:
+      return new ProglogError("UNSUPPORTED_MEDIA_TYPE", "Cannot read the request: its content type is none", { cause: error });
+    default:
+      return error;
+  }
+}
+
+/** A request that is no HTTP, too long in the head, or too slow. */
+function refuseUnreadable(error: Error, socket: Socket): void {
+  const code = "code" in error ? error.code : undefined;
+  const status =
+    code === "HPE_HEADER_OVERFLOW"
+      ? "431 Request Header Fields Too Large"
+      : code === "ERR_HTTP_REQUEST_TIMEOUT"
+        ? "408 Request Timeout"
+        : "400 Bad Request";
+  if (socket.writable) socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+  else socket.destroy();
+}

@@ -1,0 +1,210 @@
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { DataDirectory, LogObserver } from "../replica/data-directory.ts";
+import { type ReplicaStatus, replicaStates } from "../replica/replica.ts";
+import type { HeldBytes } from "./held-bytes.ts";
+import type { Listener, RefusedReason } from "./listener.ts";
+import type { Protocol } from "./protocol.ts";
+
+/** What the node counts, in Prometheus' text. Each node has a registry of its own, so that several can live in one process. */
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #loopDelay = monitorEventLoopDelay({ resolution: loopDelayResolutionMs });
+
+  readonly #requests = this.#counter("proglog_http_requests_total", "HTTP requests answered", ["route", "status"]);
+  readonly #requestSeconds = this.#seconds(
+    "proglog_http_request_duration_seconds",
+    "Time from a request's head to its answer",
+    ["route"],
+  );
+  readonly #accepted = this.#counter("proglog_connections_accepted_total", "Connections by what they speak", ["protocol"]);
+  readonly #refused = this.#counter("proglog_connections_refused_total", "Connections dropped, and why", ["reason"]);
+  readonly #appendedRecords = this.#counter("proglog_log_appended_records_total", "Records appended");
+  readonly #appendedBatches = this.#counter("proglog_log_appended_batches_total", "Batches appended");
+  readonly #appendedBytes = this.#counter("proglog_log_appended_bytes_total", "Bytes of frames appended");
+  readonly #syncSeconds = this.#seconds("proglog_log_sync_duration_seconds", "Time of a sync of a store");
+  readonly #syncedBytes = this.#counter("proglog_log_synced_bytes_total", "Bytes made durable by syncs");
+  readonly #readBytes = this.#counter("proglog_log_read_bytes_total", "Bytes of batches read");
+  readonly #readBatches = this.#counter("proglog_log_read_batches_total", "Batches read");
+  readonly #rolls = this.#counter("proglog_log_rolls_total", "Segments sealed");
+  readonly #trimmedSegments = this.#counter("proglog_log_trimmed_segments_total", "Segments removed by retention or trim");
+  readonly #damages = this.#counter("proglog_log_damages_total", "Ranges found rotten by reads and scrubs");
+  readonly #poisonings = this.#counter(
+    "proglog_log_poisonings_total",
+    "Logs that stopped taking appends after a failed write or sync",
+  );
+  readonly #scrubbedBytes = this.#counter("proglog_log_scrubbed_bytes_total", "Bytes verified in the background");
+
+  /** To be given to all logs. Plain functions: it is spread into others. */
+  readonly logObserver: LogObserver = {
+    appended: ({ records, batches, bytes }) => {
+      this.#appendedRecords.inc(records);
+      this.#appendedBatches.inc(batches);
+      this.#appendedBytes.inc(bytes);
+    },
+    synced: ({ durationMs, bytes }) => {
+      this.#syncSeconds.observe(durationMs / 1000);
+      this.#syncedBytes.inc(bytes);
+    },
+    read: ({ bytes, batches }) => {
+      this.#readBytes.inc(bytes);
+      this.#readBatches.inc(batches);
+    },
+    rolled: () => this.#rolls.inc(),
+    trimmed: ({ segments }) => this.#trimmedSegments.inc(segments),
+    damaged: () => this.#damages.inc(),
+    poisoned: () => this.#poisonings.inc(),
+    scrubbed: ({ bytes }) => this.#scrubbedBytes.inc(bytes),
+  };
+
+  constructor() {
+    this.#loopDelay.enable();
+    this.#gauge(
+      "proglog_event_loop_delay_seconds",
+      "Delay of the event loop since the last scrape, by quantile",
+      ["quantile"],
+      (gauge) => {
+        for (const quantile of [0.5, 0.99, 1])
+          gauge.set({ quantile }, loopDelaySeconds(this.#loopDelay.percentile(quantile * 100)));
+        this.#loopDelay.reset();
+      },
+    );
+    this.#gauge("process_resident_memory_bytes", "Memory of the process", [], (gauge) => gauge.set(process.memoryUsage.rss()));
+    this.#gauge("proglog_heap_used_bytes", "Memory of live JavaScript objects", [], (gauge) =>
+      gauge.set(process.memoryUsage().heapUsed),
+    );
+    const cpu = new Counter({
+      name: "process_cpu_seconds_total",
+      help: "Processor time of the process",
+      registers: [this.#registry],
+      collect() {
+        const { user, system } = process.cpuUsage();
+        cpu.reset();
+        cpu.inc((user + system) / 1e6);
+      },
+    });
+  }
+
+  requestAnswered({ route, status, durationMs }: AnsweredRequest): void {
+    this.#requests.inc({ route, status });
+    this.#requestSeconds.observe({ route }, durationMs / 1000);
+  }
+
+  connectionAccepted(protocol: Protocol): void {
+    this.#accepted.inc({ protocol });
+  }
+
+  connectionRefused(reason: RefusedReason): void {
+    this.#refused.inc({ reason });
+  }
+
+  /** Adds what is asked of the node's parts at each scrape. To be called once. */
+  watch({ directory, listener, bodies, answers, waitCount }: WatchedParts): void {
+    this.#gauge("proglog_connections", "Connections open", [], (gauge) => gauge.set(listener.connectionCount));
+    this.#gauge("proglog_http_body_bytes", "Bytes of request bodies held", [], (gauge) => gauge.set(bodies.bytes));
+    this.#gauge("proglog_http_answer_bytes", "Bytes of answers not taken yet", [], (gauge) => gauge.set(answers.bytes));
+    this.#gauge("proglog_consume_waits", "Reads that wait for records", [], (gauge) => gauge.set(waitCount()));
+    this.#gauge("proglog_open_read_files", "Descriptors of sealed files kept open", [], (gauge) =>
+      gauge.set(directory.openFileCount),
+    );
+    this.#gauge("proglog_orphan_logs", "Log directories that no topic names", [], (gauge) =>
+      gauge.set(directory.orphans.length),
+    );
+    this.#gauge("proglog_logs", "Logs by state", ["state"], (gauge) => {
+      const counts = new Map<string, number>(replicaStates.map((state) => [state, 0]));
+      for (const replica of directory.replicas.values()) {
+        const { state } = replica.status();
+        counts.set(state, (counts.get(state) ?? 0) + 1);
+      }
+      for (const [state, count] of counts) gauge.set({ state }, count);
+    });
+    this.#partitionGauge(directory, "proglog_log_queued_bytes", "Bytes of appends that wait", (status) => status.queuedBytes);
+    this.#partitionGauge(directory, "proglog_log_store_bytes", "Bytes of a partition's stores", (status) => status.storeBytes);
+    this.#partitionGauge(directory, "proglog_log_segments", "Segments of a partition", (status) => status.segments);
+    this.#partitionGauge(directory, "proglog_log_start_offset", "First readable offset", (status) => status.logStartOffset);
+    this.#partitionGauge(
+      directory,
+      "proglog_log_end_offset",
+      "Offset that the next record gets",
+      (status) => status.logEndOffset,
+    );
+    this.#partitionGauge(
+      directory,
+      "proglog_high_watermark",
+      "First offset not yet committed",
+      (status) => status.highWatermark,
+    );
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  close(): void {
+    this.#loopDelay.disable();
+  }
+
+  #partitionGauge(
+    directory: DataDirectory,
+    name: string,
+    help: string,
+    valueOf: (status: ReplicaStatus) => number | undefined,
+  ): void {
+    this.#gauge(name, help, ["topic", "partition"], (gauge) => {
+      // Partitions come and go; what isn't there any more must not stay in the text.
+      gauge.reset();
+      for (const replica of directory.replicas.values()) {
+        const status = replica.status();
+        const value = valueOf(status);
+        if (value !== undefined) gauge.set({ topic: status.topic, partition: status.partition }, value);
+      }
+    });
+  }
+
+  #counter<Label extends string = never>(name: string, help: string, labelNames: readonly Label[] = []): Counter<Label> {
+    return new Counter({ name, help, labelNames, registers: [this.#registry] });
+  }
+
+  #seconds<Label extends string = never>(name: string, help: string, labelNames: readonly Label[] = []): Histogram<Label> {
+    return new Histogram({ name, help, labelNames, buckets, registers: [this.#registry] });
+  }
+
+  #gauge<Label extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly Label[],
+    collect: (gauge: Gauge<Label>) => void,
+  ): void {
+    const gauge: Gauge<Label> = new Gauge({ name, help, labelNames, registers: [], collect: () => collect(gauge) });
+    this.#registry.registerMetric(gauge);
+  }
+}
+
+export interface AnsweredRequest {
+  /** The route's pattern, never the path: labels must stay few. */
+  readonly route: string;
+  readonly status: number;
+  readonly durationMs: number;
+}
+
+export interface WatchedParts {
+  readonly directory: DataDirectory;
+  readonly listener: Listener;
+  readonly bodies: HeldBytes;
+  readonly answers: HeldBytes;
+  readonly waitCount: () => number;
+}
+
+/** From a sync of a fast disk to a long poll. */
+const buckets = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60];
+
+const loopDelayResolutionMs = 10;
+
+/** The monitor counts from one of its timers to the next: only what exceeds their interval is delay. */
+function loopDelaySeconds(nanoseconds: number): number {
+  return Math.max(0, nanoseconds / 1e9 - loopDelayResolutionMs / 1000);
+}

@@ -1,0 +1,178 @@
+import { type Clock, systemClock } from "../base/clock.ts";
+import type { Disk } from "../base/disk.ts";
+import { messageOf, ProglogError } from "../base/error.ts";
+import { answersMaxBytes, bodiesMaxBytes } from "../base/limits.ts";
+import type { Logger } from "../base/logger.ts";
+import { nodeDisk } from "../base/node-disk.ts";
+import { type Random, systemRandom } from "../base/random.ts";
+import { DataDirectory, type LogSettings } from "../replica/data-directory.ts";
+import { checkBindAddress } from "./bind-address.ts";
+import { addBookRoutes } from "./book-routes.ts";
+import type { Config } from "./config.ts";
+import { ConsumeService } from "./consume-service.ts";
+import { addHealthRoutes } from "./health-routes.ts";
+import { HeldBytes } from "./held-bytes.ts";
+import { HttpApp } from "./http-app.ts";
+import { Listener } from "./listener.ts";
+import { createLogger } from "./logger.ts";
+import { Metrics } from "./metrics.ts";
+import { ProduceService } from "./produce-service.ts";
+import { addRecordRoutes } from "./record-routes.ts";
+import { RequestBodies } from "./request-bodies.ts";
+import { addTopicRoutes } from "./topic-routes.ts";
+
+/** A running node. */
+export interface Node extends AsyncDisposable {
+  /** Where it answers: `http://127.0.0.1:8000`. */
+  readonly url: string;
+  readonly storageId: string;
+  /**
+   * Stops: takes no more connections, ends reads that wait, answers the requests under way (those not done after `stopGraceMs` are cut
+   * off), syncs and closes the logs and gives the directory back. What was acknowledged is on the disk. Twice is fine.
+   */
+  close(): Promise<void>;
+}
+
+export interface NodeParts {
+  readonly disk?: Disk;
+  readonly clock?: Clock;
+  readonly random?: Random;
+  readonly logger?: Logger;
+  /** The release, for the status. */
+  readonly version?: string;
+}
+
+/**
+ * Starts a node, and resolves when it serves. While its logs are opened it listens already, and answers `/livez` and `/v1/status`.
+ * Throws INSECURE_ADDRESS, ADDRESS_IN_USE, LOG_LOCKED, MANIFEST_CORRUPT and others; then nothing is left open.
+ */
+export async function startNode(config: Config, parts: NodeParts = {}): Promise<Node> {
+  const { disk = nodeDisk, clock = systemClock, random = systemRandom, logger = createLogger(config), version } = parts;
+  checkBindAddress(config.bindAddr, { isInsecure: config.insecure });
+  const metrics = new Metrics();
+  const undo: (() => unknown)[] = [() => metrics.close()];
+  try {
+    const directory = await DataDirectory.open(config.dataDir, {
+      disk,
+      clock,
+      random,
+      logger,
+      log: logSettings(config),
+      observer: metrics.logObserver,
+    });
+    undo.push(() => directory.close(new ProglogError("SHUTTING_DOWN", "Cannot go on: the node didn't start")));
+    const app = new HttpApp({ logger, metrics, clock });
+    undo.push(() => app.close());
+    const bodies = new HeldBytes(bodiesMaxBytes);
+    const answers = new HeldBytes(answersMaxBytes);
+    const services = {
+      directory,
+      produce: new ProduceService(directory, { isAutoCreating: config.autoCreateTopics }),
+      consume: new ConsumeService(directory, clock),
+      bodies: new RequestBodies({ bodyMaxBytes: config.maxBodyBytes, held: bodies }),
+      answers,
+    };
+    addBookRoutes(app, services);
+    addRecordRoutes(app, services);
+    addTopicRoutes(app, services);
+    addHealthRoutes(app, { directory, metrics, startedAt: clock.now(), now: () => clock.now(), version });
+    await app.ready();
+    const listener = await Listener.open({
+      host: config.bindAddr,
+      port: config.rpcPort,
+      maxConnections: config.maxConnections,
+      clock,
+      onHttp1: (socket) => app.takeConnection(socket),
+      onAccepted: (protocol) => metrics.connectionAccepted(protocol),
+      onRefused: (reason) => metrics.connectionRefused(reason),
+      onError: (error) => logger.error({ reason: error.message }, "the listener failed"),
+    });
+    undo.push(() => {
+      listener.stop();
+      listener.destroyConnections();
+    });
+    metrics.watch({ directory, listener, bodies, answers, waitCount: () => services.consume.waitCount });
+    await directory.openReplicas();
+    app.serve();
+    const node = new RunningNode({ config, directory, app, listener, consume: services.consume, metrics, clock, logger });
+    logger.info({ url: node.url, dataDir: config.dataDir, storageId: node.storageId }, "serving");
+    return node;
+  } catch (error) {
+    for (const step of undo.toReversed()) await Promise.try(step).catch((cause: unknown) => logFailure(logger, cause));
+    throw error;
+  }
+}
+
+class RunningNode implements Node {
+  readonly url: string;
+  readonly #parts: RunningParts;
+  #closing: Promise<void> | undefined;
+
+  constructor(parts: RunningParts) {
+    this.#parts = parts;
+    const { host, port } = parts.listener.address;
+    this.url = `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  }
+
+  get storageId(): string {
+    return this.#parts.directory.storageId;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    const { config, directory, app, listener, consume, metrics, clock, logger } = this.#parts;
+    listener.stop();
+    const drained = app.drain();
+    consume.stop();
+    const grace = Promise.withResolvers<void>();
+    const timer = clock.setTimer(config.stopGraceMs, grace.resolve);
+    await Promise.race([drained, grace.promise]);
+    timer.cancel();
+    listener.destroyConnections();
+    try {
+      await directory.close(new ProglogError("SHUTTING_DOWN", "Cannot go on: the node is stopping"));
+    } finally {
+      await app.close().catch((error: unknown) => logFailure(logger, error));
+      metrics.close();
+    }
+    logger.info({ url: this.url }, "stopped");
+  }
+}
+
+interface RunningParts {
+  readonly config: Config;
+  readonly directory: DataDirectory;
+  readonly app: HttpApp;
+  readonly listener: Listener;
+  readonly consume: ConsumeService;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+function logSettings(config: Config): LogSettings {
+  return {
+    sync: config.sync,
+    syncIntervalMs: config.syncIntervalMs,
+    segmentMaxBytes: config.segmentMaxBytes,
+    segmentMaxAgeMs: config.segmentMaxAgeMs,
+    retentionIntervalMs: config.retentionIntervalMs,
+    index: config.index,
+    compression: config.compression,
+    ...(config.retentionMaxBytes === null ? {} : { retentionMaxBytes: config.retentionMaxBytes }),
+    ...(config.retentionMaxAgeMs === null ? {} : { retentionMaxAgeMs: config.retentionMaxAgeMs }),
+    ...(config.scrubIntervalMs === null ? {} : { scrubIntervalMs: config.scrubIntervalMs }),
+  };
+}
+
+function logFailure(logger: Logger, error: unknown): void {
+  logger.error({ reason: messageOf(error) }, "a step of stopping failed");
+}

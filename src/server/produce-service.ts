@@ -1,0 +1,157 @@
+import { assert } from "../base/assert.ts";
+import { isProglogError, ProglogError } from "../base/error.ts";
+import { batchMaxHeaders, lineBatchBytes } from "../base/limits.ts";
+import { checkRecord, type RecordInput } from "../batch/record.ts";
+import type { Topic } from "../replica/catalog.ts";
+import type { DataDirectory } from "../replica/data-directory.ts";
+import type { Replica, ReplicaAppend } from "../replica/replica.ts";
+import { checkTopicName } from "../replica/topic-name.ts";
+import { partitionOfKey } from "../wire/partitioner.ts";
+
+/** Appends what clients produce, whichever way they came in. */
+export class ProduceService {
+  readonly #directory: DataDirectory;
+  readonly #isAutoCreating: boolean;
+  /** Counts requests with records that have no key: each takes the next partition, and all its records go there. */
+  #turn = 0;
+
+  constructor(directory: DataDirectory, options: { readonly isAutoCreating: boolean }) {
+    this.#directory = directory;
+    this.#isAutoCreating = options.isAutoCreating;
+  }
+
+  /**
+   * Appends the records, at least one, and resolves when they are committed: the ranges they got, one for each partition that took some,
+   * in order of the partitions. When one of several batches fails, the error's `details.outcome` is "unknown".
+   */
+  async produce({ topic: name, partition, records, packing }: ProduceRequest): Promise<readonly ProducedRange[]> {
+    checkTopicName(name);
+    const topic = this.#directory.catalog.findTopic(name) ?? (await this.#createTopic(name, partition));
+    const shares = this.#share(records, topic, partition);
+    // All replicas are found before anything is appended.
+    const appends = [...shares].map(([number, share]) => ({
+      partition: number,
+      replica: this.#directory.getReplicaOf(topic, number),
+      batches: packing === "one" && shares.size === 1 ? [share] : splitRecords(share),
+    }));
+    // Handed over in one turn, so that no other request comes between a partition's batches.
+    const outcomes = await Promise.allSettled(
+      appends.map(({ partition: number, replica, batches }) => appendAll(number, replica, batches)),
+    );
+    const failed = outcomes.find((outcome) => outcome.status === "rejected");
+    if (failed !== undefined) throw outcomes.length === 1 ? failed.reason : maybeAppended(failed.reason);
+    return outcomes
+      .flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value] : []))
+      .sort((a, b) => a.partition - b.partition);
+  }
+
+  async #createTopic(name: string, partition: number | undefined): Promise<Topic> {
+    if (!this.#isAutoCreating) {
+      throw new ProglogError("TOPIC_NOT_FOUND", `Cannot produce to topic ${name}: there is none of that name`, {
+        hint: "Create it first: this node is told not to make topics that are produced to.",
+      });
+    }
+    if (partition !== undefined && partition > 0) {
+      throw new ProglogError(
+        "PARTITION_NOT_FOUND",
+        `Cannot produce to partition ${partition} of topic ${name}: a new topic has one`,
+        {
+          hint: "Create the topic first, with as many partitions as it needs.",
+        },
+      );
+    }
+    try {
+      return await this.#directory.catalog.createTopic({ name });
+    } catch (error) {
+      // Another request was faster: its topic is as good.
+      const topic = isProglogError(error, "TOPIC_ALREADY_EXISTS") ? this.#directory.catalog.findTopic(name) : undefined;
+      if (topic === undefined) throw error;
+      return topic;
+    }
+  }
+
+  /** Which records go to which partition: the one named; else by key, and those without one together. */
+  #share(records: readonly RecordInput[], topic: Topic, partition: number | undefined): Map<number, RecordInput[]> {
+    const { length: count } = topic.partitions;
+    const named = partition ?? (count === 1 ? 0 : undefined);
+    if (named !== undefined) return new Map([[named, [...records]]]);
+    const keyless = this.#turn % count;
+    if (records.some(({ key }) => key === null || key === undefined)) this.#turn += 1;
+    return Map.groupBy(records, ({ key }) => {
+      if (key === null || key === undefined) return keyless;
+      return partitionOfKey(typeof key === "string" ? Buffer.from(key) : key, count);
+    });
+  }
+}
+
+export interface ProduceRequest {
+  readonly topic: string;
+  /** Default: by key, else in turn. */
+  readonly partition?: number | undefined;
+  readonly records: readonly RecordInput[];
+  /** `one`: records that all go to one partition are one batch, appended whole or not at all. `many`: they are as many as is good. */
+  readonly packing: "one" | "many";
+}
+
+/** Offsets `[baseOffset, baseOffset + count)` of a partition. */
+export interface ProducedRange extends ReplicaAppend {
+  readonly partition: number;
+}
+
+async function appendAll(
+  partition: number,
+  replica: Replica,
+  batches: readonly (readonly RecordInput[])[],
+): Promise<ProducedRange> {
+  const outcomes = await Promise.allSettled(batches.map((batch) => replica.append(batch)));
+  let range: ReplicaAppend | undefined;
+  for (const outcome of outcomes) {
+    if (outcome.status === "rejected") throw outcomes.length === 1 ? outcome.reason : maybeAppended(outcome.reason);
+    const { baseOffset, count, isDurable } = outcome.value;
+    assert(
+      range === undefined || baseOffset === range.baseOffset + range.count,
+      "a request's batches lie one behind the other",
+    );
+    range =
+      range === undefined ? outcome.value : { ...range, count: range.count + count, isDurable: range.isDurable && isDurable };
+  }
+  assert(range !== undefined, "a share of a request has a batch");
+  return { partition, baseOffset: range.baseOffset, count: range.count, isDurable: range.isDurable };
+}
+
+/**
+ * Batches of `lineBatchBytes`, or of one record that is larger. None meets another limit of a batch, so that none is refused while
+ * those beside it are appended.
+ */
+export function splitRecords(records: readonly RecordInput[]): readonly (readonly RecordInput[])[] {
+  const batches: RecordInput[][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  let headers = 0;
+  for (const record of records) {
+    const recordHeaders = record.headers?.length ?? 0;
+    const recordBytes = checkRecord(record) + recordOverheadBytes + recordHeaders * headerOverheadBytes;
+    if (bytes + recordBytes > lineBatchBytes || headers + recordHeaders > batchMaxHeaders) {
+      batches.push([]);
+      bytes = 0;
+      headers = 0;
+    }
+    batches.at(-1)?.push(record);
+    bytes += recordBytes;
+    headers += recordHeaders;
+  }
+  return batches;
+}
+
+/** About what lengths and deltas of a small record take. */
+const recordOverheadBytes = 16;
+const headerOverheadBytes = 2;
+
+/** The error of one batch among several: the others may have been appended, whatever this one says of itself. */
+function maybeAppended(error: unknown): unknown {
+  if (!isProglogError(error)) return error;
+  return new ProglogError(error.code, error.message, {
+    hint: "Part of the request may have been appended: read the end of the partition before sending it again.",
+    details: { ...error.details, outcome: "unknown" },
+    cause: error,
+  });
+}

@@ -1,0 +1,15 @@
+import type { DataDirectory } from "../replica/data-directory.ts";
+import type { ConsumeService } from "./consume-service.ts";
+import type { HeldBytes } from "./held-bytes.ts";
+import type { ProduceService } from "./produce-service.ts";
+import type { RequestBodies } from "./request-bodies.ts";
+
+/** What routes are made of. */
+export interface RouteServices {
+  readonly directory: DataDirectory;
+  readonly produce: ProduceService;
+  readonly consume: ConsumeService;
+  readonly bodies: RequestBodies;
+  /** Bytes of answers that clients haven't taken yet. */
+  readonly answers: HeldBytes;
+}

@@ -1,0 +1,98 @@
+import { ProglogError } from "../base/error.ts";
+import type { Topic } from "../replica/catalog.ts";
+import type { DataDirectory } from "../replica/data-directory.ts";
+import type { ReplicaStatus } from "../replica/replica.ts";
+import { checkTopicName } from "../replica/topic-name.ts";
+import { parseJson } from "../wire/record-body.ts";
+import { type HttpApp, sendJson } from "./http-app.ts";
+import { querySchema } from "./query.ts";
+import type { RouteServices } from "./route-services.ts";
+
+/** Listing, making, describing and deleting topics (docs/http.md). */
+export function addTopicRoutes(app: HttpApp, { directory, bodies }: RouteServices): void {
+  const { catalog } = directory;
+
+  app.fastify.get("/v1/topics", { schema: { querystring: noQuery } }, async (_request, reply) => {
+    const topics = await catalog.listTopics();
+    return sendJson(reply, { topics: topics.map((topic) => describeTopic(topic, directory)) });
+  });
+
+  app.fastify.post<{ Body: NewTopicBody }>(
+    "/v1/topics",
+    {
+      schema: { querystring: noQuery, body: newTopicSchema },
+      preValidation: async (request, reply) => {
+        checkJson(request.headers["content-type"]);
+        request.body = parseJson(await bodies.read(request.raw, reply.raw), "the body") as NewTopicBody;
+      },
+    },
+    async (request, reply) => {
+      const topic = await catalog.createTopic(request.body);
+      return sendJson(reply.code(201).header("location", `/v1/topics/${topic.name}`), describeTopic(topic, directory));
+    },
+  );
+
+  app.fastify.get<{ Params: TopicParams }>(
+    "/v1/topics/:topic",
+    { schema: { querystring: noQuery } },
+    async (request, reply) => {
+      checkTopicName(request.params.topic);
+      return sendJson(reply, describeTopic(await catalog.describeTopic(request.params.topic), directory));
+    },
+  );
+
+  app.fastify.delete<{ Params: TopicParams }>(
+    "/v1/topics/:topic",
+    { schema: { querystring: noQuery } },
+    async (request, reply) => {
+      checkTopicName(request.params.topic);
+      await catalog.deleteTopic(request.params.topic);
+      return reply.code(204).send();
+    },
+  );
+}
+
+interface TopicParams {
+  readonly topic: string;
+}
+
+interface NewTopicBody {
+  readonly name: string;
+  readonly partitions?: number;
+}
+
+const noQuery = querySchema({});
+
+const newTopicSchema = {
+  type: "object",
+  additionalProperties: false,
+  required: ["name"],
+  properties: { name: { type: "string" }, partitions: { type: "integer", minimum: 1 } },
+};
+
+function checkJson(contentType: string | undefined): void {
+  const mediaType = contentType?.split(";", 1)[0]?.trim().toLowerCase();
+  if (mediaType === undefined || mediaType === "application/json") return;
+  throw new ProglogError("UNSUPPORTED_MEDIA_TYPE", `Cannot read a topic from ${JSON.stringify(mediaType.slice(0, 64))}`, {
+    hint: "Send application/json, and say so in Content-Type.",
+  });
+}
+
+/** A topic as it is shown: with the state of its partitions, as far as they are on this node. */
+function describeTopic({ name, uuid, createdAt, settings, partitions }: Topic, directory: DataDirectory): object {
+  return {
+    name,
+    uuid,
+    createdAt,
+    settings,
+    partitions: partitions.map(({ partition, uuid: logUuid }) => {
+      const status = directory.replicas.find(logUuid)?.status();
+      return status === undefined ? { partition, state: "closed" } : describePartition(status);
+    }),
+  };
+}
+
+function describePartition(status: ReplicaStatus): object {
+  const { topic: _topic, uuid: _uuid, ...shown } = status;
+  return shown;
+}

@@ -1,0 +1,11 @@
+import { registerHooks } from "node:module";
+
+/**
+ * For `node --import`: lets an example import the package by its name before it is built. Inside the checkout that name means
+ * dist/, as everywhere; here it means src/.
+ */
+const source = new URL("../src/log/index.ts", import.meta.url).href;
+
+registerHooks({
+  resolve: (specifier, context, next) => next(specifier === "proglog/log" ? source : specifier, context),
+});
