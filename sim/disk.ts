@@ -205,6 +205,11 @@ export class SimDisk implements Disk {
     return hold;
   }
 
+  /** Files that this process has open. */
+  get openFileCount(): number {
+    return this.#openFiles.size;
+  }
+
   get usedBytes(): number {
     return this.#volume.usedBytes;
   }

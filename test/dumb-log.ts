@@ -33,7 +33,10 @@ export class DumbLog {
 
   trim(offset: number): void {
     this.logStartOffset = Math.max(this.logStartOffset, offset);
-    while (this.#batches[0] !== undefined && this.#batches[0].baseOffset + this.#batches[0].records.length <= this.logStartOffset) {
+    while (
+      this.#batches[0] !== undefined &&
+      this.#batches[0].baseOffset + this.#batches[0].records.length <= this.logStartOffset
+    ) {
       this.#batches.shift();
     }
   }
@@ -46,7 +49,9 @@ export class DumbLog {
 
   /** The readable records from `offset` on. */
   records(offset: number = this.logStartOffset): PlainRecord[] {
-    return this.#batches.flatMap(({ records }) => records).filter((record) => record.offset >= Math.max(offset, this.logStartOffset));
+    return this.#batches
+      .flatMap(({ records }) => records)
+      .filter((record) => record.offset >= Math.max(offset, this.logStartOffset));
   }
 
   /** The offset of the first readable record at or after a time; the end when there is none. */
@@ -67,7 +72,8 @@ export function plain({ offset, timestamp, key, value, headers }: StoredRecord):
 
 /** What `record` is to be read back as. */
 export function plainOf(record: RecordInput, offset: number, now: number): PlainRecord {
-  const text = (bytes: Uint8Array | string | null | undefined): string | null => (bytes == null ? null : Buffer.from(bytes).toString());
+  const text = (bytes: Uint8Array | string | null | undefined): string | null =>
+    bytes === null || bytes === undefined ? null : Buffer.from(bytes).toString();
   return {
     offset,
     timestamp: record.timestamp ?? now,

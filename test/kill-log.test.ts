@@ -23,7 +23,13 @@ interface Acknowledged {
   logStartOffset: number;
 }
 
-async function runAndKill(directory: string, seed: number, ackCount: number, known: Acknowledged, sync = "always"): Promise<void> {
+async function runAndKill(
+  directory: string,
+  seed: number,
+  ackCount: number,
+  known: Acknowledged,
+  sync = "always",
+): Promise<void> {
   const script = join(import.meta.dirname, "kill-writer.ts");
   const child = spawn(process.execPath, [script, directory, String(seed), sync], { stdio: ["ignore", "pipe", "pipe"] });
   let stderr = "";
@@ -85,7 +91,9 @@ function checkWhole({ key, value, offset }: StoredRecord): string {
 }
 
 for (const sync of ["always", "never"]) {
-  test(`a writer killed ${rounds} times over loses nothing that it acknowledged (sync ${sync})`, { timeout: rounds * 10_000 }, async () => {
+  test(`a writer killed ${rounds} times over loses nothing that it acknowledged (sync ${sync})`, {
+    timeout: rounds * 10_000,
+  }, async () => {
     const directory = mkdtempSync(join(tmpdir(), "proglog-kill-"));
     try {
       const random = createSeededRandom(7);

@@ -26,7 +26,10 @@ export class LogWorld {
   readonly #isRecording: boolean;
 
   /** `isRecording` keeps every call in `disk.operations`. */
-  constructor({ disk = createSimDisk(), isRecording = false }: { readonly disk?: SimDisk; readonly isRecording?: boolean } = {}) {
+  constructor({
+    disk = createSimDisk(),
+    isRecording = false,
+  }: { readonly disk?: SimDisk; readonly isRecording?: boolean } = {}) {
     this.#isRecording = isRecording;
     this.disk = disk.endProcess(this.#process());
   }

@@ -22,7 +22,7 @@ import { DumbLog, plain, plainOf, readAll } from "./dumb-log.ts";
 const stepsPerRun = 60;
 
 describe("a log does the same as an array of batches", () => {
-  for (let seed = 0; seed < 40; seed += 1) {
+  for (let seed = 0; seed < 80; seed += 1) {
     test(`in memory, killed now and then, seed ${seed}`, async () => {
       await run(createSeededRandom(`model/${seed}`), new SimWorld());
     });

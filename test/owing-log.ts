@@ -6,7 +6,7 @@ import { openLog } from "../src/log/open-log.ts";
 import { createVirtualClock, type VirtualClock } from "../sim/clock.ts";
 import type { SimDisk } from "../sim/disk.ts";
 import { createSeededRandom } from "../sim/random.ts";
-import { checkOwed, nothingOwed, type OwedRecords } from "./owed-records.ts";
+import { checkOwed, nothingOwed, type OwedRecords, settle } from "./owed-records.ts";
 
 export const logDirectory = "/log";
 
@@ -82,8 +82,11 @@ export class OwingLog {
       clock: this.clock,
       random: createSeededRandom("the log's id"),
     });
-    this.#take(await checkOwed(this.#log, owed));
+    assert.equal(this.#log.highWatermark, this.#log.logEndOffset, "what an opened log holds is durable");
+    const settled = settle(this.#log, owed);
+    this.#take(settled);
     this.#changed();
+    await checkOwed(this.#log, settled);
   }
 
   /** Appends one batch. */
@@ -111,11 +114,12 @@ export class OwingLog {
   }
 
   async truncate(offset: number): Promise<void> {
-    this.#keepMin = Math.min(this.#keepMin, offset);
+    const keepMinBefore = this.#keepMin;
+    this.#keepMin = Math.min(keepMinBefore, offset);
     try {
       await this.log.truncate(offset);
     } catch (error) {
-      if (!isOutcomeUnknown(error)) this.#keepMin = Number.POSITIVE_INFINITY;
+      if (!isOutcomeUnknown(error)) this.#keepMin = keepMinBefore;
       throw error;
     }
     while (endOf(this.#acknowledged) > offset) this.#acknowledged.pop();

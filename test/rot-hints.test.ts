@@ -18,7 +18,8 @@ const damages: Readonly<Record<string, (bytes: Buffer, other: Buffer) => Buffer 
   "random before its trailer": (bytes) => Buffer.concat([random.bytes(32), bytes.subarray(32)]),
   "zeroed before its trailer": (bytes) => Buffer.concat([Buffer.alloc(32), bytes.subarray(32)]),
   "of small numbers before its trailer": (bytes) => Buffer.concat([Buffer.alloc(32, 0x01), bytes.subarray(32)]),
-  "with slots in the wrong order": (bytes) => Buffer.concat([bytes.subarray(16, 32), bytes.subarray(0, 16), bytes.subarray(32)]),
+  "with slots in the wrong order": (bytes) =>
+    Buffer.concat([bytes.subarray(16, 32), bytes.subarray(0, 16), bytes.subarray(32)]),
   "with zeros behind it": (bytes) => Buffer.concat([bytes, Buffer.alloc(4096)]),
   "another segment's": (_bytes, other) => other,
 };
@@ -39,7 +40,8 @@ describe("an index file", () => {
         const rot = await makeRotLog(end);
         for (const base of [1, 4, 10, activeBase]) {
           // The index of an active segment is written when it is closed.
-          const names = rot.world.disk.size(rot.world.path(base, suffix)) === undefined ? ["another segment's"] : Object.keys(damages);
+          const names =
+            rot.world.disk.size(rot.world.path(base, suffix)) === undefined ? ["another segment's"] : Object.keys(damages);
           for (const name of names) {
             const damaged = copyOf(rot);
             if (names.length === 1) damaged.world.replace(damaged.world.path(base, suffix), Buffer.alloc(0));
@@ -71,7 +73,8 @@ describe("an index file", () => {
     const before = world.files();
     for (const name of before.keys()) if (name.endsWith("index")) world.disk.remove(world.file(name));
     assert.deepEqual(await openOrRefuse(rot), []);
-    for (const [name, bytes] of before) if (name.endsWith("index")) assert.deepEqual(world.disk.contentOf(world.file(name)), bytes, name);
+    for (const [name, bytes] of before)
+      if (name.endsWith("index")) assert.deepEqual(world.disk.contentOf(world.file(name)), bytes, name);
   });
 
   test("damaged under an open log is built anew when a read is led astray", async () => {
@@ -87,16 +90,20 @@ describe("an index file", () => {
     await log.close();
   });
 
-  test("that can't be written anew, for want of room, costs its segment and no other", async () => {
+  test("that can't be written anew, for want of room, is kept in memory, and written when there is room again", async () => {
     const rot = await makeRotLog("closed");
     const { world, options, records } = rot;
     world.disk.remove(world.path(4, ".index"));
-    const log = await world.open(options);
-    world.disk.fail({ kind: "create", path: "0004.index", code: "ENOSPC", times: 2 });
-    await assert.rejects(log.read(3), { code: "DISK_FULL" });
-    for (const { offset } of records.slice(6)) assert.equal((await log.read(offset)).offset, offset);
-    await assert.rejects(log.read(4), { code: "DISK_FULL" });
-    assert.equal((await log.read(4)).offset, 4, "once there is room again");
+    let log = await world.open(options);
+    world.disk.fail({ kind: "create", path: "0004.index", code: "ENOSPC", times: Infinity });
+    for (const { offset } of records) assert.equal((await log.read(offset)).offset, offset);
+    for (const { offset, timestamp } of records) assert.equal(await log.findOffset({ timestamp }), offset);
+    assert.equal(world.disk.size(world.path(4, ".index")), undefined);
+    await log.close();
+    world.kill();
+    log = await world.open(options);
+    assert.equal((await log.read(4)).offset, 4);
+    assert.equal(world.disk.size(world.path(4, ".index")), 3 * 16 + 80);
     await log.close();
   });
 });

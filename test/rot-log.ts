@@ -34,16 +34,18 @@ export const activeBase = 13;
 
 /** Reads a log in every way, and fails when a record is wrong or an error has no code. Returns the offsets that can't be read. */
 export async function readEverything(log: Log, records: readonly PlainRecord[]): Promise<number[]> {
+  // By time first: a read that is led astray builds the index anew, and what comes after finds it sound.
+  for (const { timestamp, offset } of records) {
+    const found = await codeOf(log.findOffset({ timestamp }));
+    if (typeof found === "string") assert.equal(found, "LOG_CORRUPT");
+    else assert.equal(found, offset);
+  }
   const lost: number[] = [];
   for (const record of records) {
     const read = await codeOf(log.read(record.offset));
     if (typeof read === "string") lost.push(record.offset);
     else assert.deepEqual(plain(read), record);
     if (typeof read === "string") assert.equal(read, "LOG_CORRUPT");
-
-    const found = await codeOf(log.findOffset({ timestamp: record.timestamp }));
-    if (typeof found === "string") assert.equal(found, "LOG_CORRUPT");
-    else assert.equal(found, record.offset);
   }
   for (const from of [0, 1, 5, records.length - 1]) {
     const seen: PlainRecord[] = [];
@@ -99,7 +101,8 @@ export async function openOrRefuse({ world, records, options }: RotLog): Promise
   const lost = await readEverything(log, records);
   for (const [name, bytes] of before) {
     // Zeros ahead of the end come and go.
-    if (name.endsWith(".store")) assert.ok(withoutTail(world.disk.contentOf(world.file(name))).equals(withoutTail(bytes)), name);
+    if (name.endsWith(".store"))
+      assert.ok(withoutTail(world.disk.contentOf(world.file(name))).equals(withoutTail(bytes)), name);
   }
   await log.close();
   return lost;

@@ -19,7 +19,8 @@ describe("the sync mark", () => {
     empty: ({ world }) => world.truncate(world.file("sync-mark"), 0),
     "cut to its first slot": ({ world }) => world.truncate(world.file("sync-mark"), 96),
     zeroed: ({ world }) => world.replace(world.file("sync-mark"), Buffer.alloc(8192)),
-    "of another log": ({ world }, other) => world.replace(world.file("sync-mark"), other.world.disk.contentOf(world.file("sync-mark"))),
+    "of another log": ({ world }, other) =>
+      world.replace(world.file("sync-mark"), other.world.disk.contentOf(world.file("sync-mark"))),
   };
 
   for (const [name, damage] of Object.entries(ways)) {

@@ -90,7 +90,11 @@ describe("rot of a store", () => {
         const lost = hitBy(4, cut, Number.MAX_SAFE_INTEGER);
         const atSeam = cut >= 128 && (cut - 128) % frameBytes === 0;
         // Without an index the store has to be read to its end, and where that is torn, there is no index to go by.
-        assert.deepEqual(await openOrRefuse(sealed), hasIndex || atSeam ? lost : offsetsOf(4), `cut at ${cut}, index ${hasIndex}`);
+        assert.deepEqual(
+          await openOrRefuse(sealed),
+          hasIndex || atSeam ? lost : offsetsOf(4),
+          `cut at ${cut}, index ${hasIndex}`,
+        );
       }
     }
   });
@@ -141,7 +145,14 @@ describe("rot of a store", () => {
 
   test("a store of another segment in its place is found, wherever, with its index or without", async () => {
     const closed = await makeRotLog("closed");
-    for (const [from, to] of [[4, 7], [7, 4], [1, 10], [activeBase, 4], [4, activeBase], [10, 1]] as const) {
+    for (const [from, to] of [
+      [4, 7],
+      [7, 4],
+      [1, 10],
+      [activeBase, 4],
+      [4, activeBase],
+      [10, 1],
+    ] as const) {
       for (const withIndexes of [false, true]) {
         const damaged = copyOf(closed);
         const { world } = damaged;

@@ -222,9 +222,7 @@ describe("stopping a node", () => {
     const node = await startTestNode({ clock: createVirtualClock() });
     await node.post("/v1/topics/orders/records", { value: "a" });
     const headers = { connection: "keep-alive" };
-    const waiting = Array.from({ length: 3 }, () =>
-      node.get("/v1/topics/orders/records?from=end&waitMs=50000", { headers }),
-    );
+    const waiting = Array.from({ length: 3 }, () => node.get("/v1/topics/orders/records?from=end&waitMs=50000", { headers }));
     await node.until(async () => (await node.metric("proglog_consume_waits")) === 3);
     await node.node.close();
     for (const answer of await Promise.all(waiting)) {
@@ -251,7 +249,7 @@ describe("stopping a node", () => {
 
   test("connections that are idle, silent or amid a head don't hold it up", async () => {
     const node = await startTestNode({ clock: createVirtualClock() });
-    const idle = node.connect().write("GET /livez HTTP/1.1\r\nhost: x\r\n\r\n");
+    const idle = node.connect().write("GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n");
     await idle.waitFor(/ok\n$/);
     const silent = node.connect();
     const slow = node.connect().write("GET /livez HTTP/1.1\r\nhost:");
@@ -263,7 +261,7 @@ describe("stopping a node", () => {
   test("a request that doesn't end is cut off after the grace", async () => {
     const clock = createVirtualClock();
     const node = await startTestNode({ clock });
-    const slow = node.connect().write("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{");
+    const slow = node.connect().write("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{");
     await node.until(async () => (await node.metric("proglog_http_body_bytes")) === 1);
     const closed = node.node.close();
     clock.advance(10_000);
@@ -278,7 +276,7 @@ describe("stopping a node", () => {
     const hold = disk.holdSync({ path: ".store" });
     const produced = node.post("/", '{"record":{"value":"Yg=="}}');
     await hold.waiting(1);
-    const late = node.connect().write("GET /v1/topics HTTP/1.1\r\nhost: x\r\n");
+    const late = node.connect().write("GET /v1/topics HTTP/1.1\r\nhost: localhost\r\n");
     await node.until(async () => (await node.metric('proglog_connections_accepted_total{protocol="http1"}')) >= 3);
     const closed = node.node.close();
     late.write("\r\n");

@@ -47,7 +47,7 @@ describe("the listener", () => {
     const clock = createVirtualClock();
     await using node = await startTestNode({ clock });
     const silent = node.connect();
-    const slow = node.connect().write("GET /livez HTTP/1.1\r\nhost: x\r\n");
+    const slow = node.connect().write("GET /livez HTTP/1.1\r\nhost: localhost\r\n");
     await node.until(async () => (await node.metric('proglog_connections_accepted_total{protocol="http1"}')) >= 2);
     await node.until(async () => (await node.metric("proglog_connections")) >= 3);
     clock.advance(headersMaxMs);
@@ -72,14 +72,15 @@ describe("the listener", () => {
   test("a request in single bytes is answered like any other", async () => {
     await using node = await startTestNode();
     const socket = node.connect();
-    for (const byte of "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 27\r\nconnection: close\r\n\r\n") socket.write(byte);
+    for (const byte of "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 27\r\nconnection: close\r\n\r\n")
+      socket.write(byte);
     for (const byte of '{"record":{"value":"YQ=="}}') socket.write(byte);
     assert.match(await socket.closed, /\{"offset":0\}\n$/);
   });
 
   test("a head beyond its limit is 431", async () => {
     await using node = await startTestNode();
-    const socket = node.connect().write(`GET / HTTP/1.1\r\nhost: x\r\nx: ${"x".repeat(headersMaxBytes)}\r\n\r\n`);
+    const socket = node.connect().write(`GET / HTTP/1.1\r\nhost: localhost\r\nx: ${"x".repeat(headersMaxBytes)}\r\n\r\n`);
     assert.match(await socket.closed, /^HTTP\/1\.1 431 /);
   });
 
@@ -87,7 +88,7 @@ describe("the listener", () => {
     await using node = await startTestNode();
     const post = (value: string): string => {
       const body = JSON.stringify({ record: { value } });
-      return `POST / HTTP/1.1\r\nhost: x\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+      return `POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
     };
     const large = Buffer.alloc(300_000).toString("base64");
     const socket = node.connect().write(post("YQ==") + post(large) + post("Yg=="));
@@ -101,7 +102,7 @@ describe("the listener", () => {
   test("a connection with more requests waiting than allowed is dropped, and its waits end", async () => {
     await using node = await startTestNode({ clock: createVirtualClock() });
     await node.post("/v1/topics", { name: "orders" });
-    const wait = "GET /v1/topics/orders/records?from=end&waitMs=50000 HTTP/1.1\r\nhost: x\r\n\r\n";
+    const wait = "GET /v1/topics/orders/records?from=end&waitMs=50000 HTTP/1.1\r\nhost: localhost\r\n\r\n";
     const socket = node.connect().write(wait.repeat(pipelinedRequestsMaxCount));
     await node.until(async () => (await node.metric("proglog_consume_waits")) === pipelinedRequestsMaxCount);
     socket.write(wait);
@@ -112,12 +113,12 @@ describe("the listener", () => {
   test("a connection beyond the cap is dropped, and one that ends makes room", async () => {
     await using node = await startTestNode({ flags: { "max-connections": 2 } });
     const sockets = [node.connect(), node.connect()];
-    const keepAlive = "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
+    const keepAlive = "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
     for (const socket of sockets) await socket.write(keepAlive).waitFor(/ok\n$/);
     assert.equal(await node.connect().write(keepAlive).closed, "");
     sockets[0]?.socket.destroy();
     await sockets[0]?.closed;
-    sockets[1]?.write("GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    sockets[1]?.write("GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     assert.match((await sockets[1]?.closed) ?? "", /proglog_connections_refused_total\{reason="too-many"\} 1\n/);
     assert.equal((await node.get("/livez")).status, 200);
   });
@@ -126,7 +127,7 @@ describe("the listener", () => {
     await using node = await startTestNode();
     const socket = node
       .connect()
-      .write('POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{"record":{"value":"YQ=="}}');
+      .write('POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n{"record":{"value":"YQ=="}}');
     await node.until(async () => (await node.metric("proglog_http_body_bytes")) === 27);
     socket.socket.resetAndDestroy();
     await node.until(async () => (await node.metric("proglog_http_body_bytes")) === 0);
@@ -137,7 +138,21 @@ describe("the listener", () => {
     await using node = await startTestNode();
     const socket = node
       .connect()
-      .write("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n");
+      .write("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n");
     assert.match(await socket.closed, /^HTTP\/1\.1 400 /);
+  });
+});
+
+describe("a page in a browser", () => {
+  test("of another site can neither write nor read, whatever it says that its body is", async () => {
+    await using world = await startTestNode();
+    const headers = { origin: "https://evil.example", "content-type": "text/plain" };
+    const book = await world.post("/", { record: { value: "" } }, headers);
+    assert.equal(book.status, 403);
+    const v1 = await world.post("/v1/topics/default/records", { value: "a" }, headers);
+    assert.equal(v1.status, 403);
+    assert.equal(JSON.parse(v1.text).code, "FORBIDDEN_ORIGIN");
+    assert.equal((await world.get("/v1/topics", { headers: { host: "evil.example" } })).status, 403);
+    assert.deepEqual(JSON.parse((await world.get("/v1/topics")).text).topics, []);
   });
 });

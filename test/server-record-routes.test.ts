@@ -324,6 +324,18 @@ describe("consuming over /v1", () => {
     assertProblem(await node.get("/v1/topics/orders/records?partition=1"), 404, "PARTITION_NOT_FOUND");
   });
 
+  test("answers that a client doesn't take are counted until it does or is gone", async () => {
+    await using node = await startTestNode();
+    for (let count = 0; count < 8; count += 1) await produce(node, ["x".repeat(recordMaxBytes)]);
+    const socket = node.connect();
+    socket.socket.pause();
+    // More than the system's buffers between the two hold.
+    socket.write("GET /v1/topics/orders/records?maxBytes=8000000 HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(5));
+    await node.until(async () => (await node.metric("proglog_http_answer_bytes")) > 16 * recordMaxBytes);
+    socket.socket.destroy();
+    await node.until(async () => (await node.metric("proglog_http_answer_bytes")) === 0);
+  });
+
   test("a read that waits is woken by a produce", async () => {
     await using node = await startTestNode({ clock: createVirtualClock() });
     await produce(node, ["a"]);

@@ -61,6 +61,7 @@ describe("topics over /v1", () => {
     await using node = await startTestNode({ disk });
     await node.post("/v1/topics/orders/records", { value: "a" });
     const before = await node.json("GET", "/v1/topics/orders");
+    assert.equal(await node.metric('proglog_log_end_offset{topic="orders",partition="0"}'), 1);
     const answer = await node.send("DELETE", "/v1/topics/orders");
     assert.equal(answer.status, 204);
     assert.equal(answer.text, "");

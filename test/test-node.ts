@@ -79,7 +79,8 @@ export class TestNode implements AsyncDisposable {
 
   /** Asks again until `isDone` says so: for what another connection has set going, and nothing tells when it has come. */
   async until(isDone: () => Promise<boolean>): Promise<void> {
-    for (let asked = 0; !(await isDone()); asked += 1) if (asked >= asksMax) throw new Error(`It didn't come about: ${isDone}`);
+    for (let asked = 0; !(await isDone()); asked += 1)
+      if (asked >= asksMax) throw new Error(`It didn't come about: ${isDone.toString()}`);
   }
 
   connect(): TestSocket {

@@ -15,6 +15,7 @@ export type ErrorCode =
   | "UNSUPPORTED_COMPRESSION"
   | "UNSUPPORTED_MEDIA_TYPE"
   | "METHOD_NOT_ALLOWED"
+  | "FORBIDDEN_ORIGIN"
   | "ROUTE_NOT_FOUND"
   // What it names is not there, or is there already.
   | "OFFSET_OUT_OF_RANGE"

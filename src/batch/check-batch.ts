@@ -45,7 +45,12 @@ export function checkBatch(batch: Buffer, options: CheckBatchOptions = {}): Batc
   if (header.compression === "none") {
     checkRecords(batch, batchHeaderBytes, header, recordLimit);
   } else if (deep) {
-    checkRecords(inflate(header.compression, batch.subarray(batchHeaderBytes), batchInflatedMaxBytes, refuse), 0, header, recordLimit);
+    checkRecords(
+      inflate(header.compression, batch.subarray(batchHeaderBytes), batchInflatedMaxBytes, refuse),
+      0,
+      header,
+      recordLimit,
+    );
   } else if (batch.length === batchHeaderBytes) {
     throw refuse(`recordCount is ${header.recordCount}, and no bytes follow the header`);
   }

@@ -18,14 +18,19 @@ export interface EncodeBatchOptions {
   readonly baseSequence?: number | undefined;
   /** Key, value and headers of one record. Default: `recordMaxBytes`. */
   readonly recordMaxBytes?: number | undefined;
+  /**
+   * Whether a small batch may lie in a pool, together with other buffers, which costs a third: for who lets go of it soon, since
+   * it keeps the whole pool in memory. Default: false.
+   */
+  readonly isShortLived?: boolean | undefined;
 }
 
 /**
  * Packs records into one batch, in order, with base offset and leader epoch 0, which the leader stamps.
  *
  * Two passes: the first checks and measures, the second writes into one allocation of exactly that size. That memory comes
- * uninitialised, and from no pool, so that no other buffer shares it; each record is seen to end where it was measured to, and so
- * no byte of it is left as it came.
+ * uninitialised, and from no pool unless `isShortLived`, so that no other buffer shares it; each record is seen to end where it
+ * was measured to, and so no byte of it is left as it came.
  *
  * Throws INVALID_RECORD or RECORD_TOO_LARGE, naming the record; INVALID_BATCH when there are none or more than
  * `batchMaxRecords`, or more than `batchMaxHeaders`; BATCH_TOO_LARGE when the batch would pass `batchMaxBytes`, or its records `batchInflatedMaxBytes`
@@ -46,7 +51,12 @@ export function encodeBatch(records: readonly RecordInput[], options: EncodeBatc
   }
   const isCompressed = compression !== "none";
   const measure = new RecordMeasure(options.recordMaxBytes);
-  const measured = measureRecords(records, measure, now, isCompressed ? batchInflatedMaxBytes : batchMaxBytes - batchHeaderBytes);
+  const measured = measureRecords(
+    records,
+    measure,
+    now,
+    isCompressed ? batchInflatedMaxBytes : batchMaxBytes - batchHeaderBytes,
+  );
   const { baseTimestamp, maxTimestamp } = measured;
   let batch: Buffer;
   if (isCompressed) {
@@ -56,7 +66,8 @@ export function encodeBatch(records: readonly RecordInput[], options: EncodeBatc
     batch = Buffer.allocUnsafeSlow(batchHeaderBytes + compressed.length);
     batch.set(compressed, batchHeaderBytes);
   } else {
-    batch = Buffer.allocUnsafeSlow(batchHeaderBytes + measured.bytes);
+    const batchBytes = batchHeaderBytes + measured.bytes;
+    batch = options.isShortLived === true ? Buffer.allocUnsafe(batchBytes) : Buffer.allocUnsafeSlow(batchBytes);
     writeRecords(batch, batchHeaderBytes, records, measured);
   }
   writeBatchHeader(batch, { compression, baseTimestamp, maxTimestamp, producerId, producerEpoch, baseSequence, recordCount });
@@ -77,7 +88,12 @@ interface MeasuredRecords {
   readonly timestamps: Float64Array;
 }
 
-function measureRecords(records: readonly RecordInput[], measure: RecordMeasure, now: number, maxBytes: number): MeasuredRecords {
+function measureRecords(
+  records: readonly RecordInput[],
+  measure: RecordMeasure,
+  now: number,
+  maxBytes: number,
+): MeasuredRecords {
   const sizes = new Int32Array(3 * records.length);
   const timestamps = new Float64Array(records.length);
   let bytes = 0;

@@ -1,10 +1,11 @@
 import { assert } from "../base/assert.ts";
-import type { Disk } from "../base/disk.ts";
+import type { Disk, DiskFile } from "../base/disk.ts";
+import { messageOf } from "../base/error.ts";
 import { ActiveStore } from "./active-store.ts";
 import { advanceChain, type ChainPoint } from "./chain.ts";
 import { ActiveIndex, type EntryLocation, findSlotOfOffset, type SegmentSummary } from "./entry-index.ts";
 import type { EntryHeader, Frame } from "./frame.ts";
-import { IndexBuilder } from "./index-builder.ts";
+import { IndexBuilder, type KnownEntries } from "./index-builder.ts";
 import type { LogContext } from "./log-context.ts";
 import { encodeSegmentHeader, segmentHeaderBytes } from "./segment-header.ts";
 import { indexSuffix, segmentPath, storeSuffix, timeIndexSuffix } from "./segment-name.ts";
@@ -52,15 +53,35 @@ export class ActiveSegment {
       index = ActiveIndex.create(disk, indexPath, context.mmap);
       await file.datasync();
       await disk.syncDirectory(directory);
+      const store = new ActiveStore(file, segmentHeaderBytes);
+      return new ActiveSegment(context, {
+        before,
+        store,
+        index,
+        timeIndex: new ActiveTimeIndex(),
+        last: before,
+        firstAppendTime: undefined,
+      });
     } catch (error) {
       index?.close();
       file.close();
-      disk.remove(indexPath);
-      disk.remove(storePath);
+      await removeUnborn(context, [indexPath, storePath], error);
       throw error;
     }
-    const store = new ActiveStore(file, segmentHeaderBytes);
-    return new ActiveSegment(context, { before, store, index, timeIndex: new ActiveTimeIndex(), last: before, firstAppendTime: undefined });
+  }
+
+  /** Takes over an open store whose entries are known, and makes the index file anew. Closes the store when it throws. */
+  static adopt(context: LogContext, file: DiskFile, entries: KnownEntries): ActiveSegment {
+    const { before, end, slots, timeIndex, last, firstAppendTime } = entries;
+    const indexPath = segmentPath(context.directory, before.index + 1, indexSuffix);
+    try {
+      const store = new ActiveStore(file, end);
+      const index = ActiveIndex.create(context.disk, indexPath, context.mmap, slots);
+      return new ActiveSegment(context, { before, store, index, timeIndex, last, firstAppendTime });
+    } catch (error) {
+      file.close();
+      throw error;
+    }
   }
 
   /** Makes a sealed segment the active one again, with its indexes built from the store. */
@@ -79,14 +100,7 @@ export class ActiveSegment {
     // Both are written anew at the next seal; a descriptor of the old ones would go on telling what was cut.
     openFiles.forget(indexPath);
     openFiles.forget(segmentPath(directory, before.index + 1, timeIndexSuffix));
-    return new ActiveSegment(context, {
-      before,
-      store: new ActiveStore(file, builder.storeBytes),
-      index: ActiveIndex.create(disk, indexPath, context.mmap, builder.slotBytes),
-      timeIndex: builder.timeIndex,
-      last: builder.last,
-      firstAppendTime: builder.firstAppendTime,
-    });
+    return ActiveSegment.adopt(context, file, { before, ...builder.entries() });
   }
 
   /** The entry before the segment. */
@@ -209,7 +223,10 @@ export class ActiveSegment {
       writeTimeIndex(disk, timeIndexPath, encodeTimeIndex(this.#timeIndex.sealedSlots(), this.baseIndex, seed));
     } catch (error) {
       removeIndexes(disk, directory, this.baseIndex);
-      logger.warn({ segment: this.storePath, error }, "could not write the index of a sealed segment; it is built when it is needed");
+      logger.warn(
+        { segment: this.storePath, error },
+        "could not write the index of a sealed segment; it is built when it is needed",
+      );
     }
     return summary;
   }
@@ -228,6 +245,22 @@ export interface ActiveSegmentParts {
   readonly timeIndex: ActiveTimeIndex;
   readonly last: ChainPoint;
   readonly firstAppendTime: number | undefined;
+}
+
+/**
+ * Removes the files of a segment that couldn't be made, durably. Entries may yet go to the segment before: if a crash brought
+ * this one back, it would be taken for the newest, and those entries would be passed over. So when their removal isn't certain,
+ * nothing may be appended any more, and the error says so by not being that of a full disk.
+ */
+async function removeUnborn({ disk, directory }: LogContext, paths: readonly string[], cause: unknown): Promise<void> {
+  try {
+    for (const path of paths) disk.remove(path);
+    await disk.syncDirectory(directory);
+  } catch (error) {
+    throw new Error(`a segment could neither be made nor be removed: ${messageOf(cause)}; ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
 }
 
 function removeIndexes(disk: Disk, directory: string, baseIndex: number): void {

@@ -65,10 +65,14 @@ export class ActiveStore {
     if (this.#end > this.#zeroEnd) this.#zeroEnd = this.#end;
   }
 
-  /** Takes back a write that failed half-way for want of room: cuts the file at the end, which needs none. */
+  /**
+   * Takes back a write that failed half-way for want of room: cuts the file at the end, which needs none. Durably, since the
+   * caller is told that nothing was appended: no crash may bring the group's whole first frames back.
+   */
   async undoWrite(): Promise<void> {
     await this.#zeroing;
     this.file.truncate(this.#end);
+    await this.file.datasync();
     this.#zeroEnd = this.#end;
     this.#canZero = false;
   }
@@ -152,6 +156,7 @@ export async function zeroTail(file: DiskFile, from: number): Promise<number> {
 
 function zeroPieces(byteLength: number): Buffer[] {
   const pieces: Buffer[] = [];
-  for (let left = byteLength; left > 0; left -= zeros.length) pieces.push(left >= zeros.length ? zeros : zeros.subarray(0, left));
+  for (let left = byteLength; left > 0; left -= zeros.length)
+    pieces.push(left >= zeros.length ? zeros : zeros.subarray(0, left));
   return pieces;
 }

@@ -36,7 +36,7 @@ const bare: BaseRecord = { ...record, termHistory: [], membership: Buffer.alloc(
 
 /** Records as object literals make them. */
 function plain<T>(model: { [Key in keyof T]: fc.Arbitrary<T[Key]> }): fc.Arbitrary<T> {
-  return fc.record(model, { noNullPrototype: true }) as fc.Arbitrary<T>;
+  return fc.record(model, { noNullPrototype: true });
 }
 
 function reseal(bytes: Buffer): Buffer {
@@ -106,7 +106,10 @@ describe("base record", () => {
         { maxLength: 4 },
       ),
       otherSections: fc.uniqueArray(
-        plain({ type: fc.integer({ min: 4, max: 65_535 }), bytes: fc.uint8Array({ minLength: 1, maxLength: 9 }).map((b) => Buffer.from(b)) }),
+        plain({
+          type: fc.integer({ min: 4, max: 65_535 }),
+          bytes: fc.uint8Array({ minLength: 1, maxLength: 9 }).map((b) => Buffer.from(b)),
+        }),
         { selector: (section) => section.type, maxLength: 3 },
       ),
     });

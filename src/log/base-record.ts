@@ -243,3 +243,21 @@ export async function writeBaseRecord(
   }
   if (isNew) await disk.syncDirectory(directory);
 }
+
+/**
+ * Brings a slot that was read to the disk, before anything is done that relies on it. A process that was killed, or failed to
+ * sync, may have left it in memory only: segments removed by it, or entries appended behind it, would be lost with it in a
+ * power cut. It is written again as it is, since a sync alone does nothing for pages that a failed one marked clean.
+ */
+export async function syncBaseRecord(disk: Disk, directory: string, slot: 0 | 1): Promise<void> {
+  const file = disk.open(join(directory, baseRecordNames[slot]), "write");
+  try {
+    const bytes = Buffer.alloc(file.size());
+    file.readSync(bytes, 0);
+    file.writeSync([bytes], 0);
+    await file.datasync();
+  } finally {
+    file.close();
+  }
+  await disk.syncDirectory(directory);
+}

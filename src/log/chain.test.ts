@@ -4,7 +4,16 @@ import { advanceChain, type ChainPoint, chainStart, findChainFault } from "./cha
 import type { EntryHeader } from "./frame.ts";
 
 const point: ChainPoint = { index: 7, term: 3, nextOffset: 40, appendTime: 1000 };
-const next: EntryHeader = { kind: "data", index: 8, term: 3, span: 2, baseOffset: 40, appendTime: 1000, syncedBack: 1, flags: 0 };
+const next: EntryHeader = {
+  kind: "data",
+  index: 8,
+  term: 3,
+  span: 2,
+  baseOffset: 40,
+  appendTime: 1000,
+  syncedBack: 1,
+  flags: 0,
+};
 
 test("an entry follows the one before by index, term, offset and time", () => {
   assert.equal(findChainFault(point, next), undefined);

@@ -10,11 +10,21 @@ import { MiB } from "../base/units.ts";
 import { type CheckThere, findEntryOfOffset, readEntry } from "./entry-lookup.ts";
 import { nextOffsetOf } from "./frame.ts";
 import { LogCursor, type ReadLimit } from "./log-cursor.ts";
-import type { AppendResult, Log, LogStatus, ReadOptions, RecoveryReport, ScrubReport, StartingPoint, StoredBatch } from "./log.ts";
+import type {
+  AppendResult,
+  Log,
+  LogStatus,
+  ReadOptions,
+  RecoveryReport,
+  ScrubReport,
+  StartingPoint,
+  StoredBatch,
+} from "./log.ts";
 import type { ResolvedOptions } from "./log-options.ts";
 import type { LogState } from "./log-state.ts";
 import { LogWriter } from "./log-writer.ts";
 import { OffsetWaiters } from "./offset-waiters.ts";
+import { RecordIterator } from "./record-iterator.ts";
 import { countExpired } from "./retention.ts";
 import { scrubSegments } from "./scrub.ts";
 import { SealedSegment } from "./sealed-segment.ts";
@@ -51,13 +61,20 @@ export class CommitLog implements Log {
   #readCount = 0;
   #onLastRead: (() => void) | undefined;
 
-  constructor(state: LogState, options: ResolvedOptions, parts: { readonly lock: DiskLock | undefined; readonly recovery: RecoveryReport }) {
+  constructor(
+    state: LogState,
+    options: ResolvedOptions,
+    parts: { readonly lock: DiskLock | undefined; readonly recovery: RecoveryReport },
+  ) {
     this.directory = state.context.directory;
     this.recovery = parts.recovery;
     this.#state = state;
     this.#options = options;
     this.#lock = parts.lock;
-    this.#writer = new LogWriter(state, options, () => this.#waiters.wake(this.highWatermark));
+    this.#writer = new LogWriter(state, options, {
+      progressed: () => this.#waiters.wake(this.highWatermark),
+      poisoned: () => this.#waiters.wakeAll(),
+    });
     this.#every(options.retentionIntervalMs, "apply retention", () => this.applyRetention());
     if (options.scrubIntervalMs !== undefined) {
       const { scrubBytesPerSecond } = options;
@@ -79,12 +96,16 @@ export class CommitLog implements Log {
     return this.#limit().nextOffset;
   }
 
-  async append(records: RecordInput | readonly RecordInput[], options: { readonly compression?: Compression } = {}): Promise<AppendResult> {
+  async append(
+    records: RecordInput | readonly RecordInput[],
+    options: { readonly compression?: Compression } = {},
+  ): Promise<AppendResult> {
     this.#writer.checkOpen("append");
     const batch = encodeBatch(isList(records) ? records : [records], {
       now: Math.max(0, this.#state.context.clock.now()),
       compression: options.compression ?? this.#options.compression,
       recordMaxBytes: this.#options.recordMaxBytes,
+      isShortLived: true,
     });
     // What was packed here need not be walked again; only its size may be more than this log takes.
     if (batch.length > this.#options.batchMaxBytes) throw batchTooLargeError(batch.length, this.#options.batchMaxBytes);
@@ -107,25 +128,23 @@ export class CommitLog implements Log {
     context.observer.read?.({ bytes: frame.payload.length, batches: 1 });
     const record = new FrameBatch(frame).records().find((candidate) => candidate.offset === offset);
     if (record !== undefined) return record;
-    throw new ProglogError("OFFSET_OUT_OF_RANGE", `Cannot read offset ${offset}: its record was removed by compaction or repair`, {
-      details: { offset, logStartOffset: this.logStartOffset, highWatermark: this.highWatermark },
-    });
+    throw new ProglogError(
+      "OFFSET_OUT_OF_RANGE",
+      `Cannot read offset ${offset}: its record was removed by compaction or repair`,
+      {
+        details: { offset, logStartOffset: this.logStartOffset, highWatermark: this.highWatermark },
+      },
+    );
   }
 
-  async *records(options: ReadOptions = {}): AsyncGenerator<StoredRecord, void, undefined> {
+  records(options: ReadOptions = {}): AsyncGenerator<StoredRecord, void, undefined> {
     const { limit = Number.POSITIVE_INFINITY, ...rest } = options;
-    const from = await this.findOffset(options.from ?? "start");
-    let left = limit;
-    if (left <= 0) return;
-    for await (const batch of this.batches({ ...rest, from })) {
-      for (const record of batch.records()) {
-        // The first batch may begin before the offset that was asked for.
-        if (record.offset < from) continue;
-        yield record;
-        left -= 1;
-        if (left <= 0) return;
-      }
-    }
+    let from = 0;
+    const batches = async function* (this: CommitLog): AsyncGenerator<StoredBatch, void, undefined> {
+      from = await this.findOffset(options.from ?? "start");
+      yield* this.batches({ ...rest, from });
+    };
+    return new RecordIterator(batches.call(this), { from: () => from, limit });
   }
 
   async *batches(options: ReadOptions = {}): AsyncGenerator<StoredBatch, void, undefined> {
@@ -225,6 +244,8 @@ export class CommitLog implements Log {
   /** Resolves when there is more to read, or when the wait ended: the caller then looks at the signal. */
   async #waitToGoOn(nextOffset: number, signal: AbortSignal): Promise<void> {
     if (this.highWatermark > nextOffset) return;
+    const poison = this.#writer.findPoison(`wait for offset ${nextOffset}`);
+    if (poison !== undefined) throw poison;
     try {
       await this.#waiters.wait(nextOffset, signal);
     } catch (error) {
@@ -240,9 +261,14 @@ export class CommitLog implements Log {
     if (typeof from === "object") {
       const { timestamp } = from;
       if (!Number.isSafeInteger(timestamp)) {
-        throw new ProglogError("INVALID_ARGUMENT", `Cannot start at timestamp ${timestamp}: it is no whole number of milliseconds`);
+        throw new ProglogError(
+          "INVALID_ARGUMENT",
+          `Cannot start at timestamp ${timestamp}: it is no whole number of milliseconds`,
+        );
       }
-      return this.#lookUp(`find the offset of time ${timestamp}`, (checkThere) => this.#findOffsetOfTime(timestamp, checkThere));
+      return this.#lookUp(`find the offset of time ${timestamp}`, (checkThere) =>
+        this.#findOffsetOfTime(timestamp, checkThere),
+      );
     }
     this.#checkPlace(from);
     return from;
@@ -266,7 +292,9 @@ export class CommitLog implements Log {
       const startOffset = Math.max(entry.baseOffset, this.logStartOffset);
       for await (const batch of this.batches({ from: Math.min(startOffset, limit.nextOffset) })) {
         if (batch.maxTimestamp < timestamp) continue;
-        const record = batch.records().find((candidate) => candidate.timestamp >= timestamp && candidate.offset >= this.logStartOffset);
+        const record = batch
+          .records()
+          .find((candidate) => candidate.timestamp >= timestamp && candidate.offset >= this.logStartOffset);
         if (record !== undefined) return record.offset;
       }
       break;
@@ -285,6 +313,8 @@ export class CommitLog implements Log {
     for (;;) {
       if (this.#closing !== undefined) throw closedError(`wait for offset ${offset}`);
       if (this.highWatermark > offset) return;
+      const poison = this.#writer.findPoison(`wait for offset ${offset}`);
+      if (poison !== undefined) throw poison;
       await this.#waiters.wait(offset, options.signal);
     }
   }
@@ -293,7 +323,8 @@ export class CommitLog implements Log {
     checkOffset(offset, "truncate at");
     await this.#writer.exclusively(`truncate at offset ${offset}`, async () => {
       const { context, segments, last } = this.#state;
-      if (offset < this.logStartOffset || offset > last.nextOffset) throw this.#outOfRange(offset, "truncate at", last.nextOffset);
+      if (offset < this.logStartOffset || offset > last.nextOffset)
+        throw this.#outOfRange(offset, "truncate at", last.nextOffset);
       if (offset === last.nextOffset) return;
       await this.#writer.syncNow();
       const segment = segments.findByOffset(offset);
@@ -450,7 +481,8 @@ export class CommitLog implements Log {
 
   #checkReadable(offset: number, attempt: string): void {
     checkOffset(offset, attempt);
-    if (offset < this.logStartOffset || offset >= this.highWatermark) throw this.#outOfRange(offset, attempt, this.highWatermark);
+    if (offset < this.logStartOffset || offset >= this.highWatermark)
+      throw this.#outOfRange(offset, attempt, this.highWatermark);
   }
 
   #outOfRange(offset: number, attempt: string, end: number): ProglogError {

@@ -36,7 +36,11 @@ const summary: SegmentSummary = {
   lastTerm: 3,
 };
 
-const worlds: { readonly name: string; readonly skip: string | false; make(): { disk: Disk; root: string; mmap: Mmap | undefined } }[] = [
+const worlds: {
+  readonly name: string;
+  readonly skip: string | false;
+  readonly make: () => { disk: Disk; root: string; mmap: Mmap | undefined };
+}[] = [
   {
     name: "heap",
     skip: false,
@@ -103,7 +107,12 @@ for (const { name, skip, make } of worlds) {
       index.seal(summary, seed);
       const bytes = contentOf();
       const slots = Buffer.from(
-        "2800000000000000" + "8000000000000000" + "2a00000000000000" + "2c01000000000000" + "2b00000000000000" + "bc02000000000000",
+        "2800000000000000" +
+          "8000000000000000" +
+          "2a00000000000000" +
+          "2c01000000000000" +
+          "2b00000000000000" +
+          "bc02000000000000",
         "hex",
       );
       assert.equal(bytes.length, 48 + 80);
@@ -125,7 +134,8 @@ for (const { name, skip, make } of worlds) {
       const file = disk.open(path, "read");
       assert.equal(file.size(), 16 * count + 80);
       const slots = new FileSlots(file, count);
-      for (const slot of [0, 1, 4095, 4096, count - 1]) assert.deepEqual([slots.first(slot), slots.second(slot)], [2 * slot, 1000 * slot]);
+      for (const slot of [0, 1, 4095, 4096, count - 1])
+        assert.deepEqual([slots.first(slot), slots.second(slot)], [2 * slot, 1000 * slot]);
       assert.ok(readSealedSlots(file, 10, seed) !== undefined);
       file.close();
     });
@@ -204,7 +214,8 @@ describe("index trailer", () => {
       flipped.writeUInt8(trailer.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3);
       assert.equal(decodeIndexTrailer(flipped, seed), undefined, `bit ${bit & 7} of byte ${bit >> 3}`);
     }
-    for (let end = 0; end < trailer.length; end += 1) assert.equal(decodeIndexTrailer(trailer.subarray(0, end), seed), undefined);
+    for (let end = 0; end < trailer.length; end += 1)
+      assert.equal(decodeIndexTrailer(trailer.subarray(0, end), seed), undefined);
     assert.equal(decodeIndexTrailer(trailer, otherSeed), undefined);
   });
 });

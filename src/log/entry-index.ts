@@ -60,8 +60,13 @@ export class ActiveIndex implements SlotSource {
   static create(disk: Disk, path: string, mmap: Mmap | undefined, slots: Buffer = Buffer.alloc(0)): ActiveIndex {
     disk.remove(path);
     const file = disk.open(path, "create");
-    const memory = mmap === undefined ? new HeapSlots(file, slots) : new MappedSlots(file, mmap, slots);
-    return new ActiveIndex(path, file, memory, slots.length / slotBytes);
+    try {
+      const memory = mmap === undefined ? new HeapSlots(file, slots) : new MappedSlots(file, mmap, slots);
+      return new ActiveIndex(path, file, memory, slots.length / slotBytes);
+    } catch (error) {
+      file.close();
+      throw error;
+    }
   }
 
   get count(): number {
@@ -158,12 +163,17 @@ export function readIndexSummary(file: DiskFile, baseIndex: number, seed: number
   const trailer = Buffer.alloc(indexTrailerBytes);
   if (file.readSync(trailer, trailerAt) < indexTrailerBytes) return undefined;
   const summary = decodeIndexTrailer(trailer, seed)?.summary;
-  if (summary === undefined || summary.baseIndex !== baseIndex || summary.entryCount * slotBytes !== trailerAt) return undefined;
+  if (summary === undefined || summary.baseIndex !== baseIndex || summary.entryCount * slotBytes !== trailerAt)
+    return undefined;
   return summary;
 }
 
 /** All slots of a sealed index file with the checksum verified, or undefined when anything is wrong with it. */
-export function readSealedSlots(file: DiskFile, baseIndex: number, seed: number): { summary: SegmentSummary; slots: Buffer } | undefined {
+export function readSealedSlots(
+  file: DiskFile,
+  baseIndex: number,
+  seed: number,
+): { summary: SegmentSummary; slots: Buffer } | undefined {
   if (readIndexSummary(file, baseIndex, seed) === undefined) return undefined;
   const bytes = Buffer.alloc(file.size());
   if (file.readSync(bytes, 0) < bytes.length) return undefined;

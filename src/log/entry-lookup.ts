@@ -82,7 +82,12 @@ export async function readEntry(context: LogContext, segment: Segment, index: nu
 }
 
 /** Finds the entry that holds `offset`, which the segment holds. Throws LOG_CORRUPT. */
-export function findEntryOfOffset(context: LogContext, segment: Segment, offset: number, checkThere?: CheckThere): Promise<FoundEntry> {
+export function findEntryOfOffset(
+  context: LogContext,
+  segment: Segment,
+  offset: number,
+  checkThere?: CheckThere,
+): Promise<FoundEntry> {
   return findEntry(context, segment, {
     locate: () => segment.locateOffset(offset),
     accepts: (frame) => frame.baseOffset <= offset && offset < nextOffsetOf(frame),
@@ -134,14 +139,25 @@ export function describeEnd(end: ScanEnd | undefined): string | undefined {
 }
 
 /** LOG_CORRUPT for the entry at `location`, which is reported, too. The offsets up to the next entry are said to be lost. */
-export async function damageError(context: LogContext, segment: Segment, location: EntryLocation, reason: string): Promise<Error> {
+export async function damageError(
+  context: LogContext,
+  segment: Segment,
+  location: EntryLocation,
+  reason: string,
+): Promise<Error> {
   let nextOffset = location.baseOffset;
   try {
     nextOffset = Math.max(nextOffset, (await segment.locateIndex(location.index + 1)).baseOffset);
   } catch {
     // The last entry of its segment, or an index that is damaged as well: the range then stays open, which is no worse.
   }
-  const damage: LogDamage = { file: segment.storePath, position: location.position, firstOffset: location.baseOffset, nextOffset, reason };
+  const damage: LogDamage = {
+    file: segment.storePath,
+    position: location.position,
+    firstOffset: location.baseOffset,
+    nextOffset,
+    reason,
+  };
   context.damages.note(damage);
   return corruptError(`read offset ${location.baseOffset}`, damage);
 }

@@ -65,7 +65,12 @@ async function scan(
 
 describe("frame scanner", () => {
   test("reads the same frames whatever the piece, also those larger than a piece", async () => {
-    const made = new Frames().data(10).data(0).data(5 * KiB).control("no-op").data(100);
+    const made = new Frames()
+      .data(10)
+      .data(0)
+      .data(5 * KiB)
+      .control("no-op")
+      .data(100);
     for (const pieceBytes of [1, 60, 77, 200, 4 * KiB, 1024 * KiB]) {
       for (const reusesMemory of [false, true]) {
         const { frames, end, position, chain } = await scan(made.bytes, { pieceBytes, reusesMemory });
@@ -163,7 +168,9 @@ describe("frame scanner", () => {
     const made = new Frames().data(300).data(400);
     const { frames } = await scan(made.bytes, { pieceBytes: 1 });
     assert.deepEqual(
-      frames.map((frame) => frame.payload.equals(made.bytes.subarray(frame.position - 128 + 56, frame.position - 128 + frame.byteLength))),
+      frames.map((frame) =>
+        frame.payload.equals(made.bytes.subarray(frame.position - 128 + 56, frame.position - 128 + frame.byteLength)),
+      ),
       [true, true],
     );
   });

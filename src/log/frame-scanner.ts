@@ -90,7 +90,8 @@ export class FrameScanner {
       switch (read.outcome) {
         case "frame": {
           const { frame } = read;
-          const fault = frame.kind === "segment-header" ? "a segment header inside a store" : findChainFault(this.#chain, frame);
+          const fault =
+            frame.kind === "segment-header" ? "a segment header inside a store" : findChainFault(this.#chain, frame);
           if (fault !== undefined) {
             this.#end = { kind: "bad", reason: fault };
             return undefined;

@@ -124,7 +124,10 @@ describe("frames", () => {
 
   test("a frame of another log is no frame of this one", () => {
     for (const frame of [dataFrame, controlFrame]) {
-      assert.deepEqual(readFrame(frame, 0, frame.length, 0, otherSeed), { outcome: "bad", reason: "the frame's crc doesn't match" });
+      assert.deepEqual(readFrame(frame, 0, frame.length, 0, otherSeed), {
+        outcome: "bad",
+        reason: "the frame's crc doesn't match",
+      });
       assert.equal(findEntryHeader(frame, 0, frame.length, otherSeed), undefined);
     }
   });

@@ -128,7 +128,9 @@ function frameCrc(buffer: Buffer, at: number, protectedEnd: number, seed: number
   return crc32c(buffer, at + lengthBytes + 4, protectedEnd, crc32c(buffer, at, at + lengthBytes, seed));
 }
 
-type HeadRead = Exclude<FrameRead, { outcome: "frame" }> | { readonly outcome: "head"; readonly header: EntryHeader; readonly byteLength: number };
+type HeadRead =
+  | Exclude<FrameRead, { outcome: "frame" }>
+  | { readonly outcome: "head"; readonly header: EntryHeader; readonly byteLength: number };
 
 /**
  * Reads a frame's header at `at`, of which bytes up to `end` are there, and verifies the frame's own crc. Of a data entry that

@@ -57,6 +57,17 @@ export class IndexBuilder {
     if (frame.kind === "data") this.timeIndex.append(readBatchHeader(frame.payload).maxTimestamp, frame.index, frame.position);
   }
 
+  /** What an active segment needs to know of them. */
+  entries(): Omit<KnownEntries, "before"> {
+    return {
+      end: this.#storeBytes,
+      slots: this.slotBytes,
+      timeIndex: this.timeIndex,
+      last: this.#last,
+      firstAppendTime: this.#firstAppendTime,
+    };
+  }
+
   summary(): SegmentSummary {
     return {
       baseIndex: this.#before.index + 1,
@@ -69,4 +80,17 @@ export class IndexBuilder {
       lastTerm: this.#last.term,
     };
   }
+}
+
+/** What is known of the entries of a store. */
+export interface KnownEntries {
+  /** The entry before the segment. */
+  readonly before: ChainPoint;
+  /** Position behind the last frame. */
+  readonly end: number;
+  /** The slots of the index. */
+  readonly slots: Buffer;
+  readonly timeIndex: ActiveTimeIndex;
+  readonly last: ChainPoint;
+  readonly firstAppendTime: number | undefined;
 }

@@ -71,7 +71,10 @@ export function inspectLog(directory: string, { disk = nodeDisk }: OfflineOption
   }));
 }
 
-function inspectSegment(log: { readonly disk: Disk; readonly directory: string; readonly logId: Buffer }, baseIndex: number): InspectedSegment {
+function inspectSegment(
+  log: { readonly disk: Disk; readonly directory: string; readonly logId: Buffer },
+  baseIndex: number,
+): InspectedSegment {
   const { disk, directory, logId } = log;
   const storePath = segmentPath(directory, baseIndex, storeSuffix);
   const indexPath = segmentPath(directory, baseIndex, indexSuffix);
@@ -100,7 +103,10 @@ function inspectSegment(log: { readonly disk: Disk; readonly directory: string; 
  * manifest. The kind is told by the name. Index files and sync marks of a log need its id: it is taken from the store or base
  * record beside them. Throws INVALID_ARGUMENT for a file that is none of ours.
  */
-export async function* inspectFile(path: string, { disk = nodeDisk }: OfflineOptions = {}): AsyncGenerator<InspectedItem, void, undefined> {
+export async function* inspectFile(
+  path: string,
+  { disk = nodeDisk }: OfflineOptions = {},
+): AsyncGenerator<InspectedItem, void, undefined> {
   const name = basename(path);
   if (disk.size(path) === undefined) throw new ProglogError("LOG_NOT_FOUND", `Cannot inspect ${path}: there is no such file`);
   if (parseStoreName(name) !== undefined) yield* inspectStore(path, disk);
@@ -152,7 +158,8 @@ async function* inspectStore(path: string, disk: Disk): AsyncGenerator<Inspected
     }
     const fault = findScanFault(file, scanner);
     if (fault !== undefined) yield { item: "damage", position: scanner.position, reason: fault };
-    else if (scanner.end.kind === "empty") yield { item: "zeros", position: scanner.position, byteLength: file.size() - scanner.position };
+    else if (scanner.end.kind === "empty")
+      yield { item: "zeros", position: scanner.position, byteLength: file.size() - scanner.position };
   } finally {
     file.close();
   }
@@ -166,7 +173,13 @@ function* inspectIndex(path: string, disk: Disk): Generator<InspectedItem, void,
     const summary = readIndexSummary(file, baseIndex, seed);
     const slots = new FileSlots(file, summary?.entryCount ?? Math.floor(file.size() / slotBytes));
     for (let slot = 0; slot < slots.count; slot += 1) {
-      yield { item: "slot", position: slot * slotBytes, index: baseIndex + slot, baseOffset: slots.first(slot), storePosition: slots.second(slot) };
+      yield {
+        item: "slot",
+        position: slot * slotBytes,
+        index: baseIndex + slot,
+        baseOffset: slots.first(slot),
+        storePosition: slots.second(slot),
+      };
     }
     if (summary === undefined) return;
     const isSound = readSealedSlots(file, baseIndex, seed) !== undefined;
@@ -282,7 +295,9 @@ export interface VerifyReport {
 /** Reads every byte of a log against its checksums and decodes every batch. Changes nothing. */
 export function verifyLog(
   directory: string,
-  options: OfflineOptions & { readonly onProgress?: (progress: { readonly bytes: number; readonly totalBytes: number }) => void } = {},
+  options: OfflineOptions & {
+    readonly onProgress?: (progress: { readonly bytes: number; readonly totalBytes: number }) => void;
+  } = {},
 ): Promise<VerifyReport> {
   const { disk = nodeDisk, onProgress } = options;
   return withOfflineLog(directory, disk, async (log) => {
@@ -300,11 +315,19 @@ export function verifyLog(
       damages.push({ file, position, firstOffset: frame.baseOffset, nextOffset: frame.baseOffset + frame.span, reason });
     }
     if (log.baseRead.state !== "valid") {
-      damages.push({ file: `${directory}/${baseRecordNames[0]}`, position: 0, firstOffset: 0, nextOffset: 0, reason: `the base record is ${log.baseRead.state}` });
+      damages.push({
+        file: `${directory}/${baseRecordNames[0]}`,
+        position: 0,
+        firstOffset: 0,
+        nextOffset: 0,
+        reason: `the base record is ${log.baseRead.state}`,
+      });
     }
-    if (log.markRead.state !== "valid") notes.push(`the sync mark is ${log.markRead.state}: opening writes it anew when all frames are whole`);
+    if (log.markRead.state !== "valid")
+      notes.push(`the sync mark is ${log.markRead.state}: opening writes it anew when all frames are whole`);
     if (mark !== undefined && !mark.isClean) notes.push("the log wasn't closed; opening it scans the newest segment");
-    if (survey.tear !== undefined) notes.push(`${survey.tear.bytes} bytes of a torn write that was never acknowledged; opening removes them`);
+    if (survey.tear !== undefined)
+      notes.push(`${survey.tear.bytes} bytes of a torn write that was never acknowledged; opening removes them`);
     const { batches, records, bytes } = survey;
     return { ok: damages.length === 0, segments: survey.segments.length, batches, records, bytes, damages, notes };
   });

@@ -2,9 +2,18 @@ import { ProglogError } from "../base/error.ts";
 import { readPieceBytes } from "../base/limits.ts";
 import { ActiveSegment } from "./active-segment.ts";
 import type { ChainPoint } from "./chain.ts";
-import { type CheckThere, chainBefore, damageError, describeEnd, findEntryOfOffset, type Piece, readEntry, readPiece } from "./entry-lookup.ts";
+import {
+  type CheckThere,
+  chainBefore,
+  damageError,
+  describeEnd,
+  findEntryOfOffset,
+  type Piece,
+  readEntry,
+  readPiece,
+} from "./entry-lookup.ts";
 import type { EntryLocation } from "./entry-index.ts";
-import type { Frame } from "./frame.ts";
+import { type Frame, nextOffsetOf } from "./frame.ts";
 import type { LogState } from "./log-state.ts";
 import type { Segment } from "./segments.ts";
 import { segmentHeaderBytes } from "./segment-header.ts";
@@ -85,11 +94,14 @@ export class LogCursor {
     // While the piece was read the log may have been trimmed, or truncated and written again, under it.
     this.#checkReadable();
     if (truncations !== this.#truncations) return this.next(pieceBytes);
-    const last = piece.frames.at(-1);
+    // A truncation that failed half-way leaves the limit inside a sealed segment, which is read to its end.
+    const frames = piece.frames.filter((frame) => frame.index <= limit.index);
+    const last = frames.at(-1);
     if (last === undefined) throw await this.#damage(segment, place.position, describeEnd(piece.end) ?? "no frame");
-    this.#place = { baseIndex: segment.baseIndex, position: piece.position, chain: piece.chain };
-    this.#next = { index: last.index + 1, nextOffset: piece.chain.nextOffset };
-    return piece.frames;
+    const isWhole = frames.length === piece.frames.length;
+    this.#place = isWhole ? { baseIndex: segment.baseIndex, position: piece.position, chain: piece.chain } : undefined;
+    this.#next = { index: last.index + 1, nextOffset: nextOffsetOf(last) };
+    return frames;
   }
 
   #checkReadable(): void {

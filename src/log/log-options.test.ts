@@ -78,6 +78,10 @@ const refused: readonly (readonly [keyof LogOptions, unknown])[] = [
 
 test("what is out of range is refused, and named", () => {
   for (const [option, value] of refused) {
-    assert.throws(() => resolveOptions({ [option]: value }), { code: "INVALID_ARGUMENT", details: { option } }, `${option} ${String(value)}`);
+    assert.throws(
+      () => resolveOptions({ [option]: value }),
+      { code: "INVALID_ARGUMENT", details: { option } },
+      `${option} ${String(value)}`,
+    );
   }
 });

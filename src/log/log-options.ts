@@ -34,8 +34,18 @@ export function resolveOptions(options: LogOptions): ResolvedOptions {
     segmentMaxAgeMs: within("segmentMaxAgeMs", options.segmentMaxAgeMs ?? 7 * dayMs, 1, Number.POSITIVE_INFINITY),
     indexMaxBytes: within("indexMaxBytes", options.indexMaxBytes ?? 16 * MiB, 16, 1024 * MiB),
     index: oneOf("index", options.index ?? "auto", indexKinds),
-    retentionMaxBytes: within("retentionMaxBytes", options.retentionMaxBytes ?? Number.POSITIVE_INFINITY, 0, Number.POSITIVE_INFINITY),
-    retentionMaxAgeMs: within("retentionMaxAgeMs", options.retentionMaxAgeMs ?? Number.POSITIVE_INFINITY, 0, Number.POSITIVE_INFINITY),
+    retentionMaxBytes: within(
+      "retentionMaxBytes",
+      options.retentionMaxBytes ?? Number.POSITIVE_INFINITY,
+      0,
+      Number.POSITIVE_INFINITY,
+    ),
+    retentionMaxAgeMs: within(
+      "retentionMaxAgeMs",
+      options.retentionMaxAgeMs ?? Number.POSITIVE_INFINITY,
+      0,
+      Number.POSITIVE_INFINITY,
+    ),
     retentionIntervalMs: within("retentionIntervalMs", options.retentionIntervalMs ?? minuteMs, 1, dayMs),
     recordMaxBytes: within("recordMaxBytes", options.recordMaxBytes ?? recordMaxBytes, 1, recordMaxBytes),
     batchMaxBytes: within("batchMaxBytes", options.batchMaxBytes ?? batchMaxBytes, 1 * KiB, batchMaxBytes),
@@ -44,7 +54,12 @@ export function resolveOptions(options: LogOptions): ResolvedOptions {
     groupMaxBytes: within("groupMaxBytes", options.groupMaxBytes ?? groupMaxBytes, 1, 1024 * MiB),
     scrubIntervalMs:
       options.scrubIntervalMs === undefined ? undefined : within("scrubIntervalMs", options.scrubIntervalMs, 1, 365 * dayMs),
-    scrubBytesPerSecond: within("scrubBytesPerSecond", options.scrubBytesPerSecond ?? 16 * MiB, 1 * KiB, Number.POSITIVE_INFINITY),
+    scrubBytesPerSecond: within(
+      "scrubBytesPerSecond",
+      options.scrubBytesPerSecond ?? 16 * MiB,
+      1 * KiB,
+      Number.POSITIVE_INFINITY,
+    ),
     createIfMissing: options.createIfMissing ?? true,
     takesLock: options.takesLock ?? true,
   };
@@ -53,14 +68,22 @@ export function resolveOptions(options: LogOptions): ResolvedOptions {
 function within(name: string, value: number, min: number, max: number): number {
   const isWhole = Number.isSafeInteger(value) || value === Number.POSITIVE_INFINITY;
   if (isWhole && value >= min && value <= max) return value;
-  throw new ProglogError("INVALID_ARGUMENT", `Cannot open a log with ${name} ${value}: it must be a whole number from ${min} to ${max}`, {
-    details: { option: name },
-  });
+  throw new ProglogError(
+    "INVALID_ARGUMENT",
+    `Cannot open a log with ${name} ${value}: it must be a whole number from ${min} to ${max}`,
+    {
+      details: { option: name },
+    },
+  );
 }
 
 function oneOf<T extends string>(name: string, value: T, choices: readonly T[]): T {
   if (choices.includes(value)) return value;
-  throw new ProglogError("INVALID_ARGUMENT", `Cannot open a log with ${name} "${value}": it must be one of ${choices.join(", ")}`, {
-    details: { option: name },
-  });
+  throw new ProglogError(
+    "INVALID_ARGUMENT",
+    `Cannot open a log with ${name} "${value}": it must be one of ${choices.join(", ")}`,
+    {
+      details: { option: name },
+    },
+  );
 }

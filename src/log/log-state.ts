@@ -60,8 +60,9 @@ export class LogState {
       await writeBaseRecord(disk, directory, { slot, generation: this.#baseGeneration + 1 }, base);
       this.#baseSlot = slot;
       this.#baseGeneration += 1;
+      // It counts from the first one on: that is what an opening would find.
+      this.#base = base;
     }
-    this.#base = base;
   }
 
   /** What the sync mark is to say once everything written is synced. */

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { LogWorld } from "../../test/log-world.ts";
 import { readAll } from "../../test/dumb-log.ts";
+import { isProglogError } from "../base/error.ts";
 import { KiB } from "../base/units.ts";
 import { encodeBatch } from "../batch/encode-batch.ts";
 import type { AppendResult, Log } from "./log.ts";
@@ -15,7 +16,7 @@ function outcomes(promises: readonly Promise<AppendResult>[]): { offset: number 
     const seen: { offset: number | string | undefined } = { offset: undefined };
     promise.then(
       ({ baseOffset }) => (seen.offset = baseOffset),
-      (error: { code: string }) => (seen.offset = error.code),
+      (error: unknown) => (seen.offset = isProglogError(error) ? error.code : String(error)),
     );
     return seen;
   });
@@ -238,6 +239,7 @@ test("the sync mark is itself synced once nothing was appended for 100 ms", asyn
   const markSyncs = (): number =>
     world.disk.operations.filter(({ kind, path }) => kind === "datasync" && path.endsWith("sync-mark")).length;
   await log.append({ value });
+  await world.settle();
   const before = markSyncs();
   world.clock.advance(99);
   await world.settle();

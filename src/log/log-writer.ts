@@ -23,6 +23,13 @@ export interface WriterOptions {
   readonly groupMaxBytes: number;
 }
 
+export interface WriterListener {
+  /** The high watermark may have moved. */
+  progressed(): void;
+  /** It won't move any more. */
+  poisoned(): void;
+}
+
 /** How long nothing is appended until the sync mark is itself synced. */
 const idleMarkSyncMs = 100;
 
@@ -47,8 +54,7 @@ export class LogWriter {
   readonly #state: LogState;
   readonly #options: WriterOptions;
   readonly #queue: WorkQueue;
-  /** Called when the high watermark may have moved. */
-  readonly #onProgress: () => void;
+  readonly #listener: WriterListener;
   #isRunning = false;
   /** The last group, done; its callers hear of it as soon as the next one is on its way, or there is none. */
   #unanswered: { readonly group: AppendGroup; readonly isDurable: boolean } | undefined;
@@ -58,11 +64,11 @@ export class LogWriter {
   #markTimer: Timer | undefined;
   #syncTimer: Timer | undefined;
 
-  constructor(state: LogState, options: WriterOptions, onProgress: () => void) {
+  constructor(state: LogState, options: WriterOptions, listener: WriterListener) {
     this.#state = state;
     this.#options = options;
     this.#queue = new WorkQueue(options.appendQueueMaxBytes);
-    this.#onProgress = onProgress;
+    this.#listener = listener;
   }
 
   get condition(): "open" | "poisoned" | "closed" {
@@ -100,6 +106,11 @@ export class LogWriter {
         throw await this.#poison(attempt, error);
       }
     });
+  }
+
+  /** LOG_POISONED for whoever wants to go on with `attempt`; undefined while nothing failed. */
+  findPoison(attempt: string): ProglogError | undefined {
+    return this.#condition.kind === "poisoned" ? poisonedError(attempt, this.#condition.error) : undefined;
   }
 
   /** Throws LOG_CLOSED or LOG_POISONED. */
@@ -184,6 +195,7 @@ export class LogWriter {
       appends = this.#takeGroup();
       await this.#writeAppends(appends);
     } catch (error) {
+      this.#answer();
       // The head of the queue fails with a failure that came before anything was taken, so that the queue moves on.
       if (appends.length === 0) appends = this.#takeGroup();
       const reported = isProglogError(error) ? error : await this.#poison("append", error);
@@ -214,7 +226,7 @@ export class LogWriter {
     if (isDurable) await this.#syncActive({ bytes: group.byteLength, batches: appends.length });
     else await this.#letOthersRun();
     this.#unanswered = { group, isDurable };
-    this.#onProgress();
+    this.#listener.progressed();
     if (!isDurable) this.#answer();
     active.store.zeroAhead(group.byteLength, (error) => void this.#poison("write zeros ahead", error));
   }
@@ -289,7 +301,12 @@ export class LogWriter {
     } catch (error) {
       throw isDiskFull(error) ? diskFullError("begin a segment", error) : error;
     }
-    await active.prepareSeal();
+    try {
+      await active.prepareSeal();
+    } catch (error) {
+      await next.close();
+      throw error;
+    }
     const summary = active.seal();
     this.#state.segments = new Segments([...sealed, new SealedSegment(context, active.baseIndex, summary)], next);
     await active.store.close();
@@ -354,7 +371,13 @@ export class LogWriter {
   }
 
   #armMarkTimer(): void {
-    if (this.#condition.kind !== "open" || this.#closing !== undefined || this.#markTimer !== undefined || this.#state.markFile.isSynced) return;
+    if (
+      this.#condition.kind !== "open" ||
+      this.#closing !== undefined ||
+      this.#markTimer !== undefined ||
+      this.#state.markFile.isSynced
+    )
+      return;
     this.#markTimer = this.#state.context.clock.setTimer(idleMarkSyncMs, () => {
       this.#markTimer = undefined;
       // Appends came meanwhile: the end of their run arms it again.
@@ -387,6 +410,7 @@ export class LogWriter {
     const { logger, observer, directory } = this.#state.context;
     logger.error({ error: cause, directory }, `the log is poisoned: could not ${attempt}`);
     observer.poisoned?.({ error });
+    this.#listener.poisoned();
     try {
       const { markFile } = this.#state;
       markFile.write({ ...markFile.mark, isClean: false, isPoisoned: true });

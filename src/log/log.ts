@@ -72,7 +72,7 @@ export interface ReadOptions {
   readonly limit?: number;
   /** Ends once batches of that many bytes were returned; one is returned at least. */
   readonly maxBytes?: number;
-  /** Whether to wait for more at the high watermark, without polling, until `signal` or `close`. Default false: ends there. */
+  /** Whether to wait for more at the high watermark, without polling, until `signal` or `close`, or LOG_POISONED. Default false: ends there. */
   readonly tail?: boolean;
   /** Ends the iteration, also a waiting one. */
   readonly signal?: AbortSignal;
@@ -166,7 +166,10 @@ export interface Log extends AsyncDisposable {
    * Errors: INVALID_RECORD, RECORD_TOO_LARGE, INVALID_BATCH, BATCH_TOO_LARGE, APPEND_QUEUE_FULL, DISK_FULL, LOG_CLOSED,
    * LOG_POISONED (nothing was appended); DISK_FAILED (it may have been: read it after opening the log again).
    */
-  append(records: RecordInput | readonly RecordInput[], options?: { readonly compression?: Compression }): Promise<AppendResult>;
+  append(
+    records: RecordInput | readonly RecordInput[],
+    options?: { readonly compression?: Compression },
+  ): Promise<AppendResult>;
   /** Appends a packed record batch v2 as it is. The buffer isn't changed, and must not be until this settles. */
   appendBatch(batch: Buffer): Promise<AppendResult>;
 
@@ -176,7 +179,7 @@ export interface Log extends AsyncDisposable {
   batches(options?: ReadOptions): AsyncGenerator<StoredBatch, void, undefined>;
   /** The offset that a starting point means right now. A time after all records is the high watermark. */
   findOffset(from: StartingPoint): Promise<number>;
-  /** Resolves once `highWatermark > offset`; rejects with CANCELLED on `signal`, LOG_CLOSED at close. */
+  /** Resolves once `highWatermark > offset`; rejects with CANCELLED on `signal`, LOG_CLOSED at close, LOG_POISONED when it can't come any more. */
   waitForOffset(offset: number, options?: { readonly signal?: AbortSignal }): Promise<void>;
 
   /** Drops records from `offset` on. It must be a batch's first, or the end: else OFFSET_INSIDE_BATCH with details {baseOffset, nextOffset}. */

@@ -51,9 +51,13 @@ function findLogId(disk: Disk, directory: string): Buffer {
       file.close();
     }
   }
-  throw new ProglogError("LOG_CORRUPT", `Cannot read ${directory}: neither the base record nor any segment tells the log's id`, {
-    hint: "Restore the directory from a backup.",
-  });
+  throw new ProglogError(
+    "LOG_CORRUPT",
+    `Cannot read ${directory}: neither the base record nor any segment tells the log's id`,
+    {
+      hint: "Restore the directory from a backup.",
+    },
+  );
 }
 
 function notFoundError(directory: string): ProglogError {

@@ -49,7 +49,10 @@ describe("a log in memory", () => {
       await b.append({ value: `b${i}`.padEnd(200) });
     }
     assert.deepEqual([(await a.read(0)).value?.toString().trim(), (await b.read(0)).value?.toString().trim()], ["a0", "b0"]);
-    assert.deepEqual((await valuesOf(b)).map((value) => value?.trim()), Array.from({ length: 10 }, (_, i) => `b${i}`));
+    assert.deepEqual(
+      (await valuesOf(b)).map((value) => value?.trim()),
+      Array.from({ length: 10 }, (_, i) => `b${i}`),
+    );
   });
 });
 
@@ -154,7 +157,10 @@ describe("limits of records and batches", () => {
     await using log = await openMemoryLog({ recordMaxBytes: 100, batchMaxBytes: 1024 });
     await log.append({ value: "x".repeat(100) });
     await assert.rejects(log.append({ value: "x".repeat(101) }), { code: "RECORD_TOO_LARGE" });
-    const records = (bytes: number) => [...Array.from({ length: 8 }, () => ({ value: "y".repeat(100) })), { value: "z".repeat(bytes) }];
+    const records = (bytes: number) => [
+      ...Array.from({ length: 8 }, () => ({ value: "y".repeat(100) })),
+      { value: "z".repeat(bytes) },
+    ];
     // 61 bytes of header, and 9 of framing for each record: two for its length, two for the value's, five for the other fields.
     const left = 1024 - 61 - 8 * (9 + 100) - 9;
     const { lastOffset } = await log.append(records(left));

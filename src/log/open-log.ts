@@ -1,6 +1,6 @@
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { systemClock } from "../base/clock.ts";
-import type { Disk, DiskLock } from "../base/disk.ts";
+import { type Disk, type DiskLock, systemErrorCode } from "../base/disk.ts";
 import { isProglogError, messageOf, ProglogError } from "../base/error.ts";
 import { silentLogger } from "../base/logger.ts";
 import { createMemoryDisk } from "../base/memory-disk.ts";
@@ -8,7 +8,7 @@ import { loadMmap, type Mmap } from "../base/mmap.ts";
 import { nodeDisk } from "../base/node-disk.ts";
 import { systemRandom } from "../base/random.ts";
 import { ActiveSegment } from "./active-segment.ts";
-import { type BaseRecord, baseRecordNames, readBaseRecord, writeBaseRecord } from "./base-record.ts";
+import { type BaseRecord, baseRecordNames, readBaseRecord, syncBaseRecord, writeBaseRecord } from "./base-record.ts";
 import { chainStart } from "./chain.ts";
 import { CommitLog } from "./commit-log.ts";
 import { corruptError } from "./corrupt-error.ts";
@@ -106,6 +106,8 @@ async function openLocked(
     // A crash may have cut short the very first writing of the base record, too: then its name is there, and not its bytes.
     checkNothingThere(disk, directory, baseRead.state);
     if (!resolved.createIfMissing) throw notFoundError(directory);
+    // Made by somebody else, or by an opening that a crash or a failure cut short: its name may not be durable yet.
+    await syncName(disk, directory);
     const context = contextOf((options.random ?? systemRandom).bytes(logIdBytes));
     const state = await createLog(context);
     return new CommitLog(state, resolved, { lock, recovery: report(state, "created", clock.monotonic() - start) });
@@ -113,7 +115,10 @@ async function openLocked(
 
   const { record: base, generation, slot } = baseRead;
   const context = contextOf(base.logId);
-  const recovered = await recoverLog(context, base, readSyncMark(disk, directory, base.logId));
+  const markRead = readSyncMark(disk, directory, base.logId);
+  const isClosed = markRead.state === "valid" && markRead.mark.isClean;
+  if (!isClosed) await syncBaseRecord(disk, directory, slot);
+  const recovered = await recoverLog(context, base, markRead);
   const state = new LogState({ context, ...recovered, base, baseGeneration: generation, baseSlot: slot });
   const { kind, cut, scannedBytes, rewrittenBytes, notes } = recovered;
   const recovery = {
@@ -157,6 +162,16 @@ async function createLog(context: LogContext): Promise<LogState> {
   }
 }
 
+async function syncName(disk: Disk, directory: string): Promise<void> {
+  try {
+    await disk.syncDirectory(dirname(directory));
+  } catch (error) {
+    // Who may not even read the parent directory didn't make anything in it.
+    const code = systemErrorCode(error);
+    if (code !== "EACCES" && code !== "EPERM") throw error;
+  }
+}
+
 /** A directory without a valid base record may hold what a crash left of a creation, and nothing else that looks like a log. */
 function checkNothingThere(disk: Disk, directory: string, state: "missing" | "unreadable"): void {
   const baseIndexes = listBaseIndexes({ disk, directory });
@@ -187,10 +202,14 @@ function chooseMmap(kind: ResolvedOptions["index"], disk: Disk, directory: strin
   if (kind === "heap") return undefined;
   const mmap = disk.canMap(directory) ? loadMmap() : undefined;
   if (mmap === undefined && kind === "mmap") {
-    throw new ProglogError("INVALID_ARGUMENT", `Cannot map the index of ${directory}: koffi isn't there or the file system is unfit`, {
-      hint: 'Install the optional dependency koffi, or use index "auto".',
-      details: { option: "index" },
-    });
+    throw new ProglogError(
+      "INVALID_ARGUMENT",
+      `Cannot map the index of ${directory}: koffi isn't there or the file system is unfit`,
+      {
+        hint: 'Install the optional dependency koffi, or use index "auto".',
+        details: { option: "index" },
+      },
+    );
   }
   return mmap;
 }

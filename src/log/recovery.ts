@@ -3,7 +3,7 @@ import type { DiskFile } from "../base/disk.ts";
 import { ProglogError } from "../base/error.ts";
 import { readPieceBytes } from "../base/limits.ts";
 import { ActiveSegment } from "./active-segment.ts";
-import { ActiveStore, findDataEnd, zeroTail } from "./active-store.ts";
+import { findDataEnd, zeroTail } from "./active-store.ts";
 import type { BaseRecord } from "./base-record.ts";
 import type { ChainPoint } from "./chain.ts";
 import { corruptError } from "./corrupt-error.ts";
@@ -107,7 +107,12 @@ class Recovery {
     }
     const first = this.#baseIndexes[0];
     if (first !== undefined && first > this.#base.baseIndex + 1) {
-      throw this.#rot(segmentPath(directory, this.#base.baseIndex + 1, storeSuffix), 0, this.#base.nextOffset, "the file is missing");
+      throw this.#rot(
+        segmentPath(directory, this.#base.baseIndex + 1, storeSuffix),
+        0,
+        this.#base.nextOffset,
+        "the file is missing",
+      );
     }
   }
 
@@ -146,7 +151,8 @@ class Recovery {
         const read = readHeaderOf(file);
         if (!("fault" in read)) {
           if (!read.header.logId.equals(logId)) throw this.#rot(path, 0, 0, "it belongs to another log");
-          if (read.header.baseIndex !== baseIndex) throw this.#rot(path, 0, 0, `its header says base index ${read.header.baseIndex}`);
+          if (read.header.baseIndex !== baseIndex)
+            throw this.#rot(path, 0, 0, `its header says base index ${read.header.baseIndex}`);
           return { baseIndex, path, before: read.before, createdAt: read.header.createdAt };
         }
         const vouched = findVouchedIndex(file, 0, file.size(), { seed, lastIndex: baseIndex - 1 });
@@ -205,12 +211,13 @@ class Recovery {
     if (sealed === undefined || timeSlots === undefined || disk.size(newest.path) !== mark.position) return undefined;
     const { summary } = sealed;
     const lastIndex = newest.before.index + summary.entryCount;
-    if (lastIndex !== mark.index || summary.storeBytes !== mark.position || summary.nextOffset !== mark.nextOffset) return undefined;
+    if (lastIndex !== mark.index || summary.storeBytes !== mark.position || summary.nextOffset !== mark.nextOffset)
+      return undefined;
     const last: ChainPoint = { index: mark.index, term: mark.term, nextOffset: mark.nextOffset, appendTime: mark.appendTime };
-    return new ActiveSegment(this.#context, {
+    return ActiveSegment.adopt(this.#context, disk.open(newest.path, "write"), {
       before: newest.before,
-      store: new ActiveStore(disk.open(newest.path, "write"), mark.position),
-      index: ActiveIndex.create(disk, indexPath, this.#context.mmap, sealed.slots),
+      end: mark.position,
+      slots: sealed.slots,
       timeIndex: new ActiveTimeIndex(timeSlots),
       last,
       // Age counts from when the segment was made then: a little early, and no frame has to be read for it.
@@ -233,7 +240,6 @@ class Recovery {
   async #openScanned(newest: NewestStore): Promise<ActiveSegment> {
     const { disk, seed } = this.#context;
     const file = disk.open(newest.path, "write");
-    let store: ActiveStore;
     const builder = new IndexBuilder(newest.before);
     try {
       const cutIndex = this.#mark?.isCutting === true ? this.#mark.index : Number.POSITIVE_INFINITY;
@@ -257,21 +263,15 @@ class Recovery {
       this.#scannedBytes += end;
       this.#judgeEnd(newest, file, scanner, { end, isCut, last: builder.last });
       await this.#makeDurable(newest, file, end);
-      store = new ActiveStore(this.#mark?.isPoisoned === true ? disk.open(newest.path, "write") : file, end);
-      if (store.file !== file) file.close();
     } catch (error) {
       file.close();
       throw error;
     }
-    const indexPath = segmentPath(this.#context.directory, newest.baseIndex, indexSuffix);
-    return new ActiveSegment(this.#context, {
-      before: newest.before,
-      store,
-      index: ActiveIndex.create(disk, indexPath, this.#context.mmap, builder.slotBytes),
-      timeIndex: builder.timeIndex,
-      last: builder.last,
-      firstAppendTime: builder.firstAppendTime,
-    });
+    // Of a poisoned log, the name stands for another file now.
+    const isCopied = this.#mark?.isPoisoned === true;
+    if (isCopied) file.close();
+    const store = isCopied ? disk.open(newest.path, "write") : file;
+    return ActiveSegment.adopt(this.#context, store, { before: newest.before, ...builder.entries() });
   }
 
   #judgeEnd(
@@ -294,7 +294,8 @@ class Recovery {
       });
     }
     const fault = findScanFault(file, scanner);
-    const vouched = fault === undefined ? 0 : findVouchedIndex(file, end, dataEnd, { seed: this.#context.seed, lastIndex: last.index });
+    const vouched =
+      fault === undefined ? 0 : findVouchedIndex(file, end, dataEnd, { seed: this.#context.seed, lastIndex: last.index });
     this.#judge({
       path,
       position: end,
@@ -385,14 +386,18 @@ class Recovery {
       return SyncMarkFile.open(disk, directory, logId, this.#markRead.sequence, this.#markRead.mark);
     }
     const mark = markAt(active);
-    if (this.#markRead.state === "valid") {
-      const file = SyncMarkFile.open(disk, directory, logId, this.#markRead.sequence, this.#markRead.mark);
-      await file.writeBoth(mark);
+    const file =
+      this.#markRead.state === "valid"
+        ? SyncMarkFile.open(disk, directory, logId, this.#markRead.sequence, this.#markRead.mark)
+        : await SyncMarkFile.create(disk, directory, logId, mark);
+    try {
+      if (this.#markRead.state === "valid") await file.writeBoth(mark);
+      else await disk.syncDirectory(directory);
       return file;
+    } catch (error) {
+      file.close();
+      throw error;
     }
-    const file = await SyncMarkFile.create(disk, directory, logId, mark);
-    await disk.syncDirectory(directory);
-    return file;
   }
 }
 

@@ -91,9 +91,11 @@ function isDamaged(segment: SegmentSurvey): boolean {
 
 function describePlan(log: OfflineLog, survey: Survey): RepairPlan {
   const mends: string[] = [];
-  if (log.baseRead.state !== "valid") mends.push(`the base record is ${log.baseRead.state}: it is written anew, and the log starts at its first segment`);
+  if (log.baseRead.state !== "valid")
+    mends.push(`the base record is ${log.baseRead.state}: it is written anew, and the log starts at its first segment`);
   // Without a mark, and with a bad end, opening refuses; the repair decides.
-  if (log.markRead.state !== "valid") mends.push(`the sync mark is ${log.markRead.state}: it is written anew for what is there`);
+  if (log.markRead.state !== "valid")
+    mends.push(`the sync mark is ${log.markRead.state}: it is written anew for what is there`);
   for (const segment of survey.segments) {
     if (!segment.isHeaderSound && !segment.isMissing) mends.push(`the segment header of ${segment.path} is written anew`);
   }
@@ -105,7 +107,14 @@ function describePlan(log: OfflineLog, survey: Survey): RepairPlan {
 
 function describeLoss(gap: Gap): RepairLoss {
   const { file, position, before, last, reason } = gap;
-  return { file, position, firstOffset: before.nextOffset, nextOffset: last.nextOffset, entries: last.index - before.index, reason };
+  return {
+    file,
+    position,
+    firstOffset: before.nextOffset,
+    nextOffset: last.nextOffset,
+    entries: last.index - before.index,
+    reason,
+  };
 }
 
 function listFiles(disk: Disk, directory: string): string[] {
@@ -117,7 +126,9 @@ function listFiles(disk: Disk, directory: string): string[] {
 
 async function copyDirectory(disk: Disk, from: string, to: string): Promise<number> {
   if (disk.isDirectory(to) || disk.size(to) !== undefined) {
-    throw new ProglogError("INVALID_ARGUMENT", `Cannot copy ${from} to ${to}: it is there already`, { hint: "Name a path that doesn't exist." });
+    throw new ProglogError("INVALID_ARGUMENT", `Cannot copy ${from} to ${to}: it is there already`, {
+      hint: "Name a path that doesn't exist.",
+    });
   }
   await disk.makeDirectory(to);
   let bytes = 0;
@@ -136,7 +147,11 @@ async function copyDirectory(disk: Disk, from: string, to: string): Promise<numb
   return bytes;
 }
 
-async function copyRange(source: DiskFile, target: DiskFile, range: { readonly from: number; readonly to: number; readonly at: number }): Promise<number> {
+async function copyRange(
+  source: DiskFile,
+  target: DiskFile,
+  range: { readonly from: number; readonly to: number; readonly at: number },
+): Promise<number> {
   const piece = Buffer.allocUnsafeSlow(readPieceBytes);
   for (let position = range.from; position < range.to; position += piece.length) {
     const bytes = piece.subarray(0, Math.min(piece.length, range.to - position));

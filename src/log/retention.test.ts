@@ -11,7 +11,11 @@ function count(
 ): Promise<number> {
   const { maxBytes = none, maxAgeMs = none, now = 1000, active = 50 } = limits;
   const total = segments.reduce((sum, [bytes]) => sum + bytes, active);
-  const describe = segments.map(([storeBytes, lastAppendTime]) => () => Promise.resolve({ storeBytes, lastAppendTime }));
+  const describe = segments.map(
+    ([storeBytes, lastAppendTime]) =>
+      () =>
+        Promise.resolve({ storeBytes, lastAppendTime }),
+  );
   return countExpired(describe, total, { maxBytes, maxAgeMs, now });
 }
 

@@ -20,7 +20,10 @@ describe("scrub", () => {
     const log = await world.open({ ...small, observer: { scrubbed: (event) => void scrubbed.push(event) } });
     await fill(log);
     const { segments, bytes, damages } = await log.scrub();
-    const stored = world.segments().slice(0, -1).reduce((sum, base) => sum + (world.disk.size(world.path(base)) ?? 0) - 128, 0);
+    const stored = world
+      .segments()
+      .slice(0, -1)
+      .reduce((sum, base) => sum + (world.disk.size(world.path(base)) ?? 0) - 128, 0);
     assert.deepEqual([segments, bytes, damages], [6, stored, []]);
     assert.deepEqual(scrubbed, [{ segments: 6, bytes: stored, damages: 0 }]);
     await log.close();

@@ -66,7 +66,7 @@ async function scrubSegment(
   segment: SealedSegment,
   goOn: (readBytes: number) => Promise<boolean>,
 ): Promise<SegmentEnd | undefined> {
-  const { disk, openFiles, seed, directory } = context;
+  const { disk, openFiles, seed } = context;
   const file = openFiles.acquire(disk, segment.storePath);
   let end: SegmentEnd;
   try {
@@ -99,15 +99,19 @@ async function scrubSegment(
     openFiles.release(file);
   }
   await segment.summary();
-  const index = openFiles.acquire(disk, segmentPath(directory, segment.baseIndex, indexSuffix));
-  let isIndexSound: boolean;
+  if (!isIndexSound(context, segment)) await segment.rebuild();
+  return end;
+}
+
+function isIndexSound({ disk, openFiles, directory, seed }: LogContext, segment: SealedSegment): boolean {
+  const path = segmentPath(directory, segment.baseIndex, indexSuffix);
+  if (disk.size(path) === undefined) return false;
+  const index = openFiles.acquire(disk, path);
   try {
-    isIndexSound = readSealedSlots(index, segment.baseIndex, seed) !== undefined;
+    return readSealedSlots(index, segment.baseIndex, seed) !== undefined;
   } finally {
     openFiles.release(index);
   }
-  if (!isIndexSound) await segment.rebuild();
-  return end;
 }
 
 /** What `error` says is damaged; undefined when it says something else. */

@@ -1,4 +1,4 @@
-import type { DiskFile } from "../base/disk.ts";
+import { type DiskFile, systemErrorCode } from "../base/disk.ts";
 import { ProglogError } from "../base/error.ts";
 import type { ChainPoint } from "./chain.ts";
 import {
@@ -13,8 +13,9 @@ import { IndexBuilder } from "./index-builder.ts";
 import type { LogContext } from "./log-context.ts";
 import { readSegmentHeader, segmentHeaderBytes } from "./segment-header.ts";
 import { indexSuffix, segmentPath, storeSuffix, timeIndexSuffix } from "./segment-name.ts";
+import type { SlotSource } from "./slots.ts";
 import { scanStore } from "./store-scan.ts";
-import { encodeTimeIndex, findIndexRange, type IndexRange, readTimeIndex, writeTimeIndex } from "./time-index.ts";
+import { encodeTimeIndex, findIndexRange, type IndexRange, readTimeIndex, TimeSlots, writeTimeIndex } from "./time-index.ts";
 
 /**
  * A segment that takes no more entries. Nothing of it is held in memory but what was asked for: 100,000 of them cost a name
@@ -28,6 +29,8 @@ export class SealedSegment {
   #before: ChainPoint | undefined;
   #rebuild: Promise<SegmentSummary> | undefined;
   #isRetired = false;
+  /** Both indexes, when there was no writing them: on a full or failing disk reading goes on. */
+  #unwritten: { readonly slots: SlotSource; readonly timeSlots: SlotSource } | undefined;
 
   constructor(context: LogContext, baseIndex: number, summary?: SegmentSummary) {
     this.#context = context;
@@ -92,15 +95,27 @@ export class SealedSegment {
     return this.#locate(() => index - this.baseIndex);
   }
 
-  async #locate(choose: (slots: FileSlots) => number): Promise<EntryLocation> {
+  async #locate(choose: (slots: SlotSource) => number): Promise<EntryLocation> {
     const summary = await this.summary();
-    return this.#withFile(indexSuffix, (file) => {
+    const locateIn = (slots: SlotSource): EntryLocation => {
       // A store that was cut short may hold no entry at all; position 0 is never one's.
-      if (summary.entryCount === 0) return { index: this.baseIndex, baseOffset: summary.baseOffset, position: 0 };
-      const slots = new FileSlots(file, summary.entryCount);
-      const slot = Math.min(Math.max(choose(slots), 0), summary.entryCount - 1);
+      if (slots.count === 0) return { index: this.baseIndex, baseOffset: summary.baseOffset, position: 0 };
+      const slot = Math.min(Math.max(choose(slots), 0), slots.count - 1);
       return { index: this.baseIndex + slot, baseOffset: slots.first(slot), position: slots.second(slot) };
-    });
+    };
+    const locateInFile = ({ entryCount }: SegmentSummary): EntryLocation =>
+      this.#withFile(indexSuffix, (file) => locateIn(new FileSlots(file, entryCount)));
+
+    const locateWhereItIs = (current: SegmentSummary): EntryLocation =>
+      this.#unwritten === undefined ? locateInFile(current) : locateIn(this.#unwritten.slots);
+
+    try {
+      return locateWhereItIs(summary);
+    } catch (error) {
+      // It couldn't be written when the segment was sealed, or somebody removed it.
+      if (systemErrorCode(error) !== "ENOENT") throw error;
+      return locateWhereItIs(await this.rebuild());
+    }
   }
 
   /** The indexes among which the first batch at or after `timestamp` lies; undefined when the segment has none. */
@@ -113,10 +128,10 @@ export class SealedSegment {
       const slots = this.#withFile(timeIndexSuffix, (file) => readTimeIndex(file, this.baseIndex, this.#context.seed));
       return slots === undefined ? undefined : findIndexRange(slots, timestamp);
     };
-    const range = isThere ? read() : undefined;
+    const range = isThere && this.#unwritten === undefined ? read() : undefined;
     if (range !== undefined) return range;
-    await this.rebuild();
-    return read();
+    if (this.#unwritten === undefined) await this.rebuild();
+    return this.#unwritten === undefined ? read() : findIndexRange(this.#unwritten.timeSlots, timestamp);
   }
 
   /** Builds both index files anew from the store. Throws LOG_CORRUPT, and leaves the files as they are, when it is bad. */
@@ -138,16 +153,23 @@ export class SealedSegment {
       openFiles.release(file);
     }
     const summary = builder.summary();
+    const timeSlots = builder.timeIndex.sealedSlots();
+    this.#summary = summary;
+    this.#unwritten = { slots: new TimeSlots(builder.slotBytes), timeSlots };
     if (this.#isRetired) return summary;
     const indexPath = segmentPath(directory, this.baseIndex, indexSuffix);
     const timeIndexPath = segmentPath(directory, this.baseIndex, timeIndexSuffix);
     openFiles.forget(indexPath);
     openFiles.forget(timeIndexPath);
-    ActiveIndex.create(disk, indexPath, undefined, builder.slotBytes).seal(summary, seed);
-    writeTimeIndex(disk, timeIndexPath, encodeTimeIndex(builder.timeIndex.sealedSlots(), this.baseIndex, seed));
-    await disk.syncDirectory(directory);
-    logger.warn({ segment: this.storePath, entries: summary.entryCount }, "built the index of a segment anew");
-    this.#summary = summary;
+    try {
+      ActiveIndex.create(disk, indexPath, undefined, builder.slotBytes).seal(summary, seed);
+      writeTimeIndex(disk, timeIndexPath, encodeTimeIndex(timeSlots, this.baseIndex, seed));
+      await disk.syncDirectory(directory);
+      logger.warn({ segment: this.storePath, entries: summary.entryCount }, "built the index of a segment anew");
+      this.#unwritten = undefined;
+    } catch (error) {
+      logger.warn({ segment: this.storePath, error }, "could not write the index of a segment; it is kept in memory");
+    }
     return summary;
   }
 

@@ -9,7 +9,9 @@ const logId = Buffer.from("000102030405060708090a0b0c0d0e0f", "hex");
 const before: ChainPoint = { index: 81_733, term: 4, nextOffset: 90_000, appendTime: 1_760_000_000_123 };
 const header = encodeSegmentHeader({ logId, createdAt: 1_760_000_000_456 }, before, 81_730);
 
-function payloadOf(fields: { readonly magic?: string; readonly baseIndex?: bigint; readonly formatVersion?: number } = {}): Buffer {
+function payloadOf(
+  fields: { readonly magic?: string; readonly baseIndex?: bigint; readonly formatVersion?: number } = {},
+): Buffer {
   const payload = Buffer.alloc(72);
   payload.write(fields.magic ?? "PLSTORE1", "latin1");
   logId.copy(payload, 8);
@@ -50,7 +52,13 @@ describe("segment header", () => {
         assert.ok(!("fault" in read));
         assert.deepEqual(read.before, point);
         const { index, nextOffset, term } = point;
-        assert.deepEqual(read.header, { logId: Buffer.from(id), baseIndex: index + 1, baseOffset: nextOffset, termBefore: term, createdAt });
+        assert.deepEqual(read.header, {
+          logId: Buffer.from(id),
+          baseIndex: index + 1,
+          baseOffset: nextOffset,
+          termBefore: term,
+          createdAt,
+        });
       }),
     );
   });

@@ -65,9 +65,13 @@ export function readSegmentHeader(bytes: Buffer): { header: SegmentHeader; befor
   const version = bytes.readUInt32LE(frameHeadBytes + 44);
   const read = readFrame(bytes, 0, segmentHeaderBytes, 0, logSeed(logId));
   if (read.outcome === "unsupported" || (read.outcome === "frame" && version !== formatVersion)) {
-    throw new ProglogError("UNSUPPORTED_FORMAT", `Cannot read the store: its format version is ${version}, this program knows ${formatVersion}`, {
-      hint: "Use the version of proglog that wrote it, or a newer one.",
-    });
+    throw new ProglogError(
+      "UNSUPPORTED_FORMAT",
+      `Cannot read the store: its format version is ${version}, this program knows ${formatVersion}`,
+      {
+        hint: "Use the version of proglog that wrote it, or a newer one.",
+      },
+    );
   }
   if (read.outcome !== "frame") return { fault: read.outcome === "bad" ? read.reason : "the segment header is cut short" };
   return parseHeader(read.frame, logId);

@@ -25,7 +25,10 @@ test("both searches find what a look at every slot finds", () => {
   fc.assert(
     fc.property(firsts, fc.integer({ min: -1, max: 31 }), (sorted, target) => {
       const slots = slotsOf(sorted);
-      assert.equal(findLastAtOrBelow(slots, target), sorted.findLastIndex((first) => first <= target));
+      assert.equal(
+        findLastAtOrBelow(slots, target),
+        sorted.findLastIndex((first) => first <= target),
+      );
       const above = sorted.findIndex((first) => first >= target);
       assert.equal(findFirstAtOrAbove(slots, target), above === -1 ? sorted.length : above);
     }),

@@ -38,11 +38,15 @@ export class FrameBatch implements StoredBatch {
       if (!isProglogError(error, "UNDECODABLE_BATCH")) throw error;
       // The batch may not be able to say which offsets it holds; the entry can, so that a reader can go on behind it.
       const { baseOffset, nextOffset } = this;
-      throw new ProglogError("UNDECODABLE_BATCH", `Cannot decode offsets ${baseOffset} to ${nextOffset - 1}: ${error.message}`, {
-        hint: `Go on reading at offset ${nextOffset}.`,
-        details: { baseOffset, nextOffset },
-        cause: error,
-      });
+      throw new ProglogError(
+        "UNDECODABLE_BATCH",
+        `Cannot decode offsets ${baseOffset} to ${nextOffset - 1}: ${error.message}`,
+        {
+          hint: `Go on reading at offset ${nextOffset}.`,
+          details: { baseOffset, nextOffset },
+          cause: error,
+        },
+      );
     }
   }
 }

@@ -28,7 +28,12 @@ export interface Survey {
   readonly batches: number;
   readonly records: number;
   readonly bytes: number;
-  readonly undecodable: readonly { readonly file: string; readonly position: number; readonly frame: Frame; readonly reason: string }[];
+  readonly undecodable: readonly {
+    readonly file: string;
+    readonly position: number;
+    readonly frame: Frame;
+    readonly reason: string;
+  }[];
 }
 
 /** A segment as it should be: ranges of its file that are whole, and gaps between them, in order. */
@@ -75,7 +80,10 @@ export interface SurveyOptions {
   readonly decodes?: boolean;
 }
 
-export async function surveyLog(context: Pick<LogContext, "disk" | "directory" | "logId">, options: SurveyOptions): Promise<Survey> {
+export async function surveyLog(
+  context: Pick<LogContext, "disk" | "directory" | "logId">,
+  options: SurveyOptions,
+): Promise<Survey> {
   return new Surveyor(context, options).run();
 }
 
@@ -102,11 +110,22 @@ class Surveyor {
     const { disk, directory } = this.#context;
     const { base } = this.#options;
     const listed = listBaseIndexes(this.#context);
-    const firstKept = base === undefined ? 0 : Math.max(0, listed.findLastIndex((index) => index <= base.baseIndex + 1));
+    const firstKept =
+      base === undefined
+        ? 0
+        : Math.max(
+            0,
+            listed.findLastIndex((index) => index <= base.baseIndex + 1),
+          );
     const baseIndexes = listed.slice(firstKept);
-    this.#totalBytes = baseIndexes.reduce((sum, index) => sum + (disk.size(segmentPath(directory, index, storeSuffix)) ?? 0), 0);
+    this.#totalBytes = baseIndexes.reduce(
+      (sum, index) => sum + (disk.size(segmentPath(directory, index, storeSuffix)) ?? 0),
+      0,
+    );
     let end: ChainPoint | undefined =
-      base === undefined ? undefined : { index: base.baseIndex, term: base.baseTerm, nextOffset: base.nextOffset, appendTime: 0 };
+      base === undefined
+        ? undefined
+        : { index: base.baseIndex, term: base.baseTerm, nextOffset: base.nextOffset, appendTime: 0 };
     for (const [i, baseIndex] of baseIndexes.entries()) {
       end = await this.#surveySegment(baseIndex, end, baseIndexes[i + 1]);
     }
@@ -162,13 +181,25 @@ class Surveyor {
 
   async #surveyFrames(
     file: DiskFile,
-    segment: { readonly path: string; readonly before: ChainPoint; readonly parts: (IntactRange | Gap)[]; readonly isNewest: boolean },
+    segment: {
+      readonly path: string;
+      readonly before: ChainPoint;
+      readonly parts: (IntactRange | Gap)[];
+      readonly isNewest: boolean;
+    },
   ): Promise<ChainPoint> {
     const { path, parts } = segment;
     let chain = segment.before;
     let position = segmentHeaderBytes;
     for (;;) {
-      const scanner = new FrameScanner({ file, position, endPosition: file.size(), chain, seed: this.#seed, reusesMemory: true });
+      const scanner = new FrameScanner({
+        file,
+        position,
+        endPosition: file.size(),
+        chain,
+        seed: this.#seed,
+        reusesMemory: true,
+      });
       while (scanner.end === undefined) {
         const from = scanner.position;
         for (const frame of await scanner.next()) this.#countFrame(path, frame);
@@ -179,7 +210,8 @@ class Surveyor {
       ({ chain, position } = scanner);
       const dataEnd = findDataEnd(file, position);
       if (dataEnd === position) return chain;
-      const reason = scanner.end.kind === "bad" || scanner.end.kind === "unsupported" ? scanner.end.reason : "zeros where a frame should be";
+      const reason =
+        scanner.end.kind === "bad" || scanner.end.kind === "unsupported" ? scanner.end.reason : "zeros where a frame should be";
       if (segment.isNewest && this.#isTear(file, position, dataEnd, chain)) {
         this.#tear = { file: path, position, bytes: dataEnd - position };
         return chain;
@@ -190,7 +222,12 @@ class Surveyor {
         this.#pending = { file: path, position, reason, reached: this.#findReach(file, position, chain) };
         return chain;
       }
-      const last: ChainPoint = { index: next.index - 1, term: chain.term, nextOffset: next.baseOffset, appendTime: chain.appendTime };
+      const last: ChainPoint = {
+        index: next.index - 1,
+        term: chain.term,
+        nextOffset: next.baseOffset,
+        appendTime: chain.appendTime,
+      };
       parts.push(this.#addGap({ file: path, position, before: chain, last, reason }));
       chain = last;
       position = next.position;
@@ -237,7 +274,8 @@ class Surveyor {
     const pending = this.#pending;
     this.#pending = undefined;
     const previous = this.#segments.at(-1);
-    const path = previous !== undefined && pending !== undefined ? previous.path : segmentPath(directory, end.index + 1, storeSuffix);
+    const path =
+      previous !== undefined && pending !== undefined ? previous.path : segmentPath(directory, end.index + 1, storeSuffix);
     const gap = this.#addGap({
       file: pending?.file ?? path,
       position: pending?.position ?? 0,
@@ -312,4 +350,3 @@ class Surveyor {
     return read.outcome === "frame" ? read.frame : undefined;
   }
 }
-

@@ -174,4 +174,5 @@ describe("sync mark file", () => {
 });
 
 /** A crash that keeps names and loses data that wasn't synced. */
-const loseAllNames = (point: { readonly kind: string; readonly options: number }): number => (point.kind === "sector" ? 0 : point.options - 1);
+const loseAllNames = (point: { readonly kind: string; readonly options: number }): number =>
+  point.kind === "sector" ? 0 : point.options - 1;

@@ -48,9 +48,7 @@ export function encodeSyncMark(mark: SyncMark, sequence: number, seed: number): 
   magic.copy(slot, 0);
   slot.writeUInt16LE(version, 12);
   const flags =
-    (mark.isClean ? flagBits.clean : 0) |
-    (mark.isCutting ? flagBits.cutting : 0) |
-    (mark.isPoisoned ? flagBits.poisoned : 0);
+    (mark.isClean ? flagBits.clean : 0) | (mark.isCutting ? flagBits.cutting : 0) | (mark.isPoisoned ? flagBits.poisoned : 0);
   slot.writeUInt16LE(flags, 14);
   writeUint64LE(slot, sequence, 16);
   writeUint64LE(slot, mark.index, 24);
@@ -128,10 +126,15 @@ export class SyncMarkFile {
     const path = join(directory, syncMarkName);
     disk.remove(path);
     const file = disk.open(path, "create");
-    file.writeSync([Buffer.alloc(syncMarkFileBytes)], 0);
-    const created = new SyncMarkFile(file, logSeed(logId), 0, mark, false);
-    await created.writeBoth(mark);
-    return created;
+    try {
+      file.writeSync([Buffer.alloc(syncMarkFileBytes)], 0);
+      const created = new SyncMarkFile(file, logSeed(logId), 0, mark, false);
+      await created.writeBoth(mark);
+      return created;
+    } catch (error) {
+      file.close();
+      throw error;
+    }
   }
 
   /** Opens the file whose newest slot was read as `mark` with `sequence`. */

@@ -4,7 +4,15 @@ import fc from "fast-check";
 import { createMemoryDisk } from "../base/memory-disk.ts";
 import { KiB } from "../base/units.ts";
 import { crc32c } from "../batch/crc32c.ts";
-import { ActiveTimeIndex, decodeTimeIndex, encodeTimeIndex, findIndexRange, readTimeIndex, TimeSlots, writeTimeIndex } from "./time-index.ts";
+import {
+  ActiveTimeIndex,
+  decodeTimeIndex,
+  encodeTimeIndex,
+  findIndexRange,
+  readTimeIndex,
+  TimeSlots,
+  writeTimeIndex,
+} from "./time-index.ts";
 
 const seed = crc32c(Buffer.from("000102030405060708090a0b0c0d0e0f", "hex"));
 
@@ -55,8 +63,15 @@ describe("time index", () => {
 
   test("a sealed file's bytes are those of docs/format.md", () => {
     const bytes = Buffer.from(
-      "00c02cc899010000" + "0100000000000000" + "01c02cc899010000" + "0900000000000000" + Buffer.from("PLTIMEX1").toString("hex") +
-        "00000000" + "02000000" + "0a00000000000000" + "0000000000000000",
+      "00c02cc899010000" +
+        "0100000000000000" +
+        "01c02cc899010000" +
+        "0900000000000000" +
+        Buffer.from("PLTIMEX1").toString("hex") +
+        "00000000" +
+        "02000000" +
+        "0a00000000000000" +
+        "0000000000000000",
       "hex",
     );
     bytes.writeUInt32LE(crc32c(Buffer.concat([bytes.subarray(0, 32), bytes.subarray(44)]), 0, 52, seed), 40);
@@ -68,7 +83,14 @@ describe("time index", () => {
   });
 
   test("one with any bit flipped, cut at any byte, of another segment or another log is none", () => {
-    const bytes = encodeTimeIndex(slotsOf([[5, 1], [9, 4]]), 10, seed);
+    const bytes = encodeTimeIndex(
+      slotsOf([
+        [5, 1],
+        [9, 4],
+      ]),
+      10,
+      seed,
+    );
     assert.ok(decodeTimeIndex(bytes, 10, seed) !== undefined);
     for (let bit = 0; bit < 8 * bytes.length; bit += 1) {
       const flipped = Buffer.from(bytes);
@@ -82,7 +104,18 @@ describe("time index", () => {
 
   test("a file is replaced whole", () => {
     const disk = createMemoryDisk();
-    writeTimeIndex(disk, "/t", encodeTimeIndex(slotsOf([[5, 1], [9, 4]]), 10, seed));
+    writeTimeIndex(
+      disk,
+      "/t",
+      encodeTimeIndex(
+        slotsOf([
+          [5, 1],
+          [9, 4],
+        ]),
+        10,
+        seed,
+      ),
+    );
     writeTimeIndex(disk, "/t", encodeTimeIndex(slotsOf([[7, 2]]), 10, seed));
     const file = disk.open("/t", "read");
     const slots = readTimeIndex(file, 10, seed);

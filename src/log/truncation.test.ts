@@ -79,15 +79,15 @@ describe("truncation", () => {
   });
 
   test("a time is looked up in what is there now, not in what was cut", async () => {
-    const log = await new LogWorld().open({ indexMaxBytes: 4 * 16 });
+    const log = await new LogWorld().open({ indexMaxBytes: 6 * 16 });
     const append = (timestamp: number): Promise<unknown> => log.append({ value: "x".repeat(3 * KiB), timestamp });
-    for (const timestamp of [10, 20, 30, 40, 50]) await append(timestamp);
+    for (const timestamp of [10, 20, 30, 40, 50, 60, 70]) await append(timestamp);
     // Segment 1 is sealed, and its time index has been read.
-    assert.equal(await log.findOffset({ timestamp: 25 }), 2);
+    assert.equal(await log.findOffset({ timestamp: 52 }), 5);
     await log.truncate(1);
-    for (const timestamp of [60, 70, 80, 90]) await append(timestamp);
-    assert.equal(await log.findOffset({ timestamp: 25 }), 1);
-    assert.equal(await log.findOffset({ timestamp: 61 }), 2);
+    for (const timestamp of [55, 56, 57, 58, 59, 90]) await append(timestamp);
+    assert.equal(await log.findOffset({ timestamp: 52 }), 1);
+    assert.equal(await log.findOffset({ timestamp: 57 }), 3);
     await log.close();
   });
 

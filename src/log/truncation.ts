@@ -50,7 +50,8 @@ export async function truncateBehind(state: LogState, end: NewEnd): Promise<void
 /** What the mark is to say of the entry that will be the last. Reads it, so it comes before anything is changed. */
 export async function describeNewEnd(state: LogState, index: number): Promise<NewEnd> {
   const segment = state.segments.findByIndex(index);
-  if (index < segment.baseIndex) return { ...segment.before(), segmentBaseIndex: segment.baseIndex, position: segmentHeaderBytes };
+  if (index < segment.baseIndex)
+    return { ...segment.before(), segmentBaseIndex: segment.baseIndex, position: segmentHeaderBytes };
   const frame = await readEntry(state.context, segment, index);
   return { ...advanceChain(frame), segmentBaseIndex: segment.baseIndex, position: frame.position + frame.byteLength };
 }

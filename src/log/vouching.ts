@@ -11,7 +11,12 @@ const overlapBytes = 64 * KiB;
  * tried, since a bad length leaves no other way on; frames of entries that are known already say nothing new and are passed
  * over, so a copy of this very store inside a record can't mislead. 0 when there is none.
  */
-export function findVouchedIndex(file: DiskFile, from: number, to: number, known: { readonly seed: number; readonly lastIndex: number }): number {
+export function findVouchedIndex(
+  file: DiskFile,
+  from: number,
+  to: number,
+  known: { readonly seed: number; readonly lastIndex: number },
+): number {
   let vouched = 0;
   const piece = Buffer.allocUnsafeSlow(Math.min(readPieceBytes + overlapBytes, Math.max(0, to - from)));
   for (let start = from; start < to; start += readPieceBytes) {

@@ -21,7 +21,9 @@ test("work comes out in the order in which it went in", () => {
   queue.pushAppend(appendOf(2));
   assert.equal(queue.isEmpty, false);
   assert.equal(queue.peek(), queue.peek());
-  const kinds = [queue.shift(), queue.shift(), queue.shift()].map((work) => (work?.kind === "append" ? work.append.batch.length : work?.kind));
+  const kinds = [queue.shift(), queue.shift(), queue.shift()].map((work) =>
+    work?.kind === "append" ? work.append.batch.length : work?.kind,
+  );
   assert.deepEqual(kinds, [1, "operation", 2]);
   assert.equal(queue.shift(), undefined);
   assert.equal(queue.peek(), undefined);

@@ -49,7 +49,10 @@ export class WorkQueue {
     throw new ProglogError(
       "APPEND_QUEUE_FULL",
       `Cannot append ${byteLength} bytes: ${this.#appendCount} appends of ${this.#appendBytes} bytes wait already, and ${this.#maxBytes} bytes may`,
-      { hint: "Await earlier appends before making more, or retry later.", details: { queuedBytes: this.#appendBytes, maxBytes: this.#maxBytes } },
+      {
+        hint: "Await earlier appends before making more, or retry later.",
+        details: { queuedBytes: this.#appendBytes, maxBytes: this.#maxBytes },
+      },
     );
   }
 

@@ -182,7 +182,10 @@ describe("making and deleting topics", () => {
   test("a create that fails leaves no log behind", async () => {
     const disk = createSimDisk();
     await using opened = await open(disk);
-    for (const fault of [{ kind: "create", path: ".store", nth: 2 }, { kind: "create", path: "manifest.tmp" }] as const) {
+    for (const fault of [
+      { kind: "create", path: ".store", nth: 2 },
+      { kind: "create", path: "manifest.tmp" },
+    ] as const) {
       const planned = disk.fail({ ...fault, code: "EIO" });
       await assert.rejects(opened.directory.catalog.createTopic({ name: "orders", partitions: 3 }), { code: "DISK_FAILED" });
       assert.equal(planned.struckCount, 1);

@@ -6,6 +6,7 @@ import { isProglogError, messageOf, ProglogError } from "../base/error.ts";
 import { headersMaxBytes, headersMaxMs, keepAliveMaxMs, pipelinedRequestsMaxCount, requestMaxMs } from "../base/limits.ts";
 import type { Logger } from "../base/logger.ts";
 import { type Problem, problemMediaType, toProblem } from "../wire/problem.ts";
+import { checkBrowser } from "./browser-guard.ts";
 import type { Metrics } from "./metrics.ts";
 import { queryError } from "./query.ts";
 
@@ -95,6 +96,7 @@ export class HttpApp {
       const startMs = this.#options.clock.monotonic();
       reply.raw.once("close", () => this.#requestEnded(request, reply, startMs));
       reply.header("cache-control", "no-store");
+      checkBrowser(request.headers, this.#options);
       if (request.routeOptions.config.isAlwaysServed !== true) this.#checkServing();
     });
     app.addHook("onSend", async (_request, reply, payload) => {
@@ -174,6 +176,8 @@ export interface HttpAppOptions {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly clock: Clock;
+  /** The node can be reached from this machine only. */
+  readonly isLoopbackOnly: boolean;
   readonly timeouts?: HttpTimeouts;
 }
 

@@ -6,7 +6,7 @@ import type { Logger } from "../base/logger.ts";
 import { nodeDisk } from "../base/node-disk.ts";
 import { type Random, systemRandom } from "../base/random.ts";
 import { DataDirectory, type LogSettings } from "../replica/data-directory.ts";
-import { checkBindAddress } from "./bind-address.ts";
+import { checkBindAddress, isLoopback } from "./bind-address.ts";
 import { addBookRoutes } from "./book-routes.ts";
 import type { Config } from "./config.ts";
 import { ConsumeService } from "./consume-service.ts";
@@ -61,7 +61,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       observer: metrics.logObserver,
     });
     undo.push(() => directory.close(new ProglogError("SHUTTING_DOWN", "Cannot go on: the node didn't start")));
-    const app = new HttpApp({ logger, metrics, clock });
+    const app = new HttpApp({ logger, metrics, clock, isLoopbackOnly: isLoopback(config.bindAddr) });
     undo.push(() => app.close());
     const bodies = new HeldBytes(bodiesMaxBytes);
     const answers = new HeldBytes(answersMaxBytes);

@@ -1,6 +1,6 @@
 import { assert } from "../base/assert.ts";
 import { isProglogError, ProglogError } from "../base/error.ts";
-import { batchMaxHeaders, lineBatchBytes } from "../base/limits.ts";
+import { lineBatchBytes } from "../base/limits.ts";
 import { checkRecord, type RecordInput } from "../batch/record.ts";
 import type { Topic } from "../replica/catalog.ts";
 import type { DataDirectory } from "../replica/data-directory.ts";
@@ -120,24 +120,20 @@ async function appendAll(
 }
 
 /**
- * Batches of `lineBatchBytes`, or of one record that is larger. None meets another limit of a batch, so that none is refused while
- * those beside it are appended.
+ * Batches of `lineBatchBytes`, or of one record that is larger. With what a record and a header take at least, that bounds their
+ * numbers far below a batch's limits: so none is refused while those beside it are appended.
  */
 export function splitRecords(records: readonly RecordInput[]): readonly (readonly RecordInput[])[] {
   const batches: RecordInput[][] = [];
   let bytes = Number.POSITIVE_INFINITY;
-  let headers = 0;
   for (const record of records) {
-    const recordHeaders = record.headers?.length ?? 0;
-    const recordBytes = checkRecord(record) + recordOverheadBytes + recordHeaders * headerOverheadBytes;
-    if (bytes + recordBytes > lineBatchBytes || headers + recordHeaders > batchMaxHeaders) {
+    const recordBytes = checkRecord(record) + recordOverheadBytes + (record.headers?.length ?? 0) * headerOverheadBytes;
+    if (bytes + recordBytes > lineBatchBytes) {
       batches.push([]);
       bytes = 0;
-      headers = 0;
     }
     batches.at(-1)?.push(record);
     bytes += recordBytes;
-    headers += recordHeaders;
   }
   return batches;
 }

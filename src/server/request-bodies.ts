@@ -46,8 +46,8 @@ export class RequestBodies {
     try {
       return await promise;
     } finally {
+      // What is left of it flows on, and is dropped.
       request.off("data", onData).off("end", onEnd).off("close", onClose);
-      request.resume();
     }
   }
 

@@ -1,0 +1,263 @@
+import assert from "node:assert/strict";
+import { describe, test, type TestContext } from "node:test";
+import { type CrashModel, keepAll, randomChoice } from "../sim/crash.ts";
+import { createSimDisk } from "../sim/disk.ts";
+import type { LogOptions } from "../src/log/log.ts";
+import { type Crash, crashOnce, forEachCrash, isProving, reporting, TriedImages, type Workload } from "./crash-explorer.ts";
+import { OwingLog } from "./owing-log.ts";
+import { nothingOwed } from "./owed-records.ts";
+
+/**
+ * The power is cut at every moment of small workloads, and everything is tried that the cut may lose. Whatever is left opens,
+ * holds what was acknowledged and nothing else, and can be appended to. Nothing rotted here, so LOG_CORRUPT is never an answer.
+ */
+describe("a power cut at any moment", () => {
+  crashTest("of making a log leaves a log or nothing", {
+    async run(world) {
+      await world.appendGroup(...letters("a", 2));
+    },
+  });
+
+  crashTest("of appending groups keeps what was acknowledged", {
+    begin: (world) => world.appendGroup(...letters("a", 2)),
+    async run(world) {
+      await world.appendGroup(...letters("b", 4));
+      await world.appendGroup("c");
+      await world.idle();
+      await world.append(...letters("d", 3));
+    },
+  });
+
+  crashTest("of rolling, by size, keeps what was acknowledged", {
+    log: { segmentMaxBytes: 1024 },
+    begin: (world) => world.appendGroup(...letters("a", 3)),
+    async run(world) {
+      await world.appendGroup(...letters("b", 2));
+      await world.appendGroup(...letters("c", 4));
+    },
+  });
+
+  crashTest("of rolling, by a full index, keeps what was acknowledged", {
+    log: { indexMaxBytes: 32 },
+    begin: (world) => world.append("a"),
+    async run(world) {
+      for (const letter of letters("b", 4)) await world.append(letter);
+    },
+  });
+
+  crashTest("of truncating inside a segment brings nothing back", {
+    begin: (world) => world.appendGroup(...letters("a", 6)),
+    async run(world) {
+      await world.truncate(2);
+      await world.appendGroup(...letters("b", 3));
+    },
+  });
+
+  // Each new batch ends where an old one began, and has the index and the term of the old one's predecessor.
+  crashTest("of truncating and appending batches that end where others did brings nothing back", {
+    begin: (world) => world.appendGroup("x".repeat(10), "y".repeat(300), "z".repeat(500), "z".repeat(20)),
+    async run(world) {
+      await world.truncate(0);
+      await world.append("Y".repeat(300));
+      await world.append("X".repeat(10));
+      await world.truncate(1);
+      await world.appendGroup("Z".repeat(10));
+    },
+  });
+
+  crashTest("of truncating over several segments brings nothing back", {
+    log: { segmentMaxBytes: 1024 },
+    begin: (world) => appendOneByOne(world, "a", 10),
+    async run(world) {
+      await world.truncate(2);
+      await world.append("b");
+      await world.truncate(0);
+      await world.append("c");
+    },
+  });
+
+  crashTest("of truncating to where a segment begins brings nothing back", {
+    log: { indexMaxBytes: 32 },
+    begin: (world) => appendOneByOne(world, "a", 6),
+    async run(world) {
+      await world.truncate(4);
+      await appendOneByOne(world, "b", 2);
+      await world.truncate(2);
+      await world.append("c");
+    },
+  });
+
+  crashTest("of trimming loses nothing above", {
+    log: { indexMaxBytes: 32 },
+    begin: (world) => appendOneByOne(world, "a", 7),
+    async run(world) {
+      await world.trim(1);
+      await world.trim(5);
+      await world.append("b");
+    },
+  });
+
+  crashTest("of trimming everything keeps the next offset", {
+    log: { indexMaxBytes: 32 },
+    begin: (world) => appendOneByOne(world, "a", 5),
+    async run(world) {
+      await world.trim(5);
+      await world.append("b");
+      await world.trim(6);
+    },
+  });
+
+  crashTest("of trimming and then truncating to the log start keeps the next offset", {
+    log: { indexMaxBytes: 32 },
+    begin: (world) => appendOneByOne(world, "a", 7),
+    async run(world) {
+      await world.trim(4);
+      await world.truncate(4);
+      await world.append("b");
+    },
+  });
+
+  crashTest("of retention by size loses nothing above the log start", {
+    log: { segmentMaxBytes: 1024, retentionMaxBytes: 2048 },
+    begin: (world) => appendOneByOne(world, "a", 14),
+    async run(world) {
+      await world.applyRetention();
+      await world.append("b");
+    },
+  });
+
+  crashTest("of retention by age loses nothing above the log start", {
+    log: { indexMaxBytes: 32, retentionMaxAgeMs: 1_000 },
+    begin: (world) => appendOneByOne(world, "a", 5),
+    async run(world) {
+      world.clock.advance(1_001);
+      await world.applyRetention();
+      await world.append("b");
+    },
+  });
+
+  crashTest("of closing, opening and appending keeps what was acknowledged", {
+    begin: (world) => world.appendGroup(...letters("a", 3)),
+    async run(world) {
+      await world.reopen();
+      await world.append("b");
+      await world.reopen();
+      await world.reopen();
+      await world.append("c");
+    },
+  });
+
+  // What is appended then ends where the old did, after as many batches: nothing but the places of the frames tells the two
+  // index files apart.
+  crashTest("of truncating and closing brings back no index of what was there before", {
+    async run(world) {
+      await world.append("short");
+      world.clock.advance(5);
+      await world.append("long".repeat(20));
+      await world.reopen();
+      await world.truncate(0);
+      await world.append("LONG".repeat(20));
+      await world.append("SHORT");
+      await world.close();
+    },
+  });
+
+  crashTest("of truncating and rolling brings back no index of what was there before", {
+    log: { indexMaxBytes: 48 },
+    async run(world) {
+      await world.append("a");
+      world.clock.advance(50);
+      await world.append("b");
+      world.clock.advance(50);
+      await world.append("c");
+      await world.reopen();
+      await world.truncate(1);
+      for (const value of ["B", "C", "D"]) {
+        world.clock.advance(10);
+        await world.append(value);
+      }
+    },
+  });
+});
+
+interface CrashProof {
+  readonly log?: LogOptions;
+  /** What lies on the disk, durable, when the workload begins. */
+  readonly begin?: (world: OwingLog) => Promise<unknown>;
+  readonly run: (world: OwingLog) => Promise<void>;
+}
+
+const bounds = isProving
+  ? { imagesMax: { strict: 4096, ordered: 1024 }, chainShare: 1, exploreShare: 0.1, exploreImagesMax: 64 }
+  : { imagesMax: { strict: 64, ordered: 16 }, chainShare: 0.25, exploreShare: 0, exploreImagesMax: 0 };
+
+function crashTest(title: string, proof: CrashProof): void {
+  for (const model of ["strict", "ordered"] as const) {
+    test(`${title} (${model})`, (context) => prove(context, title, model, proof));
+  }
+}
+
+async function prove(context: TestContext, title: string, model: CrashModel, proof: CrashProof): Promise<void> {
+  const tried = new TriedImages(`${title} ${model}`);
+  const { log = {} } = proof;
+  const workload: Workload = async (stage) => {
+    const owing = await stage.openLog({ log });
+    await proof.run(owing);
+  };
+  const start = await beginning(model, proof);
+  await forEachCrash(workload, (crash) => recovers(crash, log, tried), start, { imagesMax: bounds.imagesMax[model], tried });
+  context.diagnostic(`${tried.momentCount} moments, ${tried.imageCount} images, ${tried.count} different ones`);
+  assert.ok(tried.count > 10, "the workload was crashed");
+}
+
+async function beginning(model: CrashModel, { log = {}, begin }: CrashProof): Promise<Crash> {
+  const disk = createSimDisk({ model });
+  if (begin === undefined) return { image: disk, owed: nothingOwed, moment: "" };
+  const owing = await OwingLog.open(disk, { log });
+  await begin(owing);
+  return { image: disk.crash(keepAll), owed: owing.owed(), moment: "" };
+}
+
+/** The image opens with what it owes, takes more, and does so again after another cut, in whichever moment that one comes. */
+async function recovers(crash: Crash, log: LogOptions, tried: TriedImages): Promise<void> {
+  const { random } = tried;
+  const openAndAppend: Workload = async (stage) => {
+    const owing = await stage.openLog({ log });
+    await owing.appendGroup("more", "and more");
+  };
+  const disk = crash.image.crash(keepAll, { isRecording: false });
+  const owing = await OwingLog.open(disk, { log, owed: crash.owed });
+  await owing.appendGroup("more", "and more");
+  await OwingLog.open(disk.crash(randomChoice(random)), { log, owed: owing.owed() });
+
+  if (random.chance(bounds.chainShare)) {
+    const second = await crashOnce(openAndAppend, crash, openingCallsMax, random);
+    await reporting(second, async () => {
+      const third = await crashOnce(openAndAppend, second, openingCallsMax, random);
+      await reporting(third, async () => {
+        await OwingLog.open(third.image, { log, owed: third.owed });
+      });
+    });
+  }
+  if (random.chance(bounds.exploreShare)) {
+    const opens = async ({ image, owed }: Crash): Promise<void> => {
+      await OwingLog.open(image, { log, owed });
+    };
+    await forEachCrash(openAndAppend, opens, crash, { imagesMax: bounds.exploreImagesMax, tried });
+  }
+}
+
+/** Calls that an opening takes here, and an append behind it. */
+const openingCallsMax = 70;
+
+/** Values that differ, and fill a few sectors together. */
+function letters(letter: string, count: number): string[] {
+  return Array.from({ length: count }, (_, i) => `${letter}${i}`.repeat(40));
+}
+
+async function appendOneByOne(world: OwingLog, letter: string, count: number): Promise<void> {
+  for (const value of letters(letter, count)) {
+    world.clock.advance(1);
+    await world.append(value);
+  }
+}

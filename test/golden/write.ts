@@ -1,0 +1,18 @@
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import packageManifest from "../../package.json" with { type: "json" };
+import { goldenLogs, writeGoldenLog } from "./golden-logs.ts";
+
+/**
+ * Writes the golden logs of this version anew: `tools/run-node test/golden/write.ts`. To be run once for a version that changes
+ * what is written, before it is released; those of released versions stay as they are for ever.
+ */
+const directory = join(import.meta.dirname, packageManifest.version);
+rmSync(directory, { recursive: true, force: true });
+for (const golden of goldenLogs) {
+  const { files, records } = await writeGoldenLog(golden);
+  mkdirSync(join(directory, golden.name), { recursive: true });
+  for (const [name, bytes] of files) writeFileSync(join(directory, golden.name, name), bytes);
+  writeFileSync(join(directory, `${golden.name}.json`), `${JSON.stringify(records, undefined, 2)}\n`);
+  console.log(`${golden.name}: ${files.size} files, ${records.length} records`);
+}
