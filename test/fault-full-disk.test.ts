@@ -47,7 +47,7 @@ describe("a full disk", () => {
   });
 
   fullDiskTest("while a log is closed and opened", {
-    begin: (owing) => owing.appendGroup("a", "b"),
+    begin: (owing) => owing.appendGroup("a", "b").then(() => owing.close()),
     async run(attempt, owing) {
       for (const letter of ["c", "d"]) {
         await attempt(() => owing.open());
@@ -60,7 +60,7 @@ describe("a full disk", () => {
 
   fullDiskTest("while a log is truncated and trimmed", {
     log: { segmentMaxBytes: 1024 },
-    begin: (owing) => appendOneByOne(owing, 8),
+    begin: (owing) => appendOneByOne(owing, 8).then(() => owing.close()),
     async run(attempt, owing) {
       await attempt(() => owing.open());
       await attempt(() => owing.truncate(5));

@@ -158,6 +158,11 @@ class Surveyor {
       if (end !== undefined && end.index + 1 < baseIndex) this.#addMissingSegment(end, before);
 
       const parts: (IntactRange | Gap)[] = [];
+      if ("fault" in read && end !== undefined && nextBaseIndex === undefined && this.#isTear(file, 0, file.size(), before)) {
+        // It was being made when a crash came: opening removes it.
+        this.#tear = { file: path, position: 0, bytes: file.size() };
+        return end;
+      }
       if (!isHeaderSound) {
         const reason = "fault" in read ? read.fault : "the segment header is another's";
         parts.push(this.#addGap({ file: path, position: 0, before, last: before, reason }));
