@@ -1,73 +1,7 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { test } from "node:test";
 import { exitCodes } from "../src/cli/exit-codes.ts";
-import { repository } from "./source-code.ts";
-
-/** The command as a process of its own: what only a process can show, signals, pipes and kill -9. */
-class Command implements AsyncDisposable {
-  readonly child: ChildProcess;
-  stdout = "";
-  stderr = "";
-  readonly #exit: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
-  #changed = Promise.withResolvers<void>();
-
-  constructor(...argv: readonly string[]) {
-    const { NODE_TEST_CONTEXT: _, ...env } = process.env;
-    this.child = spawn(process.execPath, [join(repository, "src/cli/bin.ts"), ...argv], { stdio: "pipe", env });
-    this.child.stdout?.on("data", (chunk: Buffer) => this.#take("stdout", chunk));
-    this.child.stderr?.on("data", (chunk: Buffer) => this.#take("stderr", chunk));
-    // What it didn't read when it ended is no news.
-    this.child.stdin?.on("error", () => {});
-    this.#exit = once(this.child, "close").then(([code, signal]) => {
-      this.#changed.resolve();
-      return { code, signal };
-    });
-  }
-
-  #take(name: "stdout" | "stderr", chunk: Buffer): void {
-    this[name] += chunk.toString();
-    this.#changed.resolve();
-    this.#changed = Promise.withResolvers();
-  }
-
-  async waitFor(name: "stdout" | "stderr", pattern: RegExp): Promise<RegExpExecArray> {
-    for (;;) {
-      const match = pattern.exec(this[name]);
-      if (match !== null) return match;
-      assert.equal(
-        this.child.exitCode ?? this.child.signalCode,
-        null,
-        `it ended before it said ${pattern}: ${this.stdout}${this.stderr}`,
-      );
-      await this.#changed.promise;
-    }
-  }
-
-  exit(): Promise<{ code: number | null; signal: NodeJS.Signals | null }> {
-    return this.#exit;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.child.kill("SIGKILL");
-    await this.#exit;
-  }
-}
-
-async function serve(folder: string): Promise<{ command: Command; url: string }> {
-  const command = new Command("serve", "--data-dir", folder, "--rpc-port", "0", "--log-level", "warn");
-  const match = await command.waitFor("stdout", /serves (http:\S+),/);
-  return { command, url: match[1] ?? "" };
-}
-
-function makeFolder(): Disposable & { readonly path: string } {
-  const path = mkdtempSync(join(tmpdir(), "proglog-cli-process-"));
-  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
-}
+import { Command, makeFolder, serve } from "./command-process.ts";
 
 test("a node stops in good order on SIGTERM and on SIGINT, and gives its directory back", async () => {
   using folder = makeFolder();

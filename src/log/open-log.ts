@@ -128,7 +128,7 @@ async function openLocked(
     rewrittenBytes,
     notes,
   };
-  if (kind === "recovered") context.logger.info({ directory, ...recovery }, "recovered a log that hadn't been closed");
+  if (kind === "recovered") context.logger.debug({ directory, ...recovery }, "recovered a log that hadn't been closed");
   return new CommitLog(state, resolved, { lock, recovery });
 }
 
