@@ -2,6 +2,7 @@ import { crc32c } from "../src/batch/crc32c.ts";
 import { messageOf } from "../src/base/error.ts";
 import { type CrashChoice, type CrashPoint, countChoices, everyChoice, keepAll, loseAll, randomChoice } from "../sim/crash.ts";
 import type { SimDisk } from "../sim/disk.ts";
+import type { Call, CallKind } from "../sim/fault-plan.ts";
 import { createSeededRandom, type SeededRandom } from "../sim/random.ts";
 import { logDirectory, OwingLog, type OwingLogOptions } from "./owing-log.ts";
 import type { OwedRecords } from "./owed-records.ts";
@@ -23,6 +24,8 @@ export type Workload = (stage: Stage) => Promise<void>;
 export interface ExploreOptions {
   /** Above so many combinations of what was lost and kept at one moment, so many are tried by chance. */
   readonly imagesMax: number;
+  /** What to try instead, at each moment. */
+  readonly choices?: readonly CrashChoice[];
   /** Images that were tried before: equal ones aren't tried again. */
   readonly tried: TriedImages;
 }
@@ -48,7 +51,7 @@ export async function forEachCrash(
     if (decisions === lastDecisions) return;
     lastDecisions = decisions;
     tried.momentCount += 1;
-    for (const choice of choicesOf(points, imagesMax, tried.random)) {
+    for (const choice of options.choices ?? choicesOf(points, imagesMax, tried.random)) {
       const image = disk.crash(choice, { isRecording: false });
       tried.imageCount += 1;
       if (tried.isNew(image, owed)) crashes.push({ image, owed, moment });
@@ -66,6 +69,41 @@ export async function crashOnce(workload: Workload, start: Crash, momentMax: num
     if (left >= 0) crash = { image: disk.crash(randomChoice(random), { isRecording: false }), owed, moment };
   });
   return crash ?? start;
+}
+
+/** Calls that change something. */
+const changingCalls: readonly CallKind[] = [
+  "create",
+  "write",
+  "truncate",
+  "datasync",
+  "rename",
+  "remove",
+  "make-directory",
+  "sync-directory",
+];
+
+/**
+ * Runs a workload again and again, and kills its process at each call that changes something. `check` is given the disk as the
+ * next process finds it: with everything that was written, and much of it not synced.
+ */
+export async function forEachKill(workload: Workload, check: (crash: Crash) => Promise<void>, start: Crash): Promise<number> {
+  for (let nth = 1; ; nth += 1) {
+    let left = nth;
+    const { promise: killed, resolve } = Promise.withResolvers<Crash>();
+    const ended = play(workload, start, (disk, owed, moment, call) => {
+      if (call === undefined || !changingCalls.includes(call.kind)) return;
+      left -= 1;
+      if (left === 0)
+        resolve({ image: disk.endProcess({ isRecording: false }), owed, moment: `${moment}, of the process only,` });
+    });
+    // What was killed fails or never ends: its calls aren't answered any more.
+    const unharmed = ended.then(() => undefined);
+    unharmed.catch(() => {});
+    const crash = await Promise.race([killed, unharmed]);
+    if (crash === undefined) return nth - 1;
+    await reporting(crash, check);
+  }
 }
 
 /** Calls `check`, and says with its error which crash it was. */
@@ -110,23 +148,28 @@ export class TriedImages {
 export interface Stage {
   readonly disk: SimDisk;
   /** Opens the log on the disk and checks it. From then on it is what it owes that counts. */
-  openLog(options: Omit<OwingLogOptions, "owed" | "onChange">): Promise<OwingLog>;
+  openLog(options: StageLogOptions): Promise<OwingLog>;
+}
+
+export interface StageLogOptions extends Omit<OwingLogOptions, "owed" | "onChange"> {
+  /** Whether what ends the workload is a power cut (default), or only the end of the process. */
+  readonly owes?: "kill";
 }
 
 async function play(
   workload: Workload,
   start: Crash,
-  look: (disk: SimDisk, owed: OwedRecords, moment: string) => void,
+  look: (disk: SimDisk, owed: OwedRecords, moment: string, call?: Call) => void,
 ): Promise<void> {
   let owed = (): OwedRecords => start.owed;
   let momentCount = 0;
-  const lookNow = (when: string): void => {
+  const lookNow = (when: string, call?: Call): void => {
     momentCount += 1;
-    look(disk, owed(), `${start.moment === "" ? "" : `${start.moment}, then `}at moment ${momentCount}, ${when}`);
+    look(disk, owed(), `${start.moment === "" ? "" : `${start.moment}, then `}at moment ${momentCount}, ${when}`, call);
   };
   const disk: SimDisk = start.image.crash(keepAll, {
     isRecording: false,
-    onCall: (call) => lookNow(`before ${call.kind} ${call.path} ${call.position ?? ""}`),
+    onCall: (call) => lookNow(`before ${call.kind} ${call.path} ${call.position ?? ""}`, call),
   });
   try {
     await workload({
@@ -134,7 +177,7 @@ async function play(
       async openLog(options) {
         const onChange = (): void => lookNow("after an acknowledgement");
         const log = new OwingLog(disk, { ...options, owed: start.owed, onChange });
-        owed = () => log.owed();
+        owed = () => (options.owes === "kill" ? log.owedToKill() : log.owed());
         await log.open();
         return log;
       },

@@ -1,10 +1,20 @@
 import assert from "node:assert/strict";
 import { describe, test, type TestContext } from "node:test";
-import { type CrashModel, keepAll, randomChoice } from "../sim/crash.ts";
+import { type CrashModel, keepAll, loseAll, randomChoice } from "../sim/crash.ts";
 import { createSimDisk } from "../sim/disk.ts";
 import type { LogOptions } from "../src/log/log.ts";
-import { type Crash, crashOnce, forEachCrash, isProving, reporting, TriedImages, type Workload } from "./crash-explorer.ts";
-import { OwingLog } from "./owing-log.ts";
+import { segmentPath, storeSuffix } from "../src/log/segment-name.ts";
+import {
+  type Crash,
+  crashOnce,
+  forEachCrash,
+  forEachKill,
+  isProving,
+  reporting,
+  TriedImages,
+  type Workload,
+} from "./crash-explorer.ts";
+import { logDirectory, OwingLog } from "./owing-log.ts";
 import { nothingOwed } from "./owed-records.ts";
 
 /**
@@ -13,178 +23,209 @@ import { nothingOwed } from "./owed-records.ts";
  */
 describe("a power cut at any moment", () => {
   crashTest("of making a log leaves a log or nothing", {
-    async run(world) {
-      await world.appendGroup(...letters("a", 2));
+    async run(owing) {
+      await owing.appendGroup(...letters("a", 2));
     },
   });
 
   crashTest("of appending groups keeps what was acknowledged", {
-    begin: (world) => world.appendGroup(...letters("a", 2)),
-    async run(world) {
-      await world.appendGroup(...letters("b", 4));
-      await world.appendGroup("c");
-      await world.idle();
-      await world.append(...letters("d", 3));
+    begin: (owing) => owing.appendGroup(...letters("a", 2)),
+    async run(owing) {
+      await owing.appendGroup(...letters("b", 4));
+      await owing.appendGroup("c");
+      await owing.idle();
+      await owing.append(...letters("d", 3));
     },
   });
 
   crashTest("of rolling, by size, keeps what was acknowledged", {
     log: { segmentMaxBytes: 1024 },
-    begin: (world) => world.appendGroup(...letters("a", 3)),
-    async run(world) {
-      await world.appendGroup(...letters("b", 2));
-      await world.appendGroup(...letters("c", 4));
+    begin: (owing) => owing.appendGroup(...letters("a", 3)),
+    async run(owing) {
+      await owing.appendGroup(...letters("b", 2));
+      await owing.appendGroup(...letters("c", 4));
     },
   });
 
   crashTest("of rolling, by a full index, keeps what was acknowledged", {
     log: { indexMaxBytes: 32 },
-    begin: (world) => world.append("a"),
-    async run(world) {
-      for (const letter of letters("b", 4)) await world.append(letter);
+    begin: (owing) => owing.append("a"),
+    async run(owing) {
+      for (const letter of letters("b", 4)) await owing.append(letter);
     },
   });
 
   crashTest("of truncating inside a segment brings nothing back", {
-    begin: (world) => world.appendGroup(...letters("a", 6)),
-    async run(world) {
-      await world.truncate(2);
-      await world.appendGroup(...letters("b", 3));
+    begin: (owing) => owing.appendGroup(...letters("a", 6)),
+    async run(owing) {
+      await owing.truncate(2);
+      await owing.appendGroup(...letters("b", 3));
     },
   });
 
   // Each new batch ends where an old one began, and has the index and the term of the old one's predecessor.
   crashTest("of truncating and appending batches that end where others did brings nothing back", {
-    begin: (world) => world.appendGroup("x".repeat(10), "y".repeat(300), "z".repeat(500), "z".repeat(20)),
-    async run(world) {
-      await world.truncate(0);
-      await world.append("Y".repeat(300));
-      await world.append("X".repeat(10));
-      await world.truncate(1);
-      await world.appendGroup("Z".repeat(10));
+    begin: (owing) => owing.appendGroup("x".repeat(10), "y".repeat(300), "z".repeat(500), "z".repeat(20)),
+    async run(owing) {
+      await owing.truncate(0);
+      await owing.append("Y".repeat(300));
+      await owing.append("X".repeat(10));
+      await owing.truncate(1);
+      await owing.appendGroup("Z".repeat(10));
     },
   });
 
   crashTest("of truncating over several segments brings nothing back", {
     log: { segmentMaxBytes: 1024 },
-    begin: (world) => appendOneByOne(world, "a", 10),
-    async run(world) {
-      await world.truncate(2);
-      await world.append("b");
-      await world.truncate(0);
-      await world.append("c");
+    begin: (owing) => appendOneByOne(owing, "a", 10),
+    async run(owing) {
+      await owing.truncate(2);
+      await owing.append("b");
+      await owing.truncate(0);
+      await owing.append("c");
     },
   });
 
   crashTest("of truncating to where a segment begins brings nothing back", {
     log: { indexMaxBytes: 32 },
-    begin: (world) => appendOneByOne(world, "a", 6),
-    async run(world) {
-      await world.truncate(4);
-      await appendOneByOne(world, "b", 2);
-      await world.truncate(2);
-      await world.append("c");
+    begin: (owing) => appendOneByOne(owing, "a", 6),
+    async run(owing) {
+      await owing.truncate(4);
+      await appendOneByOne(owing, "b", 2);
+      await owing.truncate(2);
+      await owing.append("c");
     },
   });
 
   crashTest("of trimming loses nothing above", {
     log: { indexMaxBytes: 32 },
-    begin: (world) => appendOneByOne(world, "a", 7),
-    async run(world) {
-      await world.trim(1);
-      await world.trim(5);
-      await world.append("b");
+    begin: (owing) => appendOneByOne(owing, "a", 7),
+    async run(owing) {
+      await owing.trim(1);
+      await owing.trim(5);
+      await owing.append("b");
     },
   });
 
   crashTest("of trimming everything keeps the next offset", {
     log: { indexMaxBytes: 32 },
-    begin: (world) => appendOneByOne(world, "a", 5),
-    async run(world) {
-      await world.trim(5);
-      await world.append("b");
-      await world.trim(6);
+    begin: (owing) => appendOneByOne(owing, "a", 5),
+    async run(owing) {
+      await owing.trim(5);
+      await owing.append("b");
+      await owing.trim(6);
     },
   });
 
   crashTest("of trimming and then truncating to the log start keeps the next offset", {
     log: { indexMaxBytes: 32 },
-    begin: (world) => appendOneByOne(world, "a", 7),
-    async run(world) {
-      await world.trim(4);
-      await world.truncate(4);
-      await world.append("b");
+    begin: (owing) => appendOneByOne(owing, "a", 7),
+    async run(owing) {
+      await owing.trim(4);
+      await owing.truncate(4);
+      await owing.append("b");
     },
   });
 
   crashTest("of retention by size loses nothing above the log start", {
     log: { segmentMaxBytes: 1024, retentionMaxBytes: 2048 },
-    begin: (world) => appendOneByOne(world, "a", 14),
-    async run(world) {
-      await world.applyRetention();
-      await world.append("b");
+    begin: (owing) => appendOneByOne(owing, "a", 14),
+    async run(owing) {
+      await owing.applyRetention();
+      await owing.append("b");
     },
   });
 
   crashTest("of retention by age loses nothing above the log start", {
     log: { indexMaxBytes: 32, retentionMaxAgeMs: 1_000 },
-    begin: (world) => appendOneByOne(world, "a", 5),
-    async run(world) {
-      world.clock.advance(1_001);
-      await world.applyRetention();
-      await world.append("b");
+    begin: (owing) => appendOneByOne(owing, "a", 5),
+    async run(owing) {
+      owing.clock.advance(1_001);
+      await owing.applyRetention();
+      await owing.append("b");
     },
   });
 
   crashTest("of closing, opening and appending keeps what was acknowledged", {
-    begin: (world) => world.appendGroup(...letters("a", 3)),
-    async run(world) {
-      await world.reopen();
-      await world.append("b");
-      await world.reopen();
-      await world.reopen();
-      await world.append("c");
+    begin: (owing) => owing.appendGroup(...letters("a", 3)),
+    async run(owing) {
+      await owing.reopen();
+      await owing.append("b");
+      await owing.reopen();
+      await owing.reopen();
+      await owing.append("c");
     },
   });
 
   // What is appended then ends where the old did, after as many batches: nothing but the places of the frames tells the two
   // index files apart.
   crashTest("of truncating and closing brings back no index of what was there before", {
-    async run(world) {
-      await world.append("short");
-      world.clock.advance(5);
-      await world.append("long".repeat(20));
-      await world.reopen();
-      await world.truncate(0);
-      await world.append("LONG".repeat(20));
-      await world.append("SHORT");
-      await world.close();
+    async run(owing) {
+      await owing.append("short");
+      owing.clock.advance(5);
+      await owing.append("long".repeat(20));
+      await owing.reopen();
+      await owing.truncate(0);
+      await owing.append("LONG".repeat(20));
+      await owing.append("SHORT");
+      await owing.close();
     },
   });
 
   crashTest("of truncating and rolling brings back no index of what was there before", {
     log: { indexMaxBytes: 48 },
-    async run(world) {
-      await world.append("a");
-      world.clock.advance(50);
-      await world.append("b");
-      world.clock.advance(50);
-      await world.append("c");
-      await world.reopen();
-      await world.truncate(1);
+    async run(owing) {
+      await owing.append("a");
+      owing.clock.advance(50);
+      await owing.append("b");
+      owing.clock.advance(50);
+      await owing.append("c");
+      await owing.reopen();
+      await owing.truncate(1);
       for (const value of ["B", "C", "D"]) {
-        world.clock.advance(10);
-        await world.append(value);
+        owing.clock.advance(10);
+        await owing.append(value);
       }
     },
+  });
+
+  crashTest("of opening after a torn group keeps what was acknowledged", {
+    async begin(owing) {
+      await owing.appendGroup(...letters("a", 2));
+      const start = owing.log.status().storeBytes;
+      const hold = owing.disk.holdSync({ path: storeSuffix });
+      void owing.appendGroup(...letters("torn", 4));
+      await hold.waiting(1);
+      owing.disk.corrupt(segmentPath(logDirectory, 1, storeSuffix), start + 300, Buffer.alloc(300));
+    },
+    run: (owing) => owing.appendGroup(...letters("b", 2)),
+  });
+
+  crashTest("of opening after a failed sync keeps what was acknowledged", {
+    async begin(owing) {
+      await owing.appendGroup(...letters("a", 2));
+      owing.disk.fail({ kind: "datasync", path: storeSuffix, code: "EIO", effect: "none" });
+      await assert.rejects(owing.appendGroup(...letters("unsure", 4)), { code: "DISK_FAILED" });
+    },
+    run: (owing) => owing.appendGroup(...letters("b", 2)),
+  });
+
+  crashTest("of opening in the middle of a truncation brings nothing back", {
+    log: { indexMaxBytes: 32 },
+    async begin(owing) {
+      await appendOneByOne(owing, "a", 8);
+      owing.disk.fail({ kind: "sync-directory", nth: 2, code: "EIO", effect: "none" });
+      await assert.rejects(owing.truncate(1), { code: "DISK_FAILED" });
+    },
+    run: (owing) => appendOneByOne(owing, "b", 2),
   });
 });
 
 interface CrashProof {
   readonly log?: LogOptions;
   /** What lies on the disk, durable, when the workload begins. */
-  readonly begin?: (world: OwingLog) => Promise<unknown>;
-  readonly run: (world: OwingLog) => Promise<void>;
+  readonly begin?: (owing: OwingLog) => Promise<unknown>;
+  readonly run: (owing: OwingLog) => Promise<void>;
 }
 
 const bounds = isProving
@@ -195,6 +236,28 @@ function crashTest(title: string, proof: CrashProof): void {
   for (const model of ["strict", "ordered"] as const) {
     test(`${title} (${model})`, (context) => prove(context, title, model, proof));
   }
+  test(`${title}, and so does one after a kill`, (context) => proveKilled(context, title, proof));
+}
+
+/**
+ * A killed process leaves things written and not synced, and the next one sees them as if they were there for good. Whatever that
+ * one then shows and acknowledges has to survive a power cut.
+ */
+async function proveKilled(context: TestContext, title: string, proof: CrashProof): Promise<void> {
+  const { log = {} } = proof;
+  const { random } = new TriedImages(title);
+  const killCount = await forEachKill(
+    async (stage) => proof.run(await stage.openLog({ log, owes: "kill" })),
+    async ({ image: disk, owed }) => {
+      const owing = await OwingLog.open(disk, { log, owed });
+      await OwingLog.open(disk.crash(loseAll), { log, owed: owing.owed() });
+      await owing.append("next");
+      await OwingLog.open(disk.crash(randomChoice(random)), { log, owed: owing.owed() });
+    },
+    await beginning("strict", proof),
+  );
+  context.diagnostic(`${killCount} kills`);
+  assert.ok(killCount > 10, "the process was killed");
 }
 
 async function prove(context: TestContext, title: string, model: CrashModel, proof: CrashProof): Promise<void> {
@@ -255,9 +318,9 @@ function letters(letter: string, count: number): string[] {
   return Array.from({ length: count }, (_, i) => `${letter}${i}`.repeat(40));
 }
 
-async function appendOneByOne(world: OwingLog, letter: string, count: number): Promise<void> {
+async function appendOneByOne(owing: OwingLog, letter: string, count: number): Promise<void> {
   for (const value of letters(letter, count)) {
-    world.clock.advance(1);
-    await world.append(value);
+    owing.clock.advance(1);
+    await owing.append(value);
   }
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test, type TestContext } from "node:test";
+import { describe, test } from "node:test";
 import { keepAll, loseAll, randomChoice } from "../sim/crash.ts";
 import { createSimDisk, type SimDisk } from "../sim/disk.ts";
 import type { CallKind, FaultEffect } from "../sim/fault-plan.ts";

@@ -32,7 +32,10 @@ test("a real file's lines, sent over HTTP by many at once to a node that is kill
     };
     const ends = await Promise.allSettled(Array.from({ length: 8 }, send));
     for (const end of ends) {
-      assert.ok(end.status === "rejected" && end.reason instanceof TypeError, "a request fails once the node is gone, and not before");
+      assert.ok(
+        end.status === "rejected" && end.reason instanceof TypeError,
+        "a request fails once the node is gone, and not before",
+      );
     }
     assert.equal((await command.exit()).signal, "SIGKILL");
     assert.ok(acknowledged.size >= killAt);

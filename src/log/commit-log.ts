@@ -328,11 +328,12 @@ export class CommitLog implements Log {
       if (offset === last.nextOffset) return;
       await this.#writer.syncNow();
       const segment = segments.findByOffset(offset);
-      const { location, frame } = await findEntryOfOffset(context, segment, offset);
+      const attempt = `truncate at offset ${offset}`;
+      const { location, frame } = await this.#reading(attempt, () => findEntryOfOffset(context, segment, offset));
       checkBatchStart(offset, location, nextOffsetOf(frame));
       await this.#writer.prepareChange();
       const keepIndex = location.index - 1;
-      const end = await describeNewEnd(this.#state, keepIndex);
+      const end = await this.#reading(attempt, () => describeNewEnd(this.#state, keepIndex));
       try {
         // Told before and after: a piece being read while the files change is read again, or refused.
         for (const cursor of this.#cursors) cursor.noteTruncation(keepIndex, offset);
@@ -354,7 +355,9 @@ export class CommitLog implements Log {
     await this.#writer.exclusively(`trim to offset ${offset}`, async () => {
       const end = this.#limit().nextOffset;
       if (offset > end) throw this.#outOfRange(offset, "trim to", end);
-      if (offset > this.logStartOffset) await this.#trim(offset);
+      // A trim that a full disk stopped after its first base record has moved the start, and removed nothing yet.
+      const isUnfinished = this.#state.segments.at(0).baseIndex <= this.#state.base.baseIndex;
+      if (offset > this.logStartOffset || isUnfinished) await this.#trim(Math.max(offset, this.logStartOffset));
     });
   }
 
@@ -385,7 +388,8 @@ export class CommitLog implements Log {
       const { sealed } = this.#state.segments;
       const describe = sealed.map((segment) => () => segment.summary());
       const limits = { maxBytes: retentionMaxBytes, maxAgeMs: retentionMaxAgeMs, now };
-      const expired = await countExpired(describe, this.#storeBytes(), limits);
+      // Nothing is changed by looking: what the disk throws here is an answer, and poisons nothing.
+      const expired = await this.#reading("apply retention", () => countExpired(describe, this.#storeBytes(), limits));
       if (expired === 0) return;
       const offset = this.#state.segments.at(expired).baseOffset();
       if (offset > this.#limit().nextOffset) return;

@@ -204,6 +204,8 @@ export class LogWriter {
   }
 
   async #writeAppends(appends: PendingAppend[]): Promise<void> {
+    // Zeros being written ahead may have failed since this group's turn began.
+    this.#checkSound("append");
     const { active } = this.#state.segments;
     const { clock, seed, observer } = this.#state.context;
     const group = stampGroup(appends, {
@@ -408,9 +410,13 @@ export class LogWriter {
     if (this.#condition.kind !== "open") return error;
     this.#condition = { kind: "poisoned", error };
     const { logger, observer, directory } = this.#state.context;
-    logger.error({ error: cause, directory }, `the log is poisoned: could not ${attempt}`);
-    observer.poisoned?.({ error });
     this.#listener.poisoned();
+    try {
+      logger.error({ error: cause, directory }, `the log is poisoned: could not ${attempt}`);
+      observer.poisoned?.({ error });
+    } catch {
+      // Those who are told must not keep from their answer those who wait: an observer that throws harms only itself here.
+    }
     try {
       const { markFile } = this.#state;
       markFile.write({ ...markFile.mark, isClean: false, isPoisoned: true });
@@ -431,6 +437,7 @@ export class LogWriter {
       await this.syncNow();
       const isChanged = !markFile.mark.isClean;
       await segments.active.prepareSeal();
+      this.#checkSound("close");
       segments.active.seal();
       if (isChanged) {
         await segments.active.store.datasync();

@@ -7,7 +7,7 @@ import { findDataEnd, zeroTail } from "./active-store.ts";
 import type { BaseRecord } from "./base-record.ts";
 import type { ChainPoint } from "./chain.ts";
 import { corruptError } from "./corrupt-error.ts";
-import { ActiveIndex, readSealedSlots } from "./entry-index.ts";
+import { readSealedSlots } from "./entry-index.ts";
 import { FrameScanner } from "./frame-scanner.ts";
 import { IndexBuilder } from "./index-builder.ts";
 import type { LogContext } from "./log-context.ts";
@@ -157,6 +157,8 @@ class Recovery {
         }
         const vouched = findVouchedIndex(file, 0, file.size(), { seed, lastIndex: baseIndex - 1 });
         const dataEnd = findDataEnd(file, 0);
+        // A header is durable before anything is written behind it: with something there, it can't be half made.
+        if (dataEnd > segmentHeaderBytes) throw this.#rot(path, 0, 0, read.fault);
         this.#judge({ path, position: 0, lastIndex: baseIndex - 1, nextOffset: 0, vouched, reason: read.fault, isBad: true });
         this.#cut = { file: path, position: 0, bytes: dataEnd, reason: read.fault };
       } finally {
@@ -388,7 +390,7 @@ class Recovery {
     const mark = markAt(active);
     const file =
       this.#markRead.state === "valid"
-        ? SyncMarkFile.open(disk, directory, logId, this.#markRead.sequence, this.#markRead.mark)
+        ? SyncMarkFile.open(disk, directory, logId, this.#markRead.sequence, { ...this.#markRead.mark, isPoisoned: false })
         : await SyncMarkFile.create(disk, directory, logId, mark);
     try {
       if (this.#markRead.state === "valid") await file.writeBoth(mark);

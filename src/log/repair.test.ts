@@ -135,7 +135,8 @@ describe("repair", () => {
     await disk.makeDirectory("/copy");
     await assert.rejects(applyRepair({ directory }, { copyTo: "/copy", disk }), { code: "INVALID_ARGUMENT" });
     const log = await openLog(directory, { ...options, disk });
-    for (const use of [planRepair, verifyLog, inspectLog]) await assert.rejects(use(directory, { disk }), { code: "LOG_LOCKED" });
+    for (const use of [planRepair, verifyLog, inspectLog])
+      await assert.rejects(use(directory, { disk }), { code: "LOG_LOCKED" });
     await log.close();
     await assert.rejects(planRepair("/nothing", { disk }), { code: "LOG_NOT_FOUND" });
   });

@@ -246,7 +246,7 @@ async function mendBase(log: OfflineLog, survey: Survey): Promise<void> {
     baseTerm: before.term,
     nextOffset: before.nextOffset,
     logStartOffset: before.nextOffset,
-    describedIndex: before.index,
+    describedIndex: 0,
     termHistory: [],
     membership: Buffer.alloc(0),
     producers: [],

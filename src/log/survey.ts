@@ -158,7 +158,8 @@ class Surveyor {
       if (end !== undefined && end.index + 1 < baseIndex) this.#addMissingSegment(end, before);
 
       const parts: (IntactRange | Gap)[] = [];
-      if ("fault" in read && end !== undefined && nextBaseIndex === undefined && this.#isTear(file, 0, file.size(), before)) {
+      const isHalfMade = "fault" in read && nextBaseIndex === undefined && findDataEnd(file, 0) <= segmentHeaderBytes;
+      if (isHalfMade && end !== undefined && this.#isTear(file, 0, file.size(), before)) {
         // It was being made when a crash came: opening removes it.
         this.#tear = { file: path, position: 0, bytes: file.size() };
         return end;

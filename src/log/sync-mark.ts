@@ -152,7 +152,9 @@ export class SyncMarkFile {
   }
 
   /** Writes the other slot; durable only after `sync`. */
-  write(mark: SyncMark): void {
+  write(described: SyncMark): void {
+    // Once poisoned it stays so until the log is opened anew, whatever was under way meanwhile.
+    const mark = this.#mark.isPoisoned ? { ...described, isPoisoned: true, isClean: false } : described;
     this.#sequence += 1;
     this.#mark = mark;
     this.#isSynced = false;

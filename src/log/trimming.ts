@@ -24,7 +24,6 @@ export async function trimTo(state: LogState, offset: number): Promise<Trimmed> 
       ...state.base,
       logStartOffset: offset,
       ...(before !== undefined && { baseIndex: before.index, baseTerm: before.term, nextOffset: before.nextOffset }),
-      describedIndex: Math.max(state.base.describedIndex, before?.index ?? 0),
     });
   } catch (error) {
     // The other slot is whole, so a full disk only means: not now.
