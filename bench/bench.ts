@@ -1,0 +1,22 @@
+import type { Row } from "./row.ts";
+import type { Scratch } from "./scratch.ts";
+
+/** How much is measured: `quick` tells whether it works, `full` is for a figure that is to be quoted. */
+export type Mode = "quick" | "default" | "full";
+
+export interface BenchContext {
+  readonly scratch: Scratch;
+  readonly mode: Mode;
+  /** Picks by mode. */
+  readonly choose: <T>(choices: { readonly [mode in Mode]: T }) => T;
+  /** Says that a row isn't measured, and why. */
+  readonly skip: (what: string, why: string) => void;
+}
+
+/** Some rows that are measured together. */
+export interface Bench {
+  /** For `--only`. */
+  readonly name: string;
+  readonly about: string;
+  readonly run: (context: BenchContext) => Promise<readonly Row[]>;
+}
