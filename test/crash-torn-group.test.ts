@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { type CrashPoint, everyChoice, keepAll, loseAll, randomChoice } from "../sim/crash.ts";
+import { keepAll, loseAll, randomChoice } from "../sim/crash.ts";
 import { createSimDisk, type SimDisk } from "../sim/disk.ts";
 import { createSeededRandom } from "../sim/random.ts";
 import { segmentHeaderBytes } from "../src/log/segment-header.ts";
 import { indexSuffix, segmentPath, storeSuffix, timeIndexSuffix } from "../src/log/segment-name.ts";
 import { syncMarkName } from "../src/log/sync-mark.ts";
-import { isProving } from "./crash-explorer.ts";
 import { logDirectory, OwingLog } from "./owing-log.ts";
 import type { OwedRecords } from "./owed-records.ts";
 
@@ -58,21 +57,6 @@ describe("a torn group", () => {
     await recovers(disk, torn.owed, torn.acknowledged, "the mark lags");
   });
 
-  // Frames of a third of a sector, of one, and of several.
-  const valueBytes = [50, 400, 1700];
-
-  test("with any of its ten sectors lost goes from the first frame on that isn't whole", async () => {
-    const { disk, owed, sectors } = await groupOfSectors([...valueBytes, ...valueBytes]);
-    assert.equal(sectors.length, 10);
-    for (const choice of everyChoice(sectors)) await opensAndGoesOn(disk.crash(choice), owed);
-  });
-
-  test("with many choices of its forty sectors lost goes from the first frame on that isn't whole", async () => {
-    const { disk, owed, sectors } = await groupOfSectors(Array.from({ length: 8 }, () => valueBytes).flat());
-    assert.equal(sectors.length, 40);
-    for (let i = 0; i < (isProving ? 50_000 : 1_000); i += 1) await opensAndGoesOn(disk.crash(randomChoice(random)), owed);
-  });
-
   test("reports what was cut", async () => {
     const torn = await tornGroup(3);
     const disk = torn.image.crash(keepAll);
@@ -91,26 +75,6 @@ describe("a torn group", () => {
     assert.equal(again.log.recovery.cut, undefined, `${what}: nothing is left to cut`);
     await again.append("next");
     await OwingLog.open(again.disk.crash(randomChoice(random)), { owed: again.owed() });
-  }
-
-  async function opensAndGoesOn(disk: SimDisk, owed: OwedRecords): Promise<void> {
-    const opened = await OwingLog.open(disk, { owed });
-    await opened.append("next");
-    await OwingLog.open(disk.crash(randomChoice(random)), { owed: opened.owed() });
-  }
-
-  /** A disk on which a group of values of these lengths was written, and isn't synced. */
-  async function groupOfSectors(
-    lengths: readonly number[],
-  ): Promise<{ disk: SimDisk; owed: OwedRecords; sectors: CrashPoint[] }> {
-    const disk = createSimDisk();
-    const owing = await OwingLog.open(disk);
-    await owing.appendGroup("a", "b");
-    await owing.idle();
-    const hold = disk.holdSync({ path: storeSuffix });
-    void owing.appendGroup(...lengths.map((length) => "x".repeat(length)));
-    await hold.waiting(1);
-    return { disk, owed: owing.owed(), sectors: disk.pendingSectors().filter(({ path }) => path === store) };
   }
 
   interface TornGroup {

@@ -19,11 +19,10 @@ for (const sync of ["interval", "never"] as const) {
       await owing.append("f".repeat(700));
       await owing.sync();
       await owing.append("g".repeat(700));
-      await owing.append("h".repeat(300));
       await owing.trim(7);
-      await owing.append("i".repeat(300));
-      await owing.truncate(8);
-      await owing.append("j");
+      await owing.append("h".repeat(300));
+      await owing.truncate(7);
+      await owing.append("i");
       await owing.close();
     }
 

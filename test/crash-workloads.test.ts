@@ -2,8 +2,6 @@ import assert from "node:assert/strict";
 import { describe, test, type TestContext } from "node:test";
 import { type CrashModel, keepAll, loseAll, randomChoice } from "../sim/crash.ts";
 import { createSimDisk } from "../sim/disk.ts";
-import { sectorBytes } from "../sim/sector-file.ts";
-import { readBaseRecord, writeBaseRecord } from "../src/log/base-record.ts";
 import type { LogOptions } from "../src/log/log.ts";
 import { segmentPath, storeSuffix } from "../src/log/segment-name.ts";
 import {
@@ -109,24 +107,6 @@ describe("a power cut at any moment", () => {
     },
   });
 
-  crashTest("of trimming a log that had been closed loses nothing above", {
-    log: { indexMaxBytes: 32 },
-    begin: (owing) => appendOneByOne(owing, "a", 7).then(() => owing.close()),
-    async run(owing) {
-      await owing.trim(5);
-      await owing.append("b");
-    },
-  });
-
-  crashTest("of trimming with a base record of several sectors loses nothing above", {
-    log: { indexMaxBytes: 32 },
-    async begin(owing) {
-      await appendOneByOne(owing, "a", 5);
-      await enlargeBaseRecord(owing);
-    },
-    run: (owing) => owing.trim(4),
-  });
-
   crashTest("of trimming everything keeps the next offset", {
     log: { indexMaxBytes: 32 },
     begin: (owing) => appendOneByOne(owing, "a", 5),
@@ -186,22 +166,6 @@ describe("a power cut at any moment", () => {
       await owing.append("long".repeat(20));
       await owing.reopen();
       await owing.truncate(0);
-      await owing.append("LONG".repeat(20));
-      await owing.append("SHORT");
-      await owing.close();
-    },
-  });
-
-  crashTest("of finishing a truncation and closing brings back no index of what was there before", {
-    async begin(owing) {
-      await owing.append("short");
-      owing.clock.advance(5);
-      await owing.append("long".repeat(20));
-      await owing.reopen();
-      owing.disk.fail({ kind: "datasync", path: storeSuffix, code: "EIO", effect: "none" });
-      await assert.rejects(owing.truncate(0), { code: "DISK_FAILED" });
-    },
-    async run(owing) {
       await owing.append("LONG".repeat(20));
       await owing.append("SHORT");
       await owing.close();
@@ -348,21 +312,6 @@ async function recovers(crash: Crash, log: LogOptions, tried: TriedImages): Prom
 
 /** Calls that an opening takes here, and an append behind it. */
 const openingCallsMax = 70;
-
-/** As a producer table would, or sections of a later version. */
-async function enlargeBaseRecord({ disk }: OwingLog): Promise<void> {
-  const read = readBaseRecord(disk, logDirectory);
-  assert.ok(read.state === "valid");
-  const otherSections = [{ type: 99, bytes: Buffer.alloc(3 * sectorBytes, "x") }];
-  for (const slot of [0, 1] as const) {
-    await writeBaseRecord(
-      disk,
-      logDirectory,
-      { slot, generation: read.generation + 1 + slot },
-      { ...read.record, otherSections },
-    );
-  }
-}
 
 /** Values that differ, and fill a few sectors together. */
 function letters(letter: string, count: number): string[] {
