@@ -3,6 +3,7 @@ import { appendFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { messageOf } from "../src/base/error.ts";
 import { appendBatches } from "./append-batches.ts";
 import { appendLatency } from "./append-latency.ts";
 import { appendMemory } from "./append-memory.ts";
@@ -40,15 +41,7 @@ const usage = `Usage: make bench [ARGS='--quick --only NAME']
 ${benches.map(({ name, about }) => `  ${name.padEnd(18)}${about}`).join("\n")}
 `;
 
-const { values: flags } = parseArgs({
-  options: {
-    only: { type: "string", multiple: true, default: [] },
-    quick: { type: "boolean", default: false },
-    full: { type: "boolean", default: false },
-    dir: { type: "string", default: tmpdir() },
-    help: { type: "boolean", default: false },
-  },
-});
+const { values: flags } = parseFlags();
 
 const unknown = flags.only.find((name) => !benches.some((bench) => bench.name === name));
 if (flags.help || unknown !== undefined || (flags.quick && flags.full)) {
@@ -127,5 +120,22 @@ function commit(): string | null {
     return git("rev-parse", "--short=12", "HEAD") + (isChanged ? "+" : "");
   } catch {
     return null;
+  }
+}
+
+function parseFlags() {
+  try {
+    return parseArgs({
+      options: {
+        only: { type: "string", multiple: true, default: [] },
+        quick: { type: "boolean", default: false },
+        full: { type: "boolean", default: false },
+        dir: { type: "string", default: tmpdir() },
+        help: { type: "boolean", default: false },
+      },
+    });
+  } catch (error) {
+    process.stderr.write(`${messageOf(error)}\n\n${usage}`);
+    return process.exit(2);
   }
 }
