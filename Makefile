@@ -11,7 +11,7 @@ runner := $(node) tools/test-runner/run.ts
 lint_paths := src sim test bench examples tools/test-runner
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-one test-debug prove-crash check types lint format format-check layering bench build pack clean
+.PHONY: help install run test test-one test-debug prove-crash check types lint format format-check layering proto proto-check bench build pack clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -56,8 +56,7 @@ prove-crash: install ## runs the crash, fault and kill proofs in full: takes lon
 
 # ---- check ----
 
-# A check that generated code is up to date joins these when there is generated code.
-check: types lint format-check layering ## types, lint, format, layering
+check: types lint format-check layering proto-check ## types, lint, format, layering, generated code up to date
 
 types: install
 	$(node) $(bin)/typescript/bin/tsc
@@ -73,6 +72,27 @@ layering: install
 
 format: install ## formats the sources
 	$(node) $(bin)/@biomejs/biome/bin/biome format --write
+
+# ---- proto ----
+
+proto_tools := tools/proto/node_modules/.installed
+# Its plugin is a script that looks for a "node" on the path.
+buf = cd proto && PATH="$$(../$(node) -p 'path.dirname(process.execPath)'):$(CURDIR)/tools/proto/node_modules/.bin:$$PATH" buf
+
+$(proto_tools): tools/proto/package-lock.json
+	cd tools/proto && $(npm_ci)
+	@touch $@
+
+proto: install $(proto_tools) ## generates src/wire/gen from proto/
+	$(buf) generate
+
+# In a folder of its own, compared with what is committed; and no change may break a client of the book's.
+proto-check: install $(proto_tools)
+	$(buf) lint
+	$(buf) format --diff --exit-code
+	$(buf) breaking --against ../test/book
+	@made=$$(mktemp -d) && trap 'rm -rf "$$made"' EXIT && ($(buf) generate --output "$$made/out/proto") && \
+	  diff -r "$$made/out/src/wire/gen" src/wire/gen || { echo "src/wire/gen isn't what proto/ generates: run make proto" >&2; exit 1; }
 
 # ---- bench ----
 
@@ -92,4 +112,4 @@ pack: build ## packs proglog-<version>.tgz
 	npm pack --ignore-scripts --loglevel=error
 
 clean: ## removes what was installed and built, but not ./data
-	rm -rf dist node_modules tools/node/node_modules tools/node24/node_modules proglog-*.tgz
+	rm -rf dist node_modules tools/*/node_modules proglog-*.tgz

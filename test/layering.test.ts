@@ -25,7 +25,7 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   client: { mayImport: ["wire", "grpc", "batch", "base"], isPure: true },
   server: { mayImport: ["replica", "wire", "grpc", "batch", "base"], packages: ["fastify", "pino", "prom-client"] },
-  wire: { mayImport: ["batch", "base"], mayImportTypesOf: ["raft"] },
+  wire: { mayImport: ["batch", "base"], mayImportTypesOf: ["raft"], packages: ["@bufbuild/protobuf"] },
   grpc: { mayImport: ["base"] },
   replica: { mayImport: ["raft", "log", "batch", "base"], isPure: true },
   raft: { mayImport: ["base"], isPure: true, hasNoBuiltins: true },
