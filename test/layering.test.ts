@@ -26,7 +26,8 @@ const rooms: Readonly<Record<string, Room>> = {
   client: { mayImport: ["wire", "grpc", "batch", "base"], isPure: true },
   server: { mayImport: ["replica", "wire", "grpc", "batch", "base"], packages: ["fastify", "pino", "prom-client"] },
   wire: { mayImport: ["batch", "base"], mayImportTypesOf: ["raft"], packages: ["@bufbuild/protobuf"] },
-  grpc: { mayImport: ["base"] },
+  // Sockets and HTTP/2 are what it is made of; time and randomness are handed in.
+  grpc: { mayImport: ["base"], isPure: true, builtins: ["http2", "net", "stream", "tls"] },
   replica: { mayImport: ["raft", "log", "batch", "base"], isPure: true },
   raft: { mayImport: ["base"], isPure: true, hasNoBuiltins: true },
   log: { mayImport: ["batch", "base"], isPure: true },
@@ -42,6 +43,8 @@ interface Room {
   /** Time, randomness, disk and network are handed in. */
   readonly isPure?: boolean;
   readonly hasNoBuiltins?: boolean;
+  /** What a pure room may import of Node besides what only computes. */
+  readonly builtins?: readonly string[];
 }
 
 /** The files that touch the file system. In base it is the disk and its lock; above, what reads a file of its own. */
@@ -112,6 +115,8 @@ describe("what the layering check reports", () => {
     ["src/log/x.ts", 'import fs from "node:fs/promises";', "src/log/x.ts:1: log may not import node:fs/promises"],
     ["src/base/x.ts", 'import fs from "node:fs";', "src/base/x.ts:1: base may not import node:fs"],
     ["src/client/x.ts", 'import net from "net";', "src/client/x.ts:1: client may not import net"],
+    ["src/grpc/x.ts", 'import { createServer } from "node:http";', "src/grpc/x.ts:1: grpc may not import node:http"],
+    ["src/grpc/x.ts", "setTimeout(run, 10);", "src/grpc/x.ts:1: grpc may not use setTimeout"],
     ["src/log/x.ts", 'process.getBuiltinModule("node:fs");', "src/log/x.ts:1: log may not import node:fs"],
     ["src/raft/x.ts", 'import { join } from "node:path";', "src/raft/x.ts:1: raft may not import node:path"],
     ["src/log/x.ts", 'const a = /[/*"]/;\nconst b = Date.now();', "src/log/x.ts:2: log may not use Date.now"],
@@ -186,7 +191,7 @@ function mayImport(path: string, name: string, { specifier, isTypeOnly }: Import
     const builtin = specifier.replace(/^node:/, "");
     if (room?.hasNoBuiltins === true) return false;
     if (/^fs(\/|$)/.test(builtin)) return filesThatImportFs.includes(path);
-    return room?.isPure !== true || builtinsThatArePurelyComputing.has(builtin);
+    return room?.isPure !== true || builtinsThatArePurelyComputing.has(builtin) || room.builtins?.includes(builtin) === true;
   }
   const packageName = /^(?:@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? specifier;
   return room?.packages?.includes(packageName) === true;

@@ -112,3 +112,98 @@ export const consumeMaxBytes = 8 * MiB;
 
 /** How long a read over HTTP may wait for a first record: below the 60 s at which proxies give up. */
 export const consumeWaitMaxMs = 55_000;
+
+/** One gRPC message: a batch of the largest kind and what a request says beside it. Held against the length before a byte of it is kept. */
+export const grpcMessageMaxBytes = batchMaxBytes + 64 * KiB;
+
+/** Receive window of a stream and of a connection, at both ends. At HTTP/2's 64 KiB a stream stays at a fifth of what it can do. */
+export const grpcWindowBytes = 1 * MiB;
+
+/** Calls of one connection at a time. Each may hold a window and a message. */
+export const grpcStreamsMaxCount = 128;
+
+/** Headers of a call, and their bytes as HTTP/2 counts them. Said in SETTINGS; what passes it ends the stream or the connection. */
+export const grpcHeaderPairsMaxCount = 64;
+export const grpcHeaderListMaxBytes = headersMaxBytes;
+
+/** Metadata that a call sends: leaves room beside it for what gRPC itself puts into the headers. */
+export const grpcMetadataMaxCount = 40;
+export const grpcMetadataMaxBytes = 8 * KiB;
+
+/** A status' message, percent-encoded: readable in full, and far from filling the trailers. */
+export const grpcStatusMessageMaxBytes = 2 * KiB;
+
+/** What node:http2 may hold for a session besides what is received, in its unit of MB. Its own default; past it new streams are refused. */
+export const grpcSessionMemoryMaxMb = 10;
+
+/** Frames that the other end may send wrong before the connection ends, and streams that may be refused. */
+export const grpcInvalidFramesMaxCount = 10;
+export const grpcRejectedStreamsMaxCount = 10;
+
+/** A message that comes in pieces is gathered in a buffer of this size first: a length of megabytes may be a lie. */
+export const grpcAssemblyStartBytes = 64 * KiB;
+
+/** Messages that inflate to at most this are inflated on the loop: 0.1 ms. Larger ones go to the thread pool. */
+export const grpcInflateAtOnceMaxBytes = 64 * KiB;
+
+/** Messages of a call that wait for their reader. Past it the stream's window isn't given back, so the sender stops. */
+export const grpcReceiveQueueBytes = 256 * KiB;
+
+/** What all calls of a server have received and nobody has taken. Past it a call ends with RESOURCE_EXHAUSTED, the largest first. */
+export const grpcHeldMaxBytes = 256 * MiB;
+
+/** Messages of a call that wait to be sent before `send` asks its caller to wait: what a stuck client costs, with one message more. */
+export const grpcSendQueueBytes = 256 * KiB;
+
+/** The same for callers that don't wait: past it `send` refuses. */
+export const grpcSendHeldMaxBytes = 4 * MiB;
+
+/** Messages up to this are copied together into one write: a write of its own costs what copying some KiB does. */
+export const grpcSmallMessageMaxBytes = 4 * KiB;
+
+/** What is gathered in a turn of the loop before it is written at once. */
+export const grpcGatherMaxBytes = 64 * KiB;
+
+/** Grain of deadlines: all that fall into the same tick share one timer. */
+export const grpcDeadlineTickMs = 10;
+
+/** How often a server looks after its connections and calls: one timer for all that is slow. */
+export const grpcSweepMs = 1_000;
+
+/** How long a client may take nothing of what waits for it before its call is reset. */
+export const grpcStallMaxMs = 30_000;
+
+/** How long the one request of a call may take to arrive. */
+export const grpcRequestMaxMs = requestMaxMs;
+
+/** A connection without a call is closed after this; its client connects again when it has one. */
+export const grpcIdleMaxMs = 5 * 60_000;
+
+/** A connection of this age is asked to go, and its calls may end in peace: else none would ever come back to a node that restarted. */
+export const grpcConnectionAgeMaxMs = 60 * 60_000;
+
+/** Pings that find out whether the other end is there: how often, and how long one may stay unanswered. */
+export const grpcKeepaliveMs = 30_000;
+export const grpcKeepaliveTimeoutMs = 10_000;
+
+/** Pings that a client may send at once and then a second; messages earn it more, since honest clients measure by pings while data flows. */
+export const grpcPingsBurst = 64;
+export const grpcPingsPerSecond = 4;
+
+/** SETTINGS that a client may send at once and then a second: an honest one sends one. */
+export const grpcSettingsBurst = 16;
+export const grpcSettingsPerSecond = 1;
+
+/** Calls that a client may cancel at once and then a second: all it can have open, twice; more is a flood of resets (CVE-2023-44487). */
+export const grpcResetsBurst = 2 * grpcStreamsMaxCount;
+export const grpcResetsPerSecond = 32;
+
+/** Calls of a client's channel at a time, those that wait for a connection included. Each holds a promise and its message. */
+export const grpcClientCallsMaxCount = 10_000;
+
+/** How long a client tries to connect, and how long it waits between two tries: from the first to the last, by a factor, and a fifth by chance. */
+export const grpcConnectMaxMs = 10_000;
+export const grpcBackoffStartMs = 100;
+export const grpcBackoffMaxMs = 5_000;
+export const grpcBackoffFactor = 1.6;
+export const grpcBackoffJitter = 0.2;

@@ -1,0 +1,29 @@
+/** gRPC's closed list of status codes, with the numbers that go over the wire. */
+export const statusCodes = {
+  OK: 0,
+  CANCELLED: 1,
+  UNKNOWN: 2,
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  ALREADY_EXISTS: 6,
+  PERMISSION_DENIED: 7,
+  RESOURCE_EXHAUSTED: 8,
+  FAILED_PRECONDITION: 9,
+  ABORTED: 10,
+  OUT_OF_RANGE: 11,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+  DATA_LOSS: 15,
+  UNAUTHENTICATED: 16,
+} as const;
+
+export type StatusName = keyof typeof statusCodes;
+
+/** A number outside of the list, which some servers send, has no name of its own: UNKNOWN. */
+export function nameOfStatus(code: number): StatusName {
+  return names[code] ?? "UNKNOWN";
+}
+
+const names = Object.keys(statusCodes) as readonly StatusName[];
