@@ -4,12 +4,11 @@ import { messageOf } from "../base/error.ts";
 import { ActiveStore } from "./active-store.ts";
 import { advanceChain, type ChainPoint } from "./chain.ts";
 import { ActiveIndex, type EntryLocation, findSlotOfOffset, type SegmentSummary } from "./entry-index.ts";
-import type { EntryHeader, Frame } from "./frame.ts";
-import { IndexBuilder, type KnownEntries } from "./index-builder.ts";
+import type { EntryHeader } from "./frame.ts";
+import type { KnownEntries } from "./index-builder.ts";
 import type { LogContext } from "./log-context.ts";
 import { encodeSegmentHeader, segmentHeaderBytes } from "./segment-header.ts";
 import { indexSuffix, segmentPath, storeSuffix, timeIndexSuffix } from "./segment-name.ts";
-import { scanStore } from "./store-scan.ts";
 import { ActiveTimeIndex, encodeTimeIndex, type IndexRange, writeTimeIndex } from "./time-index.ts";
 
 /** The newest segment: the one that entries are appended to. */
@@ -39,7 +38,7 @@ export class ActiveSegment {
 
   /**
    * Makes the files of a new segment behind `before`, with its header, durable with their names. When it throws, nothing of
-   * them is left.
+   * them is left. Both are opened before the first byte is written: where there is no descriptor left, nothing has happened.
    */
   static async create(context: LogContext, before: ChainPoint, durableIndex: number): Promise<ActiveSegment> {
     const { disk, directory, logId, clock } = context;
@@ -49,8 +48,8 @@ export class ActiveSegment {
     const file = disk.open(storePath, "create");
     let index: ActiveIndex | undefined;
     try {
-      file.writeSync([header], 0);
       index = ActiveIndex.create(disk, indexPath, context.mmap);
+      file.writeSync([header], 0);
       await file.datasync();
       await disk.syncDirectory(directory);
       const store = new ActiveStore(file, segmentHeaderBytes);
@@ -84,23 +83,15 @@ export class ActiveSegment {
     }
   }
 
-  /** Makes a sealed segment the active one again, with its indexes built from the store. */
-  static async reopen(context: LogContext, before: ChainPoint): Promise<ActiveSegment> {
-    const { disk, directory, seed, openFiles } = context;
-    const storePath = segmentPath(directory, before.index + 1, storeSuffix);
-    const indexPath = segmentPath(directory, before.index + 1, indexSuffix);
-    const builder = new IndexBuilder(before);
-    const file = disk.open(storePath, "write");
-    try {
-      await scanStore(file, { before, seed, onFrame: (frame) => builder.add(frame) }, storePath);
-    } catch (error) {
-      file.close();
-      throw error;
-    }
+  /** Makes a sealed segment the active one again, of which only `entries` are to stay: `cut` follows. */
+  static reopen(context: LogContext, entries: KnownEntries): ActiveSegment {
+    const { disk, directory, openFiles } = context;
+    const baseIndex = entries.before.index + 1;
+    const file = disk.open(segmentPath(directory, baseIndex, storeSuffix), "write");
     // Both are written anew at the next seal; a descriptor of the old ones would go on telling what was cut.
-    openFiles.forget(indexPath);
-    openFiles.forget(segmentPath(directory, before.index + 1, timeIndexSuffix));
-    return ActiveSegment.adopt(context, file, { before, ...builder.entries() });
+    openFiles.forget(segmentPath(directory, baseIndex, indexSuffix));
+    openFiles.forget(segmentPath(directory, baseIndex, timeIndexSuffix));
+    return ActiveSegment.adopt(context, file, entries);
   }
 
   /** The entry before the segment. */
@@ -164,31 +155,20 @@ export class ActiveSegment {
     return this.#timeIndex.findRange(timestamp);
   }
 
-  /** Removes all entries behind `index`, which lies in this segment or right before it. Durable when it resolves. */
-  async cut(index: number): Promise<void> {
-    const { disk, directory } = this.#context;
-    await this.store.cut(index === this.#before.index ? segmentHeaderBytes : this.endPositionOf(index));
-    await this.rescan();
-    assert(this.#last.index === index, "a cut ends where it was asked to");
+  /** Removes all entries but `entries`, the first ones of this segment. Durable when it resolves. */
+  async cut(entries: KnownEntries): Promise<void> {
+    const { disk, directory, mmap } = this.#context;
+    await this.store.cut(entries.end);
+    // The old one serves readers until the new one is there, and for good when it can't be made.
+    const replaced = this.#index;
+    this.#index = ActiveIndex.create(disk, replaced.path, mmap, entries.slots);
+    replaced.close();
+    this.#timeIndex = entries.timeIndex;
+    this.#last = entries.last;
+    this.#firstAppendTime = entries.firstAppendTime;
     // A crash must not bring the old index files back: valid as they are, they would speak of the entries that were cut.
     disk.remove(segmentPath(directory, this.baseIndex, timeIndexSuffix));
     await disk.syncDirectory(directory);
-  }
-
-  /** Builds both indexes anew from the store. Nothing is appended meanwhile. */
-  async rescan(): Promise<void> {
-    const builder = new IndexBuilder(this.#before);
-    const { file, end } = this.store;
-    const scan = { before: this.#before, seed: this.#context.seed, onFrame: (frame: Frame) => builder.add(frame) };
-    await scanStore(file, scan, this.storePath);
-    assert(builder.storeBytes === end, "the store ends where the log believes");
-    // The old one serves readers until the new one is there, and for good when it can't be made.
-    const replaced = this.#index;
-    this.#index = ActiveIndex.create(this.#context.disk, replaced.path, this.#context.mmap, builder.slotBytes);
-    replaced.close();
-    this.#timeIndex = builder.timeIndex;
-    this.#last = builder.last;
-    this.#firstAppendTime = builder.firstAppendTime;
   }
 
   summary(): SegmentSummary {
@@ -233,8 +213,11 @@ export class ActiveSegment {
 
   /** Lets go of the files without sealing. */
   async close(): Promise<void> {
-    this.#index.close();
-    await this.store.close();
+    try {
+      this.#index.close();
+    } finally {
+      await this.store.close();
+    }
   }
 }
 

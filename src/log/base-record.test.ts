@@ -150,6 +150,16 @@ describe("base record", () => {
     assert.equal(decodeBaseRecord(change((bytes) => bytes.writeUInt32LE(6, producerCountAt))), undefined);
   });
 
+  test("one with a number beyond 2^53-1 is none, however it is sealed", () => {
+    const termAt = 88 + 8;
+    const producerAt = termAt + 48 + 8 + 7 + 8;
+    for (const position of [24, 48, 56, 64, 72, termAt + 8, termAt + 16, producerAt, producerAt + 16, producerAt + 32]) {
+      const bytes = encodeBaseRecord(record, 6);
+      bytes.writeBigUInt64LE(2n ** 53n, position);
+      assert.equal(decodeBaseRecord(reseal(bytes)), undefined, `at ${position}`);
+    }
+  });
+
   test("the valid slot of the higher generation counts, and a damaged one leaves the other", async () => {
     const disk = await makeDisk();
     assert.deepEqual(readBaseRecord(disk, "/log"), { state: "missing" });
@@ -178,7 +188,7 @@ describe("base record", () => {
     await writeBaseRecord(disk, "/log", { slot: 0, generation: 3 }, bare);
     assert.equal(disk.size("/log/base-0"), 88);
     const read = readBaseRecord(disk, "/log");
-    assert.deepEqual(read, { state: "valid", record: bare, generation: 3, slot: 0 });
+    assert.deepEqual(read, { state: "valid", record: bare, generation: 3, slot: 0, other: undefined });
   });
 
   test("a crash before the longer file is cut leaves the shorter record valid", async () => {

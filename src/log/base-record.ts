@@ -111,6 +111,7 @@ export function decodeBaseRecord(bytes: Buffer): { record: BaseRecord; generatio
   const termHistory = decodeTermHistory(sections.get(sectionTypes.termHistory) ?? Buffer.alloc(0));
   const producers = decodeProducers(sections.get(sectionTypes.producers) ?? Buffer.alloc(0));
   if (at !== byteLength || termHistory === undefined || producers === undefined) return undefined;
+  if (!isSafe(...[24, 48, 56, 64, 72].map((numberAt) => readUint64LE(bytes, numberAt)))) return undefined;
   const known: readonly number[] = Object.values(sectionTypes);
   const record: BaseRecord = {
     logId: Buffer.from(bytes.subarray(32, 48)),
@@ -147,7 +148,12 @@ function decodeTermHistory(bytes: Buffer): TermStart[] | undefined {
       firstOffset: readUint64LE(bytes, at + 16),
     });
   }
-  return history;
+  return history.every(({ firstIndex, firstOffset }) => isSafe(firstIndex, firstOffset)) ? history : undefined;
+}
+
+/** The numbers read are whole and exact; what lies beyond 2^53-1 is damage. */
+function isSafe(...numbers: readonly number[]): boolean {
+  return numbers.every(Number.isSafeInteger);
 }
 
 function encodeProducers(producers: readonly ProducerState[]): Buffer {
@@ -185,25 +191,31 @@ function decodeProducers(bytes: Buffer): ProducerState[] | undefined {
         baseOffset: readUint64LE(bytes, batchAt + 8),
       });
     }
-    producers.push({
-      producerId: readUint64LE(bytes, at),
-      producerEpoch: bytes.readUInt32LE(at + 8),
-      appendTime: readUint64LE(bytes, at + 16),
-      batches,
-    });
+    const producerId = readUint64LE(bytes, at);
+    const appendTime = readUint64LE(bytes, at + 16);
+    if (!isSafe(producerId, appendTime, ...batches.map(({ baseOffset }) => baseOffset))) return undefined;
+    producers.push({ producerId, producerEpoch: bytes.readUInt32LE(at + 8), appendTime, batches });
     at = end;
   }
   return producers;
 }
 
 export type BaseRecordRead =
-  | { readonly state: "valid"; readonly record: BaseRecord; readonly generation: number; readonly slot: 0 | 1 }
+  | ({ readonly state: "valid" } & NewestBaseRecord)
   | { readonly state: "missing" }
   | { readonly state: "unreadable" };
 
+export interface NewestBaseRecord {
+  readonly record: BaseRecord;
+  readonly generation: number;
+  readonly slot: 0 | 1;
+  /** What the other slot says; undefined when that isn't valid. */
+  readonly other: BaseRecord | undefined;
+}
+
 /** The base record of a log directory: the valid slot of the higher generation. */
 export function readBaseRecord(disk: Disk, directory: string): BaseRecordRead {
-  let newest: { record: BaseRecord; generation: number; slot: 0 | 1 } | undefined;
+  const valid: { record: BaseRecord; generation: number; slot: 0 | 1 }[] = [];
   let isAnyThere = false;
   for (const slot of [0, 1] as const) {
     const path = join(directory, baseRecordNames[slot]);
@@ -214,12 +226,13 @@ export function readBaseRecord(disk: Disk, directory: string): BaseRecordRead {
     try {
       const bytes = Buffer.alloc(Math.min(size, baseRecordMaxBytes));
       const found = decodeBaseRecord(bytes.subarray(0, file.readSync(bytes, 0)));
-      if (found !== undefined && (newest === undefined || found.generation > newest.generation)) newest = { ...found, slot };
+      if (found !== undefined) valid.push({ ...found, slot });
     } finally {
       file.close();
     }
   }
-  if (newest !== undefined) return { state: "valid", ...newest };
+  const [newest, other] = valid.sort((a, b) => b.generation - a.generation);
+  if (newest !== undefined) return { state: "valid", ...newest, other: other?.record };
   return { state: isAnyThere ? "unreadable" : "missing" };
 }
 

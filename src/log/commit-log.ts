@@ -31,9 +31,9 @@ import { SealedSegment } from "./sealed-segment.ts";
 import { checkSeam } from "./seam.ts";
 import type { Segment } from "./segments.ts";
 import { FrameBatch } from "./stored-batch.ts";
-import { checkBatchStart, describeNewEnd, truncateBehind } from "./truncation.ts";
-import { trimTo } from "./trimming.ts";
-import { closedError, diskFailedError, diskFullError, isDiskFull } from "./write-failure.ts";
+import { checkBatchStart, planTruncation, truncateBehind } from "./truncation.ts";
+import { planTrim, trim } from "./trimming.ts";
+import { closedError, diskFailedError, refusalOf } from "./write-failure.ts";
 
 /** A read that begins asks for so much at first; what goes on reads larger pieces. */
 const firstPieceBytes = 64 * 1024;
@@ -233,8 +233,8 @@ export class CommitLog implements Log {
       if (isProglogError(error)) throw error;
       if (this.#closing !== undefined) throw closedError(attempt);
       // An index that is built anew needs room.
-      if (isDiskFull(error)) throw diskFullError(attempt, error);
-      throw systemErrorCode(error) === undefined ? error : diskFailedError(attempt, error);
+      const answer = refusalOf(attempt, error);
+      throw isProglogError(answer) || systemErrorCode(error) === undefined ? answer : diskFailedError(attempt, error);
     } finally {
       this.#readCount -= 1;
       if (this.#readCount === 0) this.#onLastRead?.();
@@ -327,17 +327,17 @@ export class CommitLog implements Log {
         throw this.#outOfRange(offset, "truncate at", last.nextOffset);
       if (offset === last.nextOffset) return;
       await this.#writer.syncNow();
-      const segment = segments.findByOffset(offset);
-      const attempt = `truncate at offset ${offset}`;
-      const { location, frame } = await this.#reading(attempt, () => findEntryOfOffset(context, segment, offset));
-      checkBatchStart(offset, location, nextOffsetOf(frame));
+      const plan = await this.#reading(`truncate at offset ${offset}`, async () => {
+        const { location, frame } = await findEntryOfOffset(context, segments.findByOffset(offset), offset);
+        checkBatchStart(offset, location, nextOffsetOf(frame));
+        return planTruncation(this.#state, location.index - 1);
+      });
       await this.#writer.prepareChange();
-      const keepIndex = location.index - 1;
-      const end = await this.#reading(attempt, () => describeNewEnd(this.#state, keepIndex));
+      const keepIndex = plan.entries.last.index;
       try {
         // Told before and after: a piece being read while the files change is read again, or refused.
         for (const cursor of this.#cursors) cursor.noteTruncation(keepIndex, offset);
-        await truncateBehind(this.#state, end);
+        await truncateBehind(this.#state, plan);
         for (const cursor of this.#cursors) cursor.noteTruncation(keepIndex, offset);
       } catch (error) {
         // Whatever it was, the files are half changed now; opening the log again finishes it.
@@ -371,7 +371,8 @@ export class CommitLog implements Log {
       await this.#writer.syncNow();
       await this.#writer.prepareChange();
     }
-    const trimmed = await trimTo(this.#state, offset);
+    const plan = await this.#reading(`trim to offset ${offset}`, async () => planTrim(this.#state, offset));
+    const trimmed = await trim(this.#state, plan);
     this.#sealedBytes = undefined;
     this.#state.context.observer.trimmed?.({ ...trimmed, logStartOffset: offset });
   }

@@ -1,5 +1,5 @@
 import type { BaseRecord } from "./base-record.ts";
-import { writeBaseRecord } from "./base-record.ts";
+import type { BaseSlots } from "./base-slots.ts";
 import type { ChainPoint } from "./chain.ts";
 import type { LogContext } from "./log-context.ts";
 import type { Segments } from "./segments.ts";
@@ -22,29 +22,23 @@ export class LogState {
   ceiling: ChainPoint | undefined;
   /** Counts up when a truncation begins and when it ends: what was looked up before may lie elsewhere now, or nowhere. */
   truncations = 0;
-  #base: BaseRecord;
-  #baseGeneration: number;
-  #baseSlot: 0 | 1;
+  readonly #baseSlots: BaseSlots;
 
   constructor(parts: {
     readonly context: LogContext;
     readonly markFile: SyncMarkFile;
     readonly segments: Segments;
-    readonly base: BaseRecord;
-    readonly baseGeneration: number;
-    readonly baseSlot: 0 | 1;
+    readonly baseSlots: BaseSlots;
   }) {
     this.context = parts.context;
     this.markFile = parts.markFile;
     this.segments = parts.segments;
     this.durable = parts.segments.active.last;
-    this.#base = parts.base;
-    this.#baseGeneration = parts.baseGeneration;
-    this.#baseSlot = parts.baseSlot;
+    this.#baseSlots = parts.baseSlots;
   }
 
   get base(): BaseRecord {
-    return this.#base;
+    return this.#baseSlots.record;
   }
 
   /** The last entry written. */
@@ -52,17 +46,9 @@ export class LogState {
     return this.segments.active.last;
   }
 
-  /** Writes the base record to both slots, one after the other: whichever rots, what was trimmed stays known. */
-  async writeBase(base: BaseRecord): Promise<void> {
-    const { disk, directory } = this.context;
-    for (let left = 2; left > 0; left -= 1) {
-      const slot = this.#baseSlot === 0 ? 1 : 0;
-      await writeBaseRecord(disk, directory, { slot, generation: this.#baseGeneration + 1 }, base);
-      this.#baseSlot = slot;
-      this.#baseGeneration += 1;
-      // It counts from the first one on: that is what an opening would find.
-      this.#base = base;
-    }
+  /** Writes the base record, durably and twice. */
+  writeBase(base: BaseRecord): Promise<void> {
+    return this.#baseSlots.write(base);
   }
 
   /** What the sync mark is to say once everything written is synced. */

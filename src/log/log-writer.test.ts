@@ -253,6 +253,55 @@ test("the sync mark is itself synced once nothing was appended for 100 ms", asyn
   await log.close();
 });
 
+test("the 100 ms after which the sync mark is synced count from the last append, not from the first", async () => {
+  const world = new LogWorld({ isRecording: true });
+  const log = await world.open();
+  const markSyncs = (): number =>
+    world.disk.operations.filter(({ kind, path }) => kind === "datasync" && path.endsWith("sync-mark")).length;
+  await log.append({ value });
+  await world.settle();
+  const before = markSyncs();
+  for (let i = 0; i < 10; i += 1) {
+    world.clock.advance(60);
+    await world.settle();
+    await log.append({ value });
+    await world.settle();
+  }
+  assert.equal(markSyncs(), before);
+  assert.ok(world.clock.timerCount <= 2, "one timer at a time, and that of retention");
+  world.clock.advance(99);
+  await world.settle();
+  assert.equal(markSyncs(), before);
+  world.clock.advance(1);
+  await world.settle();
+  assert.equal(markSyncs(), before + 1);
+  await log.close();
+});
+
+test("a close that fails lets go of all descriptors", async () => {
+  const world = new LogWorld();
+  const { disk } = world;
+  let isFailing = false;
+  const open = disk.open.bind(disk);
+  disk.open = (path, mode) => {
+    const file = open(path, mode);
+    if (!path.endsWith(".index") || mode !== "create") return file;
+    const close = file.close.bind(file);
+    file.close = () => {
+      close();
+      if (isFailing) throw new Error("the index couldn't be unmapped");
+    };
+    return file;
+  };
+  const log = await world.open();
+  disk.fail({ kind: "datasync", path: ".store", code: "EIO" });
+  await assert.rejects(log.append({ value }), { code: "DISK_FAILED" });
+  isFailing = true;
+  await assert.rejects(log.close());
+  // The store's own descriptor is the one whose closing came behind the failure.
+  assert.equal(disk.openFileCount, 0);
+});
+
 test("an append leaves the caller's buffer as it is, and takes it whatever offset it names", async () => {
   const world = new LogWorld();
   const log = await world.open();

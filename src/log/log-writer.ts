@@ -11,7 +11,7 @@ import { SealedSegment } from "./sealed-segment.ts";
 import { Segments } from "./segments.ts";
 import { slotBytes } from "./slots.ts";
 import { type PendingAppend, WorkQueue } from "./work-queue.ts";
-import { closedError, diskFailedError, diskFullError, isDiskFull, poisonedError } from "./write-failure.ts";
+import { closedError, diskFullError, isDiskFull, poisonedError, poisonOf, refusalOf } from "./write-failure.ts";
 
 export interface WriterOptions {
   readonly sync: SyncPolicy;
@@ -62,6 +62,8 @@ export class LogWriter {
   #closing: Promise<void> | undefined;
   #isMarkTakenBack = false;
   #markTimer: Timer | undefined;
+  /** When the queue last became empty, by the monotonic clock. */
+  #idleSince = 0;
   #syncTimer: Timer | undefined;
 
   constructor(state: LogState, options: WriterOptions, listener: WriterListener) {
@@ -177,6 +179,7 @@ export class LogWriter {
       }
     }
     this.#isRunning = false;
+    this.#idleSince = this.#state.context.clock.monotonic();
     this.#armMarkTimer();
   }
 
@@ -301,7 +304,7 @@ export class LogWriter {
     try {
       next = await ActiveSegment.create(context, before, this.#state.durable.index);
     } catch (error) {
-      throw isDiskFull(error) ? diskFullError("begin a segment", error) : error;
+      throw refusalOf("begin a segment", error);
     }
     try {
       await active.prepareSeal();
@@ -372,7 +375,8 @@ export class LogWriter {
     await this.#state.context.clock.turn();
   }
 
-  #armMarkTimer(): void {
+  /** The mark is synced once nothing was done for a while; one timer at a time, which goes on when it comes too early. */
+  #armMarkTimer(delayMs = idleMarkSyncMs): void {
     if (
       this.#condition.kind !== "open" ||
       this.#closing !== undefined ||
@@ -380,11 +384,14 @@ export class LogWriter {
       this.#state.markFile.isSynced
     )
       return;
-    this.#markTimer = this.#state.context.clock.setTimer(idleMarkSyncMs, () => {
+    const { clock } = this.#state.context;
+    this.#markTimer = clock.setTimer(delayMs, () => {
       this.#markTimer = undefined;
       // Appends came meanwhile: the end of their run arms it again.
       if (this.#isRunning) return;
-      this.#inBackground("sync the sync mark", () => this.#state.markFile.sync());
+      const leftMs = this.#idleSince + idleMarkSyncMs - clock.monotonic();
+      if (leftMs > 0) this.#armMarkTimer(Math.ceil(leftMs));
+      else this.#inBackground("sync the sync mark", () => this.#state.markFile.sync());
     });
   }
 
@@ -406,7 +413,7 @@ export class LogWriter {
 
   /** Ends writing for good. Returns the error for whoever's work it was. */
   async #poison(attempt: string, cause: unknown): Promise<ProglogError> {
-    const error = diskFailedError(attempt, cause);
+    const error = poisonOf(attempt, cause);
     if (this.#condition.kind !== "open") return error;
     this.#condition = { kind: "poisoned", error };
     const { logger, observer, directory } = this.#state.context;
@@ -448,8 +455,11 @@ export class LogWriter {
       throw isProglogError(error) ? error : await this.#poison("close", error);
     } finally {
       this.#condition = { kind: "closed" };
-      await segments.active.close();
-      markFile.close();
+      try {
+        await segments.active.close();
+      } finally {
+        markFile.close();
+      }
     }
   }
 }

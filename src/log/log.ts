@@ -163,7 +163,7 @@ export interface Log extends AsyncDisposable {
 
   /**
    * Appends one record, or several as one batch: all of them or none. Resolves as the sync policy says.
-   * Errors: INVALID_RECORD, RECORD_TOO_LARGE, INVALID_BATCH, BATCH_TOO_LARGE, APPEND_QUEUE_FULL, DISK_FULL, LOG_CLOSED,
+   * Errors: INVALID_RECORD, RECORD_TOO_LARGE, INVALID_BATCH, BATCH_TOO_LARGE, APPEND_QUEUE_FULL, OVERLOADED, DISK_FULL, LOG_CLOSED,
    * LOG_POISONED (nothing was appended); DISK_FAILED (it may have been: read it after opening the log again).
    */
   append(

@@ -33,9 +33,10 @@ export async function withOfflineLog<T>(directory: string, disk: Disk, use: (log
     const mark = markRead.state === "valid" ? markRead.mark : undefined;
     return await use({ disk, directory, logId, baseRead, base, markRead, mark });
   } finally {
-    lock.release();
-    // A log of a node has no lock file of its own; a tool that only reads leaves none behind.
+    // A log of a node has no lock file of its own; a tool that only reads leaves none behind. Removed while it is held:
+    // afterwards it could be the next holder's.
     if (!hasLockFile) disk.remove(join(directory, lockName));
+    lock.release();
   }
 }
 

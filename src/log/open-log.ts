@@ -8,7 +8,8 @@ import { loadMmap, type Mmap } from "../base/mmap.ts";
 import { nodeDisk } from "../base/node-disk.ts";
 import { systemRandom } from "../base/random.ts";
 import { ActiveSegment } from "./active-segment.ts";
-import { type BaseRecord, baseRecordNames, readBaseRecord, syncBaseRecord, writeBaseRecord } from "./base-record.ts";
+import { baseRecordNames, readBaseRecord } from "./base-record.ts";
+import { BaseSlots } from "./base-slots.ts";
 import { chainStart } from "./chain.ts";
 import { CommitLog } from "./commit-log.ts";
 import { corruptError } from "./corrupt-error.ts";
@@ -25,7 +26,7 @@ import { logIdBytes, segmentHeaderBytes } from "./segment-header.ts";
 import { segmentPath, storeSuffix } from "./segment-name.ts";
 import { Segments } from "./segments.ts";
 import { readSyncMark, SyncMarkFile } from "./sync-mark.ts";
-import { diskFullError, isDiskFull } from "./write-failure.ts";
+import { refusalOf } from "./write-failure.ts";
 
 export const lockName = "lock";
 
@@ -53,8 +54,8 @@ export async function openLog(directory: string, options: LogOptions = {}): Prom
   try {
     return await openDirectory(path, disk, options, resolved);
   } catch (error) {
-    if (isProglogError(error)) throw error;
-    if (isDiskFull(error)) throw diskFullError(`open ${path}`, error);
+    const answer = refusalOf(`open ${path}`, error);
+    if (isProglogError(answer)) throw answer;
     throw new ProglogError("DISK_FAILED", `Cannot open ${path}: ${messageOf(error)}`, { cause: error });
   }
 }
@@ -113,13 +114,11 @@ async function openLocked(
     return new CommitLog(state, resolved, { lock, recovery: report(state, "created", clock.monotonic() - start) });
   }
 
-  const { record: base, generation, slot } = baseRead;
-  const context = contextOf(base.logId);
-  const markRead = readSyncMark(disk, directory, base.logId);
-  const isClosed = markRead.state === "valid" && markRead.mark.isClean;
-  if (!isClosed) await syncBaseRecord(disk, directory, slot);
-  const recovered = await recoverLog(context, base, markRead);
-  const state = new LogState({ context, ...recovered, base, baseGeneration: generation, baseSlot: slot });
+  const { logId } = baseRead.record;
+  const context = contextOf(logId);
+  const baseSlots = new BaseSlots(disk, directory, baseRead);
+  const recovered = await recoverLog(context, baseSlots, readSyncMark(disk, directory, logId));
+  const state = new LogState({ context, ...recovered, baseSlots });
   const { kind, cut, scannedBytes, rewrittenBytes, notes } = recovered;
   const recovery = {
     ...report(state, kind, clock.monotonic() - start),
@@ -141,7 +140,7 @@ async function createLog(context: LogContext): Promise<LogState> {
   try {
     markFile = await SyncMarkFile.create(disk, directory, logId, markAt(active));
     await disk.syncDirectory(directory);
-    const base: BaseRecord = {
+    const baseSlots = await BaseSlots.create(disk, directory, {
       logId,
       baseIndex: 0,
       baseTerm: 0,
@@ -152,9 +151,8 @@ async function createLog(context: LogContext): Promise<LogState> {
       membership: Buffer.alloc(0),
       producers: [],
       otherSections: [],
-    };
-    for (const slot of [0, 1] as const) await writeBaseRecord(disk, directory, { slot, generation: slot + 1 }, base);
-    return new LogState({ context, markFile, segments: new Segments([], active), base, baseGeneration: 2, baseSlot: 1 });
+    });
+    return new LogState({ context, markFile, segments: new Segments([], active), baseSlots });
   } catch (error) {
     markFile?.close();
     await active.close();

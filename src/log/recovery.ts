@@ -5,6 +5,7 @@ import { readPieceBytes } from "../base/limits.ts";
 import { ActiveSegment } from "./active-segment.ts";
 import { findDataEnd, zeroTail } from "./active-store.ts";
 import type { BaseRecord } from "./base-record.ts";
+import type { BaseSlots } from "./base-slots.ts";
 import type { ChainPoint } from "./chain.ts";
 import { corruptError } from "./corrupt-error.ts";
 import { readSealedSlots } from "./entry-index.ts";
@@ -19,6 +20,7 @@ import { findScanFault } from "./store-scan.ts";
 import { type SyncMark, SyncMarkFile, type SyncMarkRead } from "./sync-mark.ts";
 import { ActiveTimeIndex, readTimeIndex } from "./time-index.ts";
 import { findVouchedIndex } from "./vouching.ts";
+import { isDiskFull } from "./write-failure.ts";
 
 /**
  * Opening a log that is there (docs/format.md, "Opening after a crash").
@@ -53,12 +55,13 @@ interface NewestStore {
   readonly createdAt: number;
 }
 
-export async function recoverLog(context: LogContext, base: BaseRecord, markRead: SyncMarkRead): Promise<RecoveredLog> {
-  return new Recovery(context, base, markRead).run();
+export async function recoverLog(context: LogContext, baseSlots: BaseSlots, markRead: SyncMarkRead): Promise<RecoveredLog> {
+  return new Recovery(context, baseSlots, markRead).run();
 }
 
 class Recovery {
   readonly #context: LogContext;
+  readonly #baseSlots: BaseSlots;
   readonly #base: BaseRecord;
   readonly #markRead: SyncMarkRead;
   readonly #mark: SyncMark | undefined;
@@ -68,9 +71,10 @@ class Recovery {
   #scannedBytes = 0;
   #rewrittenBytes = 0;
 
-  constructor(context: LogContext, base: BaseRecord, markRead: SyncMarkRead) {
+  constructor(context: LogContext, baseSlots: BaseSlots, markRead: SyncMarkRead) {
     this.#context = context;
-    this.#base = base;
+    this.#baseSlots = baseSlots;
+    this.#base = baseSlots.record;
     this.#markRead = markRead;
     this.#mark = markRead.state === "valid" ? markRead.mark : undefined;
     this.#baseIndexes = listBaseIndexes(context);
@@ -97,7 +101,10 @@ class Recovery {
     const keepFrom = this.#baseIndexes.findLastIndex((baseIndex) => baseIndex <= this.#base.baseIndex + 1);
     const trimmed = this.#baseIndexes.splice(0, Math.max(0, keepFrom));
     // A base record that strayed here from another log has other numbers: nothing may go by those.
-    if (trimmed.length > 0) for (const baseIndex of [...trimmed, ...this.#baseIndexes.slice(-1)]) this.#checkOwner(baseIndex);
+    if (trimmed.length > 0 || !this.#baseSlots.doSlotsAgree)
+      for (const baseIndex of [...trimmed, ...this.#baseIndexes.slice(-1)]) this.#checkOwner(baseIndex);
+    const isBaseSafe = await this.#secureBase(trimmed.length > 0);
+    if (!isBaseSafe) trimmed.length = 0;
     for (const baseIndex of trimmed) removeSegment(this.#context, baseIndex);
     const temporary = disk.list(directory).filter((name) => name.endsWith(temporarySuffix));
     for (const name of temporary) disk.remove(join(directory, name));
@@ -113,6 +120,24 @@ class Recovery {
         this.#base.nextOffset,
         "the file is missing",
       );
+    }
+  }
+
+  /**
+   * Brings the base record to the disk, and to both of its files, before anything is done that relies on it. Returns whether
+   * both are there: only then may what they alone know be removed. For want of room one has to do, and the next opening tries again.
+   */
+  async #secureBase(isToRemove: boolean): Promise<boolean> {
+    const isClosed = this.#mark?.isClean === true;
+    if (!isClosed || isToRemove || !this.#baseSlots.doSlotsAgree) await this.#baseSlots.sync();
+    if (this.#baseSlots.doSlotsAgree) return true;
+    try {
+      await this.#baseSlots.restoreOther();
+      return true;
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      this.#note("one file of the base record couldn't be written: the disk is full");
+      return false;
     }
   }
 
@@ -227,7 +252,10 @@ class Recovery {
     });
   }
 
-  /** No store is left: fine when nobody vouches for an entry behind the base record. */
+  /**
+   * No store is left: fine when nobody vouches for an entry behind the base record. What comes next must not fall behind the
+   * append times of what was there, of which the mark knows the last.
+   */
   async #beginAnew(): Promise<ActiveSegment> {
     const { baseIndex, baseTerm, nextOffset } = this.#base;
     const path = segmentPath(this.#context.directory, baseIndex + 1, storeSuffix);
@@ -235,7 +263,7 @@ class Recovery {
       const isBad = this.#mark === undefined;
       this.#judge({ path, position: 0, lastIndex: baseIndex, nextOffset, vouched: 0, reason: "the file is missing", isBad });
     }
-    const before: ChainPoint = { index: baseIndex, term: baseTerm, nextOffset, appendTime: 0 };
+    const before: ChainPoint = { index: baseIndex, term: baseTerm, nextOffset, appendTime: this.#mark?.appendTime ?? 0 };
     return ActiveSegment.create(this.#context, before, baseIndex);
   }
 

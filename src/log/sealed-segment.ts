@@ -1,5 +1,5 @@
 import { type DiskFile, systemErrorCode } from "../base/disk.ts";
-import { ProglogError } from "../base/error.ts";
+import { isProglogError, ProglogError } from "../base/error.ts";
 import type { ChainPoint } from "./chain.ts";
 import {
   ActiveIndex,
@@ -47,10 +47,7 @@ export class SealedSegment {
   /** The entry before the segment, as its header tells. Throws LOG_CORRUPT when the header is bad. */
   before(): ChainPoint {
     if (this.#before !== undefined) return this.#before;
-    const read = this.#withStore((file) => {
-      const bytes = Buffer.alloc(segmentHeaderBytes);
-      return readSegmentHeader(bytes.subarray(0, file.readSync(bytes, 0)));
-    });
+    const read = this.#readHeader();
     const fault =
       "fault" in read
         ? read.fault
@@ -74,6 +71,7 @@ export class SealedSegment {
     try {
       return this.#summary?.baseOffset ?? this.before().nextOffset;
     } catch (error) {
+      if (!isProglogError(error, "LOG_CORRUPT")) throw error;
       const summary = this.#readSummary();
       if (summary === undefined) throw error;
       return summary.baseOffset;
@@ -179,8 +177,16 @@ export class SealedSegment {
     return this.#withFile(indexSuffix, (file) => readIndexSummary(file, this.baseIndex, seed));
   }
 
-  #withStore<T>(use: (file: DiskFile) => T): T {
-    return this.#withFile(storeSuffix, use);
+  #readHeader(): ReturnType<typeof readSegmentHeader> {
+    try {
+      return this.#withFile(storeSuffix, (file) => {
+        const bytes = Buffer.alloc(segmentHeaderBytes);
+        return readSegmentHeader(bytes.subarray(0, file.readSync(bytes, 0)));
+      });
+    } catch (error) {
+      if (systemErrorCode(error) !== "ENOENT") throw error;
+      return { fault: "the file is missing" };
+    }
   }
 
   #withFile<T>(suffix: typeof storeSuffix | typeof indexSuffix | typeof timeIndexSuffix, use: (file: DiskFile) => T): T {

@@ -1,4 +1,5 @@
-import { AssertionError, assert } from "../base/assert.ts";
+import { assert } from "../base/assert.ts";
+import { isProglogError } from "../base/error.ts";
 import type { ActiveSegment } from "./active-segment.ts";
 import type { SealedSegment } from "./sealed-segment.ts";
 
@@ -33,7 +34,7 @@ export class Segments {
     try {
       return this.#findLast((segment) => segment.baseOffset() <= offset);
     } catch (error) {
-      if (error instanceof AssertionError) throw error;
+      if (!isProglogError(error, "LOG_CORRUPT")) throw error;
       // One whose header and index are both bad tells no offset. It is passed over, so that the others' records can be read; its
       // own are then missed where they should be.
       const known = [...this.sealed, this.active].filter((segment) => isAtOrBelow(segment, offset));
@@ -72,7 +73,8 @@ export class Segments {
 function isAtOrBelow(segment: Segment, offset: number): boolean {
   try {
     return segment.baseOffset() <= offset;
-  } catch {
+  } catch (error) {
+    if (!isProglogError(error, "LOG_CORRUPT")) throw error;
     return false;
   }
 }

@@ -10,16 +10,18 @@ export interface StoreScan {
   /** The entry before the segment. */
   readonly before: ChainPoint;
   readonly seed: number;
+  /** Where the frames end that are wanted; the end of the file where it isn't given. */
+  readonly endPosition?: number;
   /** Called with each frame; the payload is gone when it returns. */
   readonly onFrame: (frame: Frame) => void;
 }
 
-/** Reads a sealed store from its first entry to its end. Throws LOG_CORRUPT at the first frame that isn't sound. */
+/** Reads a store from its first entry to its end. Throws LOG_CORRUPT at the first frame that isn't sound. */
 export async function scanStore(file: DiskFile, scan: StoreScan, path: string): Promise<void> {
   const scanner = new FrameScanner({
     file,
     position: segmentHeaderBytes,
-    endPosition: file.size(),
+    endPosition: scan.endPosition ?? file.size(),
     chain: scan.before,
     seed: scan.seed,
     reusesMemory: true,

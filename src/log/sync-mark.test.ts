@@ -85,6 +85,15 @@ describe("sync mark", () => {
     assert.equal(decodeSyncMark(slot, logSeed(Buffer.alloc(16))), undefined);
   });
 
+  test("a slot with a number beyond 2^53-1 is none, however it is sealed", () => {
+    for (const position of [16, 24, 32, 40, 48, 56]) {
+      const slot = encodeSyncMark(mark, 77, seed);
+      slot.writeBigUInt64LE(2n ** 53n, position);
+      slot.writeUInt32LE(crc32c(slot, 12, 96, seed), 8);
+      assert.equal(decodeSyncMark(slot, seed), undefined, `at ${position}`);
+    }
+  });
+
   test("a slot of a later version is unsupported", () => {
     const slot = encodeSyncMark(mark, 77, seed);
     slot.writeUInt16LE(2, 12);

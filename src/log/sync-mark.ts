@@ -82,7 +82,10 @@ export function decodeSyncMark(slot: Buffer, seed: number): { mark: SyncMark; se
     isCutting: (flags & flagBits.cutting) !== 0,
     isPoisoned: (flags & flagBits.poisoned) !== 0,
   };
-  return { mark, sequence: readUint64LE(slot, 16) };
+  const sequence = readUint64LE(slot, 16);
+  const numbers = [sequence, mark.index, mark.nextOffset, mark.segmentBaseIndex, mark.position, mark.appendTime];
+  // Beyond 2^53-1 a number read isn't the one that was written: damage, whatever the crc says.
+  return numbers.every(Number.isSafeInteger) ? { mark, sequence } : undefined;
 }
 
 /** The mark of a log directory: the valid slot of the higher sequence. */

@@ -118,6 +118,97 @@ describe("trimming", () => {
     assert.deepEqual(log.recovery.notes, ["removed 1 segments that had been trimmed"]);
     await log.close();
   });
+
+  test("that a crash cut short between its two base records is written to both before anything is removed", async () => {
+    const world = new LogWorld({ isRecording: true });
+    let log = await world.open(small);
+    await fill(log, 20);
+    world.disk.fail({ kind: "write", path: /base-\d$/, nth: 2, effect: "none", code: "EIO" });
+    await assert.rejects(log.trim(11), { code: "DISK_FAILED" });
+    world.kill();
+    log = await world.open(small);
+    assert.deepEqual([log.logStartOffset, world.segments()], [11, [10, 13, 16, 19]]);
+    const steps = world.disk.operations.map(({ kind, path }) => `${kind} ${path.slice(world.directory.length + 1)}`);
+    const firstRemoval = steps.findIndex((step) => step.startsWith("remove ") && step.endsWith(".store"));
+    for (const slot of ["base-0", "base-1"]) assert.ok(steps.indexOf(`datasynced ${slot}`) < firstRemoval, slot);
+    await fill(log, 1);
+    await log.close();
+    for (const slot of ["base-0", "base-1"]) {
+      const copy = world.copy();
+      copy.disk.remove(copy.file(slot));
+      const reopened = await copy.open(small);
+      assert.deepEqual(await offsetsOf(reopened), range(11, 21));
+      await reopened.close();
+    }
+  });
+
+  test("that a crash cut short between its two base records is kept whichever of them rots later", async () => {
+    const world = new LogWorld();
+    let log = await world.open(small);
+    await fill(log, 3);
+    // Nothing is to be removed here.
+    world.disk.fail({ kind: "write", path: /base-\d$/, nth: 2, effect: "none", code: "EIO" });
+    await assert.rejects(log.trim(2), { code: "DISK_FAILED" });
+    world.kill();
+    log = await world.open(small);
+    await log.close();
+    for (const slot of ["base-0", "base-1"]) {
+      const copy = world.copy();
+      copy.disk.remove(copy.file(slot));
+      const reopened = await copy.open(small);
+      assert.equal(reopened.logStartOffset, 2, slot);
+      await reopened.close();
+    }
+  });
+
+  test("left unfinished by a log that was closed is brought to the disk before it is finished", async () => {
+    const world = new LogWorld({ isRecording: true });
+    let log = await world.open(small);
+    await fill(log, 20);
+    world.disk.fail({ kind: "remove", path: "0001.store", code: "EACCES" });
+    await log.trim(11);
+    await log.close();
+    world.kill();
+    log = await world.open(small);
+    assert.equal(log.recovery.kind, "clean");
+    const steps = world.disk.operations.map(({ kind, path }) => `${kind} ${path.slice(world.directory.length + 1)}`);
+    const synced = steps.findIndex((step) => step.startsWith("datasynced base-"));
+    const removed = steps.findIndex((step) => step.startsWith("remove ") && step.endsWith("0001.store"));
+    assert.ok(synced >= 0 && synced < removed);
+    await log.close();
+  });
+
+  test("is finished later when a full disk leaves no room for the second base record", async () => {
+    const world = new LogWorld();
+    let log = await world.open(small);
+    await fill(log, 20);
+    world.disk.fail({ kind: "write", path: /base-\d$/, nth: 2, effect: "none", code: "EIO" });
+    await assert.rejects(log.trim(11), { code: "DISK_FAILED" });
+    world.kill();
+    // The first write is that of the newer one, as it is.
+    world.disk.fail({ kind: "write", path: /base-\d$/, nth: 2, effect: "none", code: "ENOSPC" });
+    log = await world.open(small);
+    assert.deepEqual([log.logStartOffset, world.segments().length], [11, 7]);
+    assert.match(log.recovery.notes.join(), /one file of the base record couldn't be written/);
+    await log.close();
+    log = await world.open(small);
+    assert.deepEqual(world.segments(), [10, 13, 16, 19]);
+    await log.close();
+  });
+
+  test("append times don't fall when no segment is left and the clock went back", async () => {
+    const world = new LogWorld();
+    let log = await world.open(small);
+    await fill(log, 4);
+    const { appendTime } = await log.append({ value: "last" });
+    await log.trim(5);
+    world.kill();
+    for (const baseIndex of world.segments()) world.disk.remove(world.path(baseIndex));
+    world.clock.jumpWall(-60 * minuteMs);
+    log = await world.open(small);
+    assert.equal((await log.append({ value: "next" })).appendTime, appendTime);
+    await log.close();
+  });
 });
 
 describe("retention", () => {

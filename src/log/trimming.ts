@@ -1,24 +1,39 @@
-import { diskFullError, isDiskFull } from "./write-failure.ts";
+import type { ChainPoint } from "./chain.ts";
 import type { LogState } from "./log-state.ts";
 import { removeSegment } from "./recovery.ts";
+import type { SealedSegment } from "./sealed-segment.ts";
 import { Segments } from "./segments.ts";
+import { refusalOf } from "./write-failure.ts";
 
 export interface Trimmed {
   readonly segments: number;
   readonly bytes: number;
 }
 
-/**
- * Makes `offset` the log start and removes the segments wholly below it. The caller has the log to itself, and has checked that
- * the offset lies between the log start and the end. The base record is durable before any file goes.
- */
-export async function trimTo(state: LogState, offset: number): Promise<Trimmed> {
-  const { context, segments } = state;
-  const { disk, directory, logger } = context;
+export interface TrimPlan {
+  /** The new log start. */
+  readonly offset: number;
+  readonly dropped: readonly SealedSegment[];
+  /** The last entry of those dropped; undefined when there are none. */
+  readonly before: ChainPoint | undefined;
+}
+
+/** What a trim to `offset` takes away. Reads, and changes nothing. */
+export function planTrim({ segments }: LogState, offset: number): TrimPlan {
   const keepFrom = segments.findByOffset(offset).baseIndex;
   const dropped = segments.sealed.filter((segment) => segment.baseIndex < keepFrom);
-  const first = segments.findByIndex(keepFrom);
-  const before = dropped.length === 0 ? undefined : first.before();
+  const before = dropped.length === 0 ? undefined : segments.findByIndex(keepFrom).before();
+  return { offset, dropped, before };
+}
+
+/**
+ * Makes the plan's offset the log start and removes the segments wholly below it. The caller has the log to itself, and has
+ * checked that the offset lies between the log start and the end. The base record is durable before any file goes.
+ */
+export async function trim(state: LogState, plan: TrimPlan): Promise<Trimmed> {
+  const { context, segments } = state;
+  const { disk, directory, logger } = context;
+  const { offset, dropped, before } = plan;
   try {
     await state.writeBase({
       ...state.base,
@@ -26,8 +41,8 @@ export async function trimTo(state: LogState, offset: number): Promise<Trimmed> 
       ...(before !== undefined && { baseIndex: before.index, baseTerm: before.term, nextOffset: before.nextOffset }),
     });
   } catch (error) {
-    // The other slot is whole, so a full disk only means: not now.
-    throw isDiskFull(error) ? diskFullError("write the base record", error) : error;
+    // The other slot is whole, so where there is no room, or no descriptor, it only means: not now.
+    throw refusalOf("write the base record", error);
   }
   if (dropped.length === 0) return { segments: 0, bytes: 0 };
 

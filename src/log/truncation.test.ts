@@ -104,4 +104,36 @@ describe("truncation", () => {
     assert.equal((await log.append({ value: "goes on" })).baseOffset, 20);
     await log.close();
   });
+
+  test("rot anywhere in what stays of a segment is found before anything is changed", async () => {
+    for (const [rotten, position, offset] of [
+      // In the active segment, and in a sealed one that would be the active one again.
+      [19, 128 + 60, 20],
+      [7, 128 + 60, 8],
+    ] as const) {
+      const world = new LogWorld();
+      const log = await world.open(small);
+      await fill(log, 21);
+      world.disk.flipBit(world.path(rotten), position, 0);
+      const before = world.files();
+      await assert.rejects(log.truncate(offset), { code: "LOG_CORRUPT" });
+      assert.deepEqual(world.files(), before);
+      assert.equal(log.status().state, "open");
+      assert.equal((await log.append({ value: "goes on" })).baseOffset, 21);
+      await log.close();
+    }
+  });
+
+  test("rot in what is cut keeps nobody from cutting it", async () => {
+    const world = new LogWorld();
+    let log = await world.open(small);
+    await fill(log, 20);
+    for (const rotten of [7, 10, 13]) world.disk.flipBit(world.path(rotten), 128 + 500, 0);
+    await log.truncate(7);
+    assert.equal((await log.append({ value: "new" })).baseOffset, 7);
+    world.kill();
+    log = await world.open(small);
+    assert.deepEqual(await valuesOf(log), [...Array.from({ length: 7 }, (_, i) => `v${i}`), "new"]);
+    await log.close();
+  });
 });

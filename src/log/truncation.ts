@@ -1,59 +1,83 @@
+import { assert } from "../base/assert.ts";
 import { ProglogError } from "../base/error.ts";
 import { ActiveSegment } from "./active-segment.ts";
-import { advanceChain } from "./chain.ts";
 import type { EntryLocation } from "./entry-index.ts";
 import { readEntry } from "./entry-lookup.ts";
+import type { Frame } from "./frame.ts";
+import { IndexBuilder, type KnownEntries } from "./index-builder.ts";
 import type { LogState } from "./log-state.ts";
 import { removeSegment } from "./recovery.ts";
-import { segmentHeaderBytes } from "./segment-header.ts";
-import { Segments } from "./segments.ts";
-import type { SyncMark } from "./sync-mark.ts";
+import { type Segment, Segments } from "./segments.ts";
+import { scanStore } from "./store-scan.ts";
 
-/** The entry that is to be the last, and where it ends. */
-export type NewEnd = Omit<SyncMark, "isClean" | "isCutting" | "isPoisoned">;
+/** What stays of the log, read and verified before anything is changed. */
+export interface TruncationPlan {
+  /** The segment that will be the active one. */
+  readonly staying: Segment;
+  /** Its entries up to the one that will be the log's last. */
+  readonly entries: KnownEntries;
+}
 
 /**
- * Drops all entries behind `end`, durably. The caller has the log to itself.
+ * Drops all entries behind those of `plan`, durably. The caller has the log to itself.
  *
  * The order matters at each step, since a crash may come between any two: first the mark is lowered and says that a cut is
  * under way, so that opening finishes it whatever frames it still finds; then whole segments go, newest first; then the rest of
  * the one that stays is zeroed and synced; and only then the mark says that it is done.
  */
-export async function truncateBehind(state: LogState, end: NewEnd): Promise<void> {
+export async function truncateBehind(state: LogState, plan: TruncationPlan): Promise<void> {
   const { context, markFile } = state;
   const { disk, directory } = context;
-  const { index: keepIndex, term, nextOffset, appendTime } = end;
+  const { staying, entries } = plan;
   // Before the first byte changes, and until the last one has: nothing behind the end is shown to a reader.
-  state.ceiling = { index: keepIndex, term, nextOffset, appendTime };
+  state.ceiling = entries.last;
   state.truncations += 1;
-  await markFile.writeBoth({ ...state.describeEnd(), ...end, isCutting: true });
-  state.durable = state.ceiling;
+  const newEnd = { ...entries.last, segmentBaseIndex: staying.baseIndex, position: entries.end };
+  await markFile.writeBoth({ ...state.describeEnd(), ...newEnd, isCutting: true });
+  state.durable = entries.last;
 
-  while (state.segments.active.baseIndex > keepIndex && state.segments.sealed.length > 0) {
+  if (staying !== state.segments.active) {
     const { sealed, active } = state.segments;
     await active.close();
-    removeSegment(context, active.baseIndex);
-    await disk.syncDirectory(directory);
-    const newest = sealed.at(-1);
-    if (newest === undefined) break;
-    newest.retire();
-    const reopened = await ActiveSegment.reopen(context, newest.before());
-    state.segments = new Segments(sealed.slice(0, -1), reopened);
+    for (const segment of sealed) if (segment.baseIndex >= staying.baseIndex) segment.retire();
+    const kept = sealed.filter((segment) => segment.baseIndex < staying.baseIndex);
+    // Before the files go, so that nobody looks for them any more.
+    state.segments = new Segments(kept, ActiveSegment.reopen(context, entries));
+    const removed = [...sealed.filter((segment) => segment.baseIndex > staying.baseIndex), active];
+    for (const segment of removed.toReversed()) {
+      removeSegment(context, segment.baseIndex);
+      await disk.syncDirectory(directory);
+    }
   }
-  await state.segments.active.cut(keepIndex);
+  await state.segments.active.cut(entries);
   state.durable = state.segments.active.last;
   state.ceiling = undefined;
   state.truncations += 1;
   await markFile.writeBoth(state.describeEnd());
 }
 
-/** What the mark is to say of the entry that will be the last. Reads it, so it comes before anything is changed. */
-export async function describeNewEnd(state: LogState, index: number): Promise<NewEnd> {
-  const segment = state.segments.findByIndex(index);
-  if (index < segment.baseIndex)
-    return { ...segment.before(), segmentBaseIndex: segment.baseIndex, position: segmentHeaderBytes };
-  const frame = await readEntry(state.context, segment, index);
-  return { ...advanceChain(frame), segmentBaseIndex: segment.baseIndex, position: frame.position + frame.byteLength };
+/**
+ * Reads what is to stay of the segment in which `index` lies, or right before which: its indexes are built anew from it. Here
+ * and not later, so that rot in it is an answer, LOG_CORRUPT, and no truncation that stops half-way.
+ */
+export async function planTruncation(state: LogState, index: number): Promise<TruncationPlan> {
+  const { context, segments } = state;
+  const staying = segments.findByIndex(index);
+  const before = staying.before();
+  const builder = new IndexBuilder(before);
+  if (index > before.index) {
+    const last = await readEntry(context, staying, index);
+    const endPosition = last.position + last.byteLength;
+    const file = context.openFiles.acquire(context.disk, staying.storePath);
+    try {
+      const onFrame = (frame: Frame): void => builder.add(frame);
+      await scanStore(file, { before, seed: context.seed, endPosition, onFrame }, staying.storePath);
+    } finally {
+      context.openFiles.release(file);
+    }
+  }
+  assert(builder.last.index === index, "what stays ends with the entry that was asked for");
+  return { staying, entries: { before, ...builder.entries() } };
 }
 
 /** Throws OFFSET_INSIDE_BATCH when `offset` isn't the first of the batch at `location`. */
