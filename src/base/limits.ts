@@ -29,6 +29,18 @@ export const appendQueueMaxBytes = 64 * MiB;
 /** Appends that wait for their turn. Each holds a promise and some 300 bytes, whatever its size. */
 export const appendQueueMaxCount = 1_000_000;
 
+/**
+ * Truncations, trims, syncs and the like that wait for their turn. Each has the log to itself, so nobody has a reason to let
+ * thousands gather; whoever doesn't wait for them is stopped before they are many megabytes.
+ */
+export const operationQueueMaxCount = 10_000;
+
+/**
+ * Waits for an offset of one log, tails at its end among them, some 1 KiB each: above what all connections of a node can have
+ * under way (`connectionsMaxCount` times `pipelinedRequestsMaxCount`).
+ */
+export const offsetWaitsMaxCount = 10_000;
+
 /** Bytes of one group of appends written and synced together: bounds what one sync can take, and so the tail latency. */
 export const groupMaxBytes = 8 * MiB;
 

@@ -4,6 +4,7 @@ import { readAll } from "../../test/dumb-log.ts";
 import { LogWorld } from "../../test/log-world.ts";
 import { createSeededRandom, type SeededRandom } from "../../sim/random.ts";
 import { isProglogError } from "../base/error.ts";
+import { offsetWaitsMaxCount } from "../base/limits.ts";
 import { KiB } from "../base/units.ts";
 import type { StoredRecord } from "../batch/record.ts";
 import type { Log } from "./log.ts";
@@ -285,6 +286,18 @@ describe("waiting for an offset", () => {
     await log.close();
     assert.equal(await closed, "LOG_CLOSED");
   });
+});
+
+test("past the waits that a log takes a tail is told, and doesn't go round in vain", async () => {
+  const log = await new LogWorld().open();
+  await fill(log, 1);
+  const waits = Array.from({ length: offsetWaitsMaxCount }, () => outcomeOf(log.waitForOffset(5)));
+  const tail = log.records({ tail: true });
+  assert.equal((await tail.next()).value?.offset, 0);
+  await assert.rejects(tail.next(), { code: "OVERLOADED" });
+  await fill(log, 5);
+  await Promise.all(waits);
+  await log.close();
 });
 
 describe("a reader whose log is changed under it", () => {

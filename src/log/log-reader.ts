@@ -153,8 +153,8 @@ export class LogReader {
     try {
       await this.waiters.wait(nextOffset, signal);
     } catch (error) {
-      // Cancelled or closed: a tail then simply ends.
-      if (!isProglogError(error)) throw error;
+      // A tail then simply ends.
+      if (!isProglogError(error, "CANCELLED") && !isProglogError(error, "LOG_CLOSED")) throw error;
     }
   }
 

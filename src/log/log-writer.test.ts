@@ -3,6 +3,8 @@ import { describe, test } from "node:test";
 import { LogWorld } from "../../test/log-world.ts";
 import { readAll } from "../../test/dumb-log.ts";
 import { isProglogError } from "../base/error.ts";
+import { operationQueueMaxCount } from "../base/limits.ts";
+import { silentLogger } from "../base/logger.ts";
 import { KiB } from "../base/units.ts";
 import { encodeBatch } from "../batch/encode-batch.ts";
 import type { AppendResult, Log } from "./log.ts";
@@ -146,6 +148,39 @@ describe("closing", () => {
     assert.equal(reopened.recovery.kind, "clean");
     assert.equal((await readAll(reopened)).length, 3);
     await reopened.close();
+  });
+
+  test("finds its place however many operations wait, and so do appends", async () => {
+    const world = new LogWorld();
+    const log = await world.open();
+    const hold = world.disk.holdSync({ path: ".store" });
+    const append = log.append({ value });
+    await hold.waiting(1);
+    const syncs = Array.from({ length: operationQueueMaxCount }, () => log.sync());
+    await assert.rejects(log.sync(), { code: "OVERLOADED", message: "Cannot sync: 10000 operations wait already" });
+    await assert.rejects(log.truncate(0), { code: "OVERLOADED" });
+    const another = log.append({ value });
+    const closed = log.close();
+    hold.release();
+    await Promise.all([append, ...syncs, another, closed]);
+    assert.equal(log.logEndOffset, 2);
+  });
+
+  test("the sync of every interval finds its place, too, however many operations wait", async () => {
+    const world = new LogWorld();
+    const failures: string[] = [];
+    const logger = { ...silentLogger, error: (_fields: object, message: string) => void failures.push(message) };
+    const log = await world.open({ sync: "interval", syncIntervalMs: 1000, logger });
+    const hold = world.disk.holdSync({ path: ".store" });
+    await log.append({ value });
+    const syncs = [log.sync()];
+    await hold.waiting(1);
+    while (syncs.length <= operationQueueMaxCount) syncs.push(log.sync());
+    world.clock.advance(1000);
+    hold.release();
+    await Promise.all(syncs);
+    assert.deepEqual(failures, []);
+    await log.close();
   });
 
   test("twice is fine, and every operation after it is refused with LOG_CLOSED, without a file left open", async () => {

@@ -98,6 +98,11 @@ export class LogWriter {
   /** Runs `operation` when everything asked for before is done, with the log to itself. A failed write in it poisons the log. */
   exclusively<T>(attempt: string, operation: () => Promise<T>): Promise<T> {
     this.checkOpen(attempt);
+    this.#queue.checkOperationRoom(attempt);
+    return this.#alone(attempt, operation);
+  }
+
+  #alone<T>(attempt: string, operation: () => Promise<T>): Promise<T> {
     return this.#enqueue(async () => {
       this.#checkSound(attempt);
       try {
@@ -406,7 +411,8 @@ export class LogWriter {
   /** For what nobody waits for: its failure has poisoned the log, which tells everybody who comes. */
   #inBackground(attempt: string, operation: () => Promise<void>): void {
     if (this.#condition.kind !== "open" || this.#closing !== undefined) return;
-    this.exclusively(attempt, operation).catch((error: unknown) => {
+    // There is one of each at the most, and it must not be dropped when others fill the queue.
+    this.#alone(attempt, operation).catch((error: unknown) => {
       this.#state.context.logger.error({ error }, `could not ${attempt} in the background`);
     });
   }

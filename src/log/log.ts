@@ -179,7 +179,7 @@ export interface Log extends AsyncDisposable {
   batches(options?: ReadOptions): AsyncGenerator<StoredBatch, void, undefined>;
   /** The offset that a starting point means right now. A time after all records is the high watermark. */
   findOffset(from: StartingPoint): Promise<number>;
-  /** Resolves once `highWatermark > offset`; rejects with CANCELLED on `signal`, LOG_CLOSED at close, LOG_POISONED when it can't come any more. */
+  /** Resolves once `highWatermark > offset`; rejects with CANCELLED on `signal`, LOG_CLOSED at close, LOG_POISONED when it can't come any more, OVERLOADED past 10,000 waits. */
   waitForOffset(offset: number, options?: { readonly signal?: AbortSignal }): Promise<void>;
 
   /** Drops records from `offset` on. It must be a batch's first, or the end: else OFFSET_INSIDE_BATCH with details {baseOffset, nextOffset}. */

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { createSeededRandom } from "../../sim/random.ts";
 import { ProglogError } from "../base/error.ts";
+import { offsetWaitsMaxCount } from "../base/limits.ts";
 import { OffsetWaiters } from "./offset-waiters.ts";
 
 async function outcomeOf(promise: Promise<void>): Promise<string> {
@@ -79,4 +81,77 @@ test("a waiter may wait again from where it was woken", async () => {
   }
   await loop;
   assert.equal(wakes, 3);
+});
+
+/** An offset that counts how often it is compared: what a wake costs. */
+function countedOffset(offset: number, count: { compared: number }): number {
+  const counted = { valueOf: () => ((count.compared += 1), offset) };
+  return counted as unknown as number;
+}
+
+test("a thousand who wait for other offsets cost a wake nothing", async () => {
+  const waiters = new OffsetWaiters();
+  const count = { compared: 0 };
+  const idle = Array.from({ length: 1000 }, (_, i) => outcomeOf(waiters.wait(countedOffset(1000 + i, count), undefined)));
+  count.compared = 0;
+  for (let mark = 1; mark <= 100; mark += 1) {
+    const wait = waiters.wait(mark - 1, undefined);
+    const comparedByWait = count.compared;
+    waiters.wake(mark);
+    await wait;
+    assert.ok(count.compared - comparedByWait <= 1, "only the next of the idle ones is looked at");
+  }
+  assert.ok(count.compared <= 100 * 11, "and a wait finds its place by halving");
+  assert.equal(waiters.count, 1000);
+  waiters.wakeAll();
+  await Promise.all(idle);
+});
+
+test("those woken, cancelled and left are the right ones whatever the order in which they came", async () => {
+  const random = createSeededRandom("offset-waiters");
+  const waiters = new OffsetWaiters();
+  const model: { readonly offset: number; readonly abort: AbortController; state: string }[] = [];
+  let mark = 0;
+  for (let step = 0; step < 2000; step += 1) {
+    const choice = random.integer(10);
+    if (choice < 6) {
+      const entry = { offset: mark + random.integer(20), abort: new AbortController(), state: "waiting" };
+      model.push(entry);
+      void outcomeOf(waiters.wait(entry.offset, entry.abort.signal)).then((outcome) => (entry.state = outcome));
+    } else if (choice < 8) {
+      model
+        .filter(({ state }) => state === "waiting")
+        .at(random.integer(5))
+        ?.abort.abort();
+    } else {
+      mark += random.integer(3);
+      waiters.wake(mark);
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+    const expected = ({ offset, abort }: (typeof model)[number]): string =>
+      abort.signal.aborted ? "CANCELLED" : offset < mark ? "woken" : "waiting";
+    assert.deepEqual(
+      model.map(({ state }) => state),
+      model.map(expected),
+    );
+    assert.equal(waiters.count, model.filter(({ state }) => state === "waiting").length);
+    if (model.length > 200) model.splice(0, model.length, ...model.filter(({ state }) => state === "waiting"));
+  }
+});
+
+test("so many may wait, and not one more", async () => {
+  const waiters = new OffsetWaiters();
+  const abort = new AbortController();
+  const waits = Array.from({ length: offsetWaitsMaxCount }, (_, i) =>
+    outcomeOf(waiters.wait(i % 7, i === 0 ? abort.signal : undefined)),
+  );
+  await assert.rejects(waiters.wait(3, undefined), {
+    code: "OVERLOADED",
+    message: "Cannot wait for offset 3: 10000 wait for this log already",
+  });
+  abort.abort();
+  waits.push(outcomeOf(waiters.wait(3, undefined)));
+  assert.equal(await outcomeOf(waiters.wait(3, undefined)), "OVERLOADED");
+  waiters.wakeAll();
+  assert.equal((await Promise.all(waits)).filter((outcome) => outcome === "woken").length, offsetWaitsMaxCount);
 });

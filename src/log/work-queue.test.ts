@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { appendQueueMaxCount } from "../base/limits.ts";
+import { appendQueueMaxCount, operationQueueMaxCount } from "../base/limits.ts";
 import { readBatchHeader } from "../batch/batch-header.ts";
 import { encodeBatch } from "../batch/encode-batch.ts";
 import { type PendingAppend, WorkQueue } from "./work-queue.ts";
@@ -68,6 +68,22 @@ test("there is room for so many appends, and not for one more", () => {
   assert.throws(() => queue.checkRoom(1), { code: "APPEND_QUEUE_FULL" });
   queue.shift();
   queue.checkRoom(1);
+});
+
+test("there is room for so many operations, and not for one more, whatever appends wait", () => {
+  const queue = new WorkQueue(1000);
+  for (let count = 0; count < operationQueueMaxCount; count += 1) {
+    queue.checkOperationRoom("sync");
+    queue.pushOperation(async () => {});
+  }
+  assert.throws(() => queue.checkOperationRoom("sync"), {
+    code: "OVERLOADED",
+    message: "Cannot sync: 10000 operations wait already",
+  });
+  queue.checkRoom(1);
+  queue.pushAppend(appendOf(1));
+  queue.shift();
+  queue.checkOperationRoom("sync");
 });
 
 test("order holds over many thousands that come and go", () => {

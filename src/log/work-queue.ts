@@ -1,6 +1,6 @@
 import type { BatchHeader } from "../batch/batch-header.ts";
 import { ProglogError } from "../base/error.ts";
-import { appendQueueMaxCount } from "../base/limits.ts";
+import { appendQueueMaxCount, operationQueueMaxCount } from "../base/limits.ts";
 import type { AppendResult } from "./log.ts";
 
 /**
@@ -25,6 +25,7 @@ export class WorkQueue {
   #head = 0;
   #appendBytes = 0;
   #appendCount = 0;
+  #operationCount = 0;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
@@ -62,8 +63,18 @@ export class WorkQueue {
     this.#appendCount += 1;
   }
 
+  /** Throws OVERLOADED when so many operations wait already. Those that nobody asks for by the thousand needn't ask. */
+  checkOperationRoom(attempt: string): void {
+    if (this.#operationCount < operationQueueMaxCount) return;
+    throw new ProglogError("OVERLOADED", `Cannot ${attempt}: ${this.#operationCount} operations wait already`, {
+      hint: "Await earlier ones before making more, or retry later.",
+      details: { maxCount: operationQueueMaxCount },
+    });
+  }
+
   pushOperation(run: () => Promise<void>): void {
     this.#work.push({ kind: "operation", run });
+    this.#operationCount += 1;
   }
 
   peek(): Work | undefined {
@@ -77,6 +88,8 @@ export class WorkQueue {
     if (work.kind === "append") {
       this.#appendBytes -= work.append.batch.length;
       this.#appendCount -= 1;
+    } else {
+      this.#operationCount -= 1;
     }
     if (this.#head === this.#work.length) {
       this.#work = [];
