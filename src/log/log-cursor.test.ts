@@ -338,6 +338,53 @@ describe("a reader whose log is changed under it", () => {
     await log.close();
   });
 
+  test("that falls behind a log start inside its segment is told, too", async () => {
+    const world = new LogWorld();
+    const log = await world.open();
+    // Two records a batch, and so large that no more than one lies in the first piece that is read.
+    const value = "x".repeat(20 * KiB);
+    for (let i = 0; i < 10; i += 1) await log.append([{ value }, { value }]);
+    const reader = log.records();
+    assert.deepEqual([(await reader.next()).value?.offset, (await reader.next()).value?.offset], [0, 1]);
+    const within = log.batches({ from: 3 });
+    const behind = log.batches({ from: 4 });
+    const before = log.batches({ from: 2 });
+    // Their places are found; what is held is the first piece from there on.
+    const hold = world.hold({ kind: "read", path: ".store", where: ({ length }) => length === 64 * KiB });
+    const read = [within, behind, before].map((batches) => outcomeOf(batches.next()));
+    await world.settle();
+    await log.trim(3);
+    hold.release();
+    await assert.rejects(reader.next(), {
+      code: "OFFSET_OUT_OF_RANGE",
+      message: "Cannot go on reading at offset 2: the log starts at 3 now",
+      details: { offset: 2, logStartOffset: 3, highWatermark: 20 },
+    });
+    const offsets = (await Promise.all(read)).map((result) => (typeof result === "string" ? result : result.value?.baseOffset));
+    // The batch that the log start lies in is read by those who want its records from there on only.
+    assert.deepEqual(offsets, [2, 4, "OFFSET_OUT_OF_RANGE"]);
+    await log.close();
+  });
+
+  test("that wants records behind a truncation is told, though it began inside the batch that went", async () => {
+    const world = new LogWorld();
+    const log = await world.open();
+    const value = "x".repeat(20 * KiB);
+    for (let i = 0; i < 10; i += 1) await log.append([{ value }, { value }]);
+    const hold = world.hold({ kind: "read", path: ".store", where: ({ length }) => length === 64 * KiB });
+    const reads = [5, 4].map((from) => log.batches({ from, tail: true }).next());
+    await world.settle();
+    const truncated = log.truncate(4);
+    await world.settle();
+    hold.release();
+    await truncated;
+    await log.append([{ value: "new" }, { value: "new" }]);
+    const [within, first] = await Promise.all(reads.map(outcomeOf));
+    assert.equal(within, "OFFSET_OUT_OF_RANGE");
+    assert.equal(typeof first === "object" && first.value?.records()[0]?.value?.toString(), "new");
+    await log.close();
+  });
+
   test("goes on when only what it has read was trimmed", async () => {
     const log = await new LogWorld().open(small);
     await fill(log, 30);

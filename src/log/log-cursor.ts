@@ -39,24 +39,35 @@ export class LogCursor {
   readonly #limit: () => ReadLimit;
   /** The next entry, and the place where it begins when that is known. */
   #next: { index: number; nextOffset: number };
+  /** The first offset that is wanted of the next entry: not its first where reading began inside a batch. */
+  #wantedOffset: number;
   #place: (Place & { readonly baseIndex: number }) | undefined;
   #truncatedAt: number | undefined;
   #truncations = 0;
 
-  private constructor(state: LogState, limit: () => ReadLimit, next: { index: number; nextOffset: number }) {
+  private constructor(
+    state: LogState,
+    limit: () => ReadLimit,
+    next: { index: number; nextOffset: number },
+    wantedOffset: number,
+  ) {
     this.#state = state;
     this.#limit = limit;
     this.#next = next;
+    this.#wantedOffset = wantedOffset;
   }
 
   /** A cursor at the entry that holds `offset`, which lies between the log start and the limit, both inclusive. */
   static async open(state: LogState, limit: () => ReadLimit, offset: number, checkThere: CheckThere): Promise<LogCursor> {
     const end = limit();
-    if (offset >= end.nextOffset) return new LogCursor(state, limit, { index: end.index + 1, nextOffset: end.nextOffset });
+    if (offset >= end.nextOffset) {
+      const { index, nextOffset } = end;
+      return new LogCursor(state, limit, { index: index + 1, nextOffset }, nextOffset);
+    }
     const segment = state.segments.findByOffset(offset);
     const { location } = await findEntryOfOffset(state.context, segment, offset, checkThere);
     checkThere();
-    const cursor = new LogCursor(state, limit, { index: location.index, nextOffset: location.baseOffset });
+    const cursor = new LogCursor(state, limit, { index: location.index, nextOffset: location.baseOffset }, offset);
     cursor.#place = { baseIndex: segment.baseIndex, position: location.position, chain: chainBefore(location) };
     return cursor;
   }
@@ -69,7 +80,8 @@ export class LogCursor {
   /** To be told when entries behind `index` were dropped. */
   noteTruncation(index: number, nextOffset: number): void {
     this.#truncations += 1;
-    if (index + 1 < this.#next.index) this.#truncatedAt = Math.min(this.#truncatedAt ?? nextOffset, nextOffset);
+    const isPassed = index + 1 < this.#next.index || nextOffset < this.#wantedOffset;
+    if (isPassed) this.#truncatedAt = Math.min(this.#truncatedAt ?? nextOffset, nextOffset);
   }
 
   /** The next entries, of a kind whatever; none at the limit. */
@@ -101,6 +113,7 @@ export class LogCursor {
     const isWhole = frames.length === piece.frames.length;
     this.#place = isWhole ? { baseIndex: segment.baseIndex, position: piece.position, chain: piece.chain } : undefined;
     this.#next = { index: last.index + 1, nextOffset: nextOffsetOf(last) };
+    this.#wantedOffset = this.#next.nextOffset;
     return frames;
   }
 
@@ -109,13 +122,15 @@ export class LogCursor {
       throw this.#outOfRange(`the log was truncated to ${this.#truncatedAt} meanwhile`);
     }
     const { logStartOffset, baseIndex } = this.#state.base;
-    if (this.#next.index <= baseIndex) throw this.#outOfRange(`the log starts at ${logStartOffset} now`);
+    // Also where the segment is still there: a log start inside it is one as good as between two.
+    if (this.#wantedOffset < logStartOffset || this.#next.index <= baseIndex)
+      throw this.#outOfRange(`the log starts at ${logStartOffset} now`);
   }
 
   #outOfRange(because: string): ProglogError {
-    const { nextOffset } = this.#next;
-    return new ProglogError("OFFSET_OUT_OF_RANGE", `Cannot go on reading at offset ${nextOffset}: ${because}`, {
-      details: { offset: nextOffset, logStartOffset: this.#state.base.logStartOffset, highWatermark: this.#limit().nextOffset },
+    const offset = this.#wantedOffset;
+    return new ProglogError("OFFSET_OUT_OF_RANGE", `Cannot go on reading at offset ${offset}: ${because}`, {
+      details: { offset, logStartOffset: this.#state.base.logStartOffset, highWatermark: this.#limit().nextOffset },
     });
   }
 
