@@ -69,6 +69,12 @@ export const entryMaxBytes = 32 * MiB;
 /** Payload of a control entry: a membership of many nodes fits many times over. */
 export const entryControlMaxBytes = 1 * MiB;
 
+/**
+ * A control entry up to this is checked wherever one seems to begin when frames are searched for among bad bytes: no-op, trim and
+ * the membership of a few nodes are no larger. Of larger ones, no more than what was searched is checked in sum.
+ */
+export const searchedHeadMaxBytes = 256;
+
 /** A base record: some 100 bytes for each live producer, so 500,000 of them. */
 export const baseRecordMaxBytes = 64 * MiB;
 

@@ -172,6 +172,23 @@ function readHead(buffer: Buffer, at: number, end: number, seed: number): HeadRe
   return { outcome: "head", header, byteLength };
 }
 
+/**
+ * What the bytes at `at` say of a frame that may begin there, with nothing verified; undefined when none can. For a search, which
+ * has to know what a check would cost before it makes it.
+ */
+export function guessHead(
+  buffer: Buffer,
+  at: number,
+  end: number,
+): { readonly index: number; readonly protectedBytes: number } | undefined {
+  if (end - at < frameHeadBytes || buffer.readUInt8(at + 15) !== entryVersion) return undefined;
+  const length = readUint64LE(buffer, at);
+  const isData = buffer.readUInt8(at + 14) === kindNames.indexOf("data");
+  const maxBytes = isData ? entryMaxBytes : entryHeaderBytes + entryControlMaxBytes;
+  if (length < entryHeaderBytes || length > maxBytes) return undefined;
+  return { index: readUint64LE(buffer, at + 16), protectedBytes: isData ? dataHeadBytes : lengthBytes + length };
+}
+
 /** The header of the frame at `at` when its own crc is right, whatever became of its batch; for vouching only. */
 export function findEntryHeader(buffer: Buffer, at: number, end: number, seed: number): EntryHeader | undefined {
   const read = readHead(buffer, at, end, seed);

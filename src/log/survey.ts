@@ -1,11 +1,11 @@
 import { decodeBatch } from "../batch/decode-batch.ts";
 import type { DiskFile } from "../base/disk.ts";
 import { messageOf } from "../base/error.ts";
-import { entryMaxBytes, readPieceBytes } from "../base/limits.ts";
 import { findDataEnd } from "./active-store.ts";
 import type { BaseRecord } from "./base-record.ts";
 import { advanceChain, type ChainPoint, findChainFault } from "./chain.ts";
-import { dataHeadBytes, findEntryHeader, type Frame, frameMagicAt, frameMagicBytes, logSeed, readFrame } from "./frame.ts";
+import { dataHeadBytes, findEntryHeader, type Frame, logSeed } from "./frame.ts";
+import { findNextFrame } from "./frame-search.ts";
 import { FrameScanner } from "./frame-scanner.ts";
 import type { LogContext } from "./log-context.ts";
 import { listBaseIndexes } from "./recovery.ts";
@@ -179,7 +179,13 @@ class Surveyor {
   /** A store without a sound header, and without what came before it: the first whole frame tells as much as can be known. */
   #guessBefore(file: DiskFile, baseIndex: number, end: ChainPoint | undefined): ChainPoint {
     const start = end ?? { index: baseIndex - 1, term: 0, nextOffset: 0, appendTime: 0 };
-    const found = this.#findNextFrame(file, 0, file.size(), { ...start, index: baseIndex - 1 });
+    const found = findNextFrame({
+      file,
+      from: 0,
+      to: file.size(),
+      seed: this.#seed,
+      chain: { ...start, index: baseIndex - 1 },
+    });
     if (found === undefined) return { ...start, index: baseIndex - 1 };
     const { term, baseOffset, appendTime } = found;
     return { index: baseIndex - 1, term: Math.min(term, Math.max(start.term, 1)), nextOffset: baseOffset, appendTime };
@@ -222,7 +228,7 @@ class Surveyor {
         this.#tear = { file: path, position, bytes: dataEnd - position };
         return chain;
       }
-      const next = this.#findNextFrame(file, position, dataEnd, chain);
+      const next = findNextFrame({ file, from: position, to: dataEnd, seed: this.#seed, chain });
       if (next === undefined) {
         // How far it went is told by the next segment's header, or by the sync mark: the gap is noted by whoever knows.
         this.#pending = { file: path, position, reason, reached: this.#findReach(file, position, chain) };
@@ -326,33 +332,5 @@ class Surveyor {
       this.#segments[this.#segments.length - 1] = { ...previous, parts: [...previous.parts, gap] };
     }
     return last;
-  }
-
-  /** The next whole frame that can follow `chain`, with entries missing between. */
-  #findNextFrame(file: DiskFile, from: number, to: number, chain: ChainPoint): Frame | undefined {
-    const overlap = 64 * 1024;
-    const piece = Buffer.allocUnsafeSlow(readPieceBytes + overlap);
-    for (let start = from; start < to; start += readPieceBytes) {
-      const length = file.readSync(piece.subarray(0, Math.min(piece.length, to - start)), start);
-      for (let at = piece.indexOf(frameMagicBytes); at >= 0 && at < length; at = piece.indexOf(frameMagicBytes, at + 1)) {
-        const frameAt = at - frameMagicAt;
-        if (frameAt < 0) continue;
-        const frame = this.#readFrameAt(file, start + frameAt, piece.subarray(frameAt, length));
-        if (frame === undefined || frame.index <= chain.index || frame.term < chain.term) continue;
-        if (frame.baseOffset < chain.nextOffset || frame.kind === "segment-header" || frame.kind === "pad") continue;
-        return frame;
-      }
-    }
-    return undefined;
-  }
-
-  #readFrameAt(file: DiskFile, position: number, bytes: Buffer): Frame | undefined {
-    let read = readFrame(bytes, 0, bytes.length, position, this.#seed);
-    if (read.outcome === "short" && read.byteLength <= entryMaxBytes && position + read.byteLength <= file.size()) {
-      const whole = Buffer.alloc(read.byteLength);
-      file.readSync(whole, position);
-      read = readFrame(whole, 0, whole.length, position, this.#seed);
-    }
-    return read.outcome === "frame" ? read.frame : undefined;
   }
 }

@@ -1,10 +1,6 @@
 import type { DiskFile } from "../base/disk.ts";
-import { readPieceBytes } from "../base/limits.ts";
-import { KiB } from "../base/units.ts";
-import { findEntryHeader, frameHeadBytes, frameMagicAt, frameMagicBytes, syncedBackUnknown } from "./frame.ts";
-
-/** Heads of frames that lie across two pieces are found as long as they are no longer than this. */
-const overlapBytes = 64 * KiB;
+import { syncedBackUnknown } from "./frame.ts";
+import { FrameSearch } from "./frame-search.ts";
 
 /**
  * The largest index that a frame found in `[from, to)` vouches for as synced: its index - syncedBack. Any byte position is
@@ -18,17 +14,10 @@ export function findVouchedIndex(
   known: { readonly seed: number; readonly lastIndex: number },
 ): number {
   let vouched = 0;
-  const piece = Buffer.allocUnsafeSlow(Math.min(readPieceBytes + overlapBytes, Math.max(0, to - from)));
-  for (let start = from; start < to; start += readPieceBytes) {
-    const length = file.readSync(piece.subarray(0, Math.min(piece.length, to - start)), start);
-    for (let at = piece.indexOf(frameMagicBytes); at >= 0 && at < length; at = piece.indexOf(frameMagicBytes, at + 1)) {
-      const frameAt = at - frameMagicAt;
-      if (frameAt < 0) continue;
-      const header = findEntryHeader(piece, frameAt, length, known.seed);
-      if (header === undefined || header.index <= known.lastIndex || header.syncedBack === syncedBackUnknown) continue;
-      // So many entries don't fit in between: it is a copy inside a record, from before a truncation.
-      if (header.index > known.lastIndex + Math.ceil((to - from) / frameHeadBytes)) continue;
-      vouched = Math.max(vouched, header.index - header.syncedBack);
+  const search = new FrameSearch({ file, from, to, ...known });
+  while (!search.isDone) {
+    for (const { header } of search.next()) {
+      if (header.syncedBack !== syncedBackUnknown) vouched = Math.max(vouched, header.index - header.syncedBack);
     }
   }
   return vouched;
