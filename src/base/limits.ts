@@ -69,6 +69,12 @@ export const entryMaxBytes = 32 * MiB;
 /** Payload of a control entry: a membership of many nodes fits many times over. */
 export const entryControlMaxBytes = 1 * MiB;
 
+/** Damages that a log remembers, and that one scrub returns. Each is some 300 bytes; whoever has more needs `verify`. */
+export const damagesMaxCount = 10_000;
+
+/** Damages that a scrub names of one segment: behind each the next whole frame is searched, and a store that bad is lost anyway. */
+export const segmentDamagesMaxCount = 100;
+
 /**
  * A control entry up to this is checked wherever one seems to begin when frames are searched for among bad bytes: no-op, trim and
  * the membership of a few nodes are no larger. Of larger ones, no more than what was searched is checked in sum.

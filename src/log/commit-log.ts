@@ -7,6 +7,7 @@ import type { DiskLock } from "../base/disk.ts";
 import { ProglogError } from "../base/error.ts";
 import { BackgroundJobs } from "./background-jobs.ts";
 import { findEntryOfOffset } from "./entry-lookup.ts";
+import { findExpired } from "./expired-segments.ts";
 import { nextOffsetOf } from "./frame.ts";
 import type { ReadLimit } from "./log-cursor.ts";
 import type {
@@ -25,7 +26,6 @@ import type { LogState } from "./log-state.ts";
 import { LogWriter } from "./log-writer.ts";
 import { checkOffset, outOfRangeError } from "./offset-range.ts";
 import { ReadsUnderWay } from "./reads-under-way.ts";
-import { countExpired } from "./retention.ts";
 import { scrubSegments } from "./scrub.ts";
 import { StoreSizes } from "./store-sizes.ts";
 import { checkBatchStart, planTruncation, truncateBehind } from "./truncation.ts";
@@ -201,17 +201,19 @@ export class CommitLog implements Log {
       const { active } = this.#state.segments;
       const now = clock.now();
       if (active.entryCount > 0 && now - active.last.appendTime > retentionMaxAgeMs) await this.#writer.rollNow();
-      const { sealed } = this.#state.segments;
-      const describe = sealed.map((segment) => () => segment.summary());
+      const { context, segments } = this.#state;
       const limits = { maxBytes: retentionMaxBytes, maxAgeMs: retentionMaxAgeMs, now };
       // Nothing is changed by looking: what the disk throws here is an answer, and poisons nothing.
-      const expired = await this.#reads.run("apply retention", () =>
-        countExpired(describe, this.#storeSizes.total(this.#state.segments), limits),
+      const { count, unreadable } = await this.#reads.run("apply retention", async () =>
+        findExpired(context, segments, this.#storeSizes.total(segments), limits),
       );
-      if (expired === 0) return;
-      const offset = this.#state.segments.at(expired).baseOffset();
+      if (count === 0) return;
+      const offset = segments.at(count).baseOffset();
       if (offset > this.#limit().nextOffset) return;
       await this.#trim(Math.max(offset, this.logStartOffset));
+      for (const { storePath } of unreadable) {
+        context.logger.warn({ segment: storePath }, "retention removed a segment whose index couldn't be read");
+      }
     });
   }
 

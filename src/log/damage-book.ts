@@ -1,7 +1,8 @@
+import { damagesMaxCount } from "../base/limits.ts";
 import type { Logger } from "../base/logger.ts";
 import type { LogDamage, LogObserver } from "./log-observer.ts";
 
-/** Keeps count of the damaged places that readers and scrubs found, each told once. */
+/** Keeps count of the damaged places that readers and scrubs found, each told once, up to `damagesMaxCount`. */
 export class DamageBook {
   readonly #logger: Logger;
   readonly #observer: LogObserver;
@@ -19,7 +20,7 @@ export class DamageBook {
   note(damage: LogDamage): void {
     const place = `${damage.file}:${damage.position}`;
     // A reader that tries again and again isn't a new damage each time.
-    if (this.#places.has(place)) return;
+    if (this.#places.has(place) || this.#places.size >= damagesMaxCount) return;
     this.#places.add(place);
     this.#observer.damaged?.(damage);
     this.#logger.error(damage, "acknowledged data is damaged");

@@ -8,14 +8,10 @@ const none = Number.POSITIVE_INFINITY;
 function count(
   segments: readonly (readonly [number, number])[],
   limits: { readonly maxBytes?: number; readonly maxAgeMs?: number; readonly now?: number; readonly active?: number },
-): Promise<number> {
+): number {
   const { maxBytes = none, maxAgeMs = none, now = 1000, active = 50 } = limits;
   const total = segments.reduce((sum, [bytes]) => sum + bytes, active);
-  const describe = segments.map(
-    ([storeBytes, lastAppendTime]) =>
-      () =>
-        Promise.resolve({ storeBytes, lastAppendTime }),
-  );
+  const describe = segments.map(([storeBytes, lastAppendTime]) => () => ({ storeBytes, lastAppendTime }));
   return countExpired(describe, total, { maxBytes, maxAgeMs, now });
 }
 
@@ -25,30 +21,30 @@ const three = [
   [100, 800],
 ] as const;
 
-test("without limits nothing expires", async () => {
-  assert.equal(await count(three, {}), 0);
+test("without limits nothing expires", () => {
+  assert.equal(count(three, {}), 0);
 });
 
-test("segments go from the front while what is left is still as large as the limit", async () => {
-  assert.equal(await count(three, { maxBytes: 350 }), 0);
-  assert.equal(await count(three, { maxBytes: 251 }), 0);
-  assert.equal(await count(three, { maxBytes: 250 }), 1);
-  assert.equal(await count(three, { maxBytes: 151 }), 1);
-  assert.equal(await count(three, { maxBytes: 150 }), 2);
-  assert.equal(await count(three, { maxBytes: 0 }), 3);
+test("segments go from the front while what is left is still as large as the limit", () => {
+  assert.equal(count(three, { maxBytes: 350 }), 0);
+  assert.equal(count(three, { maxBytes: 251 }), 0);
+  assert.equal(count(three, { maxBytes: 250 }), 1);
+  assert.equal(count(three, { maxBytes: 151 }), 1);
+  assert.equal(count(three, { maxBytes: 150 }), 2);
+  assert.equal(count(three, { maxBytes: 0 }), 3);
 });
 
-test("segments go whose last entry is older than the limit, and not at it", async () => {
-  assert.equal(await count(three, { maxAgeMs: 600 }), 0);
-  assert.equal(await count(three, { maxAgeMs: 599 }), 1);
-  assert.equal(await count(three, { maxAgeMs: 200 }), 2);
-  assert.equal(await count(three, { maxAgeMs: 199 }), 3);
-  assert.equal(await count(three, { maxAgeMs: 0, now: 800 }), 2);
+test("segments go whose last entry is older than the limit, and not at it", () => {
+  assert.equal(count(three, { maxAgeMs: 600 }), 0);
+  assert.equal(count(three, { maxAgeMs: 599 }), 1);
+  assert.equal(count(three, { maxAgeMs: 200 }), 2);
+  assert.equal(count(three, { maxAgeMs: 199 }), 3);
+  assert.equal(count(three, { maxAgeMs: 0, now: 800 }), 2);
 });
 
-test("only a prefix goes: a young segment keeps the old ones behind it", async () => {
+test("only a prefix goes: a young segment keeps the old ones behind it", () => {
   assert.equal(
-    await count(
+    count(
       [
         [100, 900],
         [100, 100],
@@ -59,17 +55,17 @@ test("only a prefix goes: a young segment keeps the old ones behind it", async (
   );
 });
 
-test("either limit is enough", async () => {
-  assert.equal(await count(three, { maxBytes: 250, maxAgeMs: 300 }), 2);
-  assert.equal(await count(three, { maxBytes: 150, maxAgeMs: 550 }), 2);
+test("either limit is enough", () => {
+  assert.equal(count(three, { maxBytes: 250, maxAgeMs: 300 }), 2);
+  assert.equal(count(three, { maxBytes: 150, maxAgeMs: 550 }), 2);
 });
 
-test("a segment that stays is looked at, and none behind it", async () => {
+test("a segment that stays is looked at, and none behind it", () => {
   const asked: number[] = [];
   const describe = three.map(([storeBytes, lastAppendTime]) => () => {
     asked.push(lastAppendTime);
-    return Promise.resolve({ storeBytes, lastAppendTime });
+    return { storeBytes, lastAppendTime };
   });
-  assert.equal(await countExpired(describe, 350, { maxBytes: none, maxAgeMs: 500, now: 1000 }), 1);
+  assert.equal(countExpired(describe, 350, { maxBytes: none, maxAgeMs: 500, now: 1000 }), 1);
   assert.deepEqual(asked, [400, 600]);
 });

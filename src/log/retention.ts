@@ -14,15 +14,11 @@ export interface RetentionLimits {
  * How many segments go from the front: while the rest is larger than the limit, or the oldest one's last entry is too old.
  * `totalBytes` counts them all and the active one, which never goes here.
  */
-export async function countExpired(
-  segments: Iterable<() => Promise<SegmentAge>>,
-  totalBytes: number,
-  limits: RetentionLimits,
-): Promise<number> {
+export function countExpired(segments: Iterable<() => SegmentAge>, totalBytes: number, limits: RetentionLimits): number {
   let expired = 0;
   let leftBytes = totalBytes;
   for (const describe of segments) {
-    const segment = await describe();
+    const segment = describe();
     const isOld = limits.now - segment.lastAppendTime > limits.maxAgeMs;
     // The newest bytes up to the limit stay: a segment goes only when the log is still as large without it.
     const isSurplus = leftBytes - segment.storeBytes >= limits.maxBytes;

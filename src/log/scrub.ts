@@ -1,18 +1,15 @@
 import type { Clock } from "../base/clock.ts";
-import { systemErrorCode } from "../base/disk.ts";
-import { isProglogError, messageOf } from "../base/error.ts";
-import { corruptError } from "./corrupt-error.ts";
+import { damagesMaxCount } from "../base/limits.ts";
+import { findDamage } from "./corrupt-error.ts";
 import { readSealedSlots } from "./entry-index.ts";
-import { FrameScanner } from "./frame-scanner.ts";
 import type { ScrubReport } from "./log.ts";
 import type { LogContext } from "./log-context.ts";
 import type { LogDamage } from "./log-observer.ts";
 import { SealedSegment } from "./sealed-segment.ts";
-import { checkSeam, type SegmentEnd } from "./seam.ts";
-import type { Segments } from "./segments.ts";
-import { segmentHeaderBytes } from "./segment-header.ts";
+import { checkSeam } from "./seam.ts";
+import type { Segment, Segments } from "./segments.ts";
 import { indexSuffix, segmentPath } from "./segment-name.ts";
-import { findScanFault } from "./store-scan.ts";
+import { scrubSegment } from "./segment-scrub.ts";
 
 export interface ScrubOptions {
   readonly bytesPerSecond: number;
@@ -39,68 +36,47 @@ export async function scrubSegments(
     if (!(segment instanceof SealedSegment) || options.signal?.aborted === true) break;
     doneUpTo = segment.baseIndex;
     const isThere = (): boolean => listSegments().sealed.includes(segment);
+    const note = (damage: LogDamage): void => {
+      if (!isThere()) return;
+      if (damages.length < damagesMaxCount) damages.push(damage);
+      context.damages.note(damage);
+    };
     try {
-      const end = await scrubSegment(context, segment, async (readBytes) => {
-        bytes += readBytes;
-        await pace(context.clock, { start, bytes, ...options });
-        return options.signal?.aborted !== true && isThere();
+      const scrubbed = await scrubSegment(context, segment, {
+        nextOffset: findBaseOffset(listSegments().after(segment)),
+        async goOn(readBytes) {
+          bytes += readBytes;
+          await pace(context.clock, { start, bytes, ...options });
+          return options.signal?.aborted !== true && isThere();
+        },
+        onDamage: note,
       });
-      if (end === undefined) continue;
-      segments += 1;
-      checkSeam("scrub a segment", segment, end, listSegments().after(segment));
+      if (scrubbed === undefined) continue;
+      if (scrubbed.damages === 0) {
+        await segment.summary();
+        if (!isIndexSound(context, segment)) await segment.rebuild();
+        segments += 1;
+      }
+      if (scrubbed.end !== undefined) checkSeam("scrub a segment", segment, scrubbed.end, listSegments().after(segment));
     } catch (error) {
       if (!isThere()) continue;
-      const damage = damageOf(error, segment);
+      const damage = findDamage(error, segment.storePath);
       if (damage === undefined) throw error;
-      damages.push(damage);
-      context.damages.note(damage);
+      note(damage);
     }
   }
   context.observer.scrubbed?.({ segments, bytes, damages: damages.length });
   return { segments, bytes, damages };
 }
 
-/** `goOn` is asked after each piece; undefined when it was told not to. Throws LOG_CORRUPT. */
-async function scrubSegment(
-  context: LogContext,
-  segment: SealedSegment,
-  goOn: (readBytes: number) => Promise<boolean>,
-): Promise<SegmentEnd | undefined> {
-  const { disk, openFiles, seed } = context;
-  const file = openFiles.acquire(disk, segment.storePath);
-  let end: SegmentEnd;
+/** The offset that the segment behind begins with; undefined when its header doesn't tell. */
+function findBaseOffset(segment: Segment | undefined): number | undefined {
   try {
-    const scanner = new FrameScanner({
-      file,
-      position: segmentHeaderBytes,
-      endPosition: file.size(),
-      chain: segment.before(),
-      seed,
-      reusesMemory: true,
-    });
-    while (scanner.end === undefined) {
-      const from = scanner.position;
-      await scanner.next();
-      if (!(await goOn(scanner.position - from))) return undefined;
-    }
-    end = { lastIndex: scanner.chain.index, nextOffset: scanner.chain.nextOffset, storeBytes: scanner.position };
-    const fault = findScanFault(file, scanner);
-    if (fault !== undefined) {
-      const { nextOffset } = scanner.chain;
-      throw corruptError("scrub a segment", {
-        file: segment.storePath,
-        position: scanner.position,
-        firstOffset: nextOffset,
-        nextOffset,
-        reason: fault,
-      });
-    }
-  } finally {
-    openFiles.release(file);
+    return segment?.baseOffset();
+  } catch {
+    // It is damaged as well, which is reported when its turn comes.
+    return undefined;
   }
-  await segment.summary();
-  if (!isIndexSound(context, segment)) await segment.rebuild();
-  return end;
 }
 
 function isIndexSound({ disk, openFiles, directory, seed }: LogContext, segment: SealedSegment): boolean {
@@ -112,25 +88,6 @@ function isIndexSound({ disk, openFiles, directory, seed }: LogContext, segment:
   } finally {
     openFiles.release(index);
   }
-}
-
-/** What `error` says is damaged; undefined when it says something else. */
-function damageOf(error: unknown, segment: SealedSegment): LogDamage | undefined {
-  if (!isProglogError(error)) {
-    // What the disk can't read, or has lost whole, is as damaged as what it reads wrong.
-    if (systemErrorCode(error) === undefined) return undefined;
-    return { file: segment.storePath, position: 0, firstOffset: 0, nextOffset: 0, reason: messageOf(error) };
-  }
-  if (error.code !== "LOG_CORRUPT") return undefined;
-  const details: Readonly<Record<string, unknown>> = error.details;
-  const numberOf = (key: string): number => (typeof details[key] === "number" ? details[key] : 0);
-  return {
-    file: segment.storePath,
-    position: numberOf("position"),
-    firstOffset: numberOf("firstOffset"),
-    nextOffset: numberOf("nextOffset"),
-    reason: typeof details["reason"] === "string" ? details["reason"] : "the segment header is bad",
-  };
 }
 
 /** Waits until reading `bytes` since `start` keeps within the rate, or until it is told to end. */

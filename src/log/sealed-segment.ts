@@ -78,10 +78,15 @@ export class SealedSegment {
     }
   }
 
+  /** What the segment holds, as far as its index's trailer is there. */
+  findSummary(): SegmentSummary | undefined {
+    this.#summary ??= this.#readSummary();
+    return this.#summary;
+  }
+
   /** What the segment holds. Builds the index anew when its trailer isn't there; throws LOG_CORRUPT when the store is bad. */
   async summary(): Promise<SegmentSummary> {
-    this.#summary ??= this.#readSummary();
-    return this.#summary ?? (await this.rebuild());
+    return this.findSummary() ?? (await this.rebuild());
   }
 
   /** Where the entry that holds `offset` is said to begin. */

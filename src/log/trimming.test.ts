@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 import { loseAll } from "../../sim/crash.ts";
 import { readAll } from "../../test/dumb-log.ts";
 import { LogWorld } from "../../test/log-world.ts";
+import { silentLogger } from "../base/logger.ts";
 import { KiB, minuteMs } from "../base/units.ts";
 import type { Log } from "./log.ts";
 
@@ -240,6 +241,83 @@ describe("retention", () => {
     world.clock.advance(6 * minuteMs);
     await world.settle();
     assert.deepEqual([log.logStartOffset, log.logEndOffset], [11, 11]);
+    await log.close();
+  });
+
+  test("removes a segment whose store and index are both bad when it is due, by bytes, and says so", async () => {
+    const world = new LogWorld();
+    const warnings: unknown[] = [];
+    const logger = { ...silentLogger, warn: (fields: object, message: string) => void warnings.push([fields, message]) };
+    const options = { ...small, retentionMaxBytes: 2 * KiB, logger };
+    let log = await world.open(options);
+    await fill(log, 20);
+    await log.close();
+    const sound = world.copy();
+    for (const base of [1, 7]) {
+      world.disk.flipBit(world.path(base), 200, 3);
+      world.disk.remove(world.path(base, ".index"));
+    }
+    log = await world.open(options);
+    const expected = await sound.open(options);
+    await expected.applyRetention();
+    await log.applyRetention();
+    assert.ok(log.logStartOffset > 9);
+    assert.equal(log.logStartOffset, expected.logStartOffset);
+    assert.deepEqual(world.segments(), sound.segments());
+    assert.deepEqual(await offsetsOf(log), range(log.logStartOffset, 20));
+    assert.deepEqual(
+      warnings,
+      [1, 7].map((base) => [{ segment: world.path(base) }, "retention removed a segment whose index couldn't be read"]),
+    );
+    await log.close();
+    await expected.close();
+  });
+
+  test("goes by the append time in the next header where a segment is bad, or in one further behind", async () => {
+    for (const bad of [[1], [4], [1, 4]]) {
+      const world = new LogWorld();
+      const options = { ...small, retentionMaxAgeMs: 10 * minuteMs, retentionIntervalMs: 60 * minuteMs };
+      let log = await world.open(options);
+      // The last entries of the segments are of minutes 2, 5, 8 and so on.
+      for (let i = 0; i < 20; i += 1) {
+        await fill(log, 1);
+        world.clock.advance(minuteMs);
+      }
+      await log.close();
+      for (const base of bad) {
+        world.disk.flipBit(world.path(base), 20, 3);
+        world.disk.remove(world.path(base, ".index"));
+      }
+      log = await world.open({ ...options, retentionMaxAgeMs: 18 * minuteMs });
+      await log.applyRetention();
+      assert.equal(log.logStartOffset, 0, "minute 2 isn't older than 18 minutes at minute 20");
+      await log.close();
+      log = await world.open({ ...options, retentionMaxAgeMs: 17 * minuteMs });
+      await log.applyRetention();
+      // Where the header behind it is bad, nobody tells where the log would begin; where both are, it may be as young as minute 5.
+      assert.equal(log.logStartOffset, bad.includes(4) ? 0 : 3);
+      assert.equal(log.status().damages, bad.length === 1 && bad.includes(4) ? 1 : 0);
+      await log.close();
+      log = await world.open({ ...options, retentionMaxAgeMs: 14 * minuteMs });
+      await log.applyRetention();
+      assert.equal(log.logStartOffset, 6);
+      assert.equal(log.status().damages, 0);
+      await log.close();
+    }
+  });
+
+  test("reads no store for what an index or a header tells", async () => {
+    const world = new LogWorld();
+    let log = await world.open({ ...small });
+    await fill(log, 20);
+    await log.close();
+    world.disk.remove(world.path(1, ".index"));
+    log = await world.open({ ...small, retentionMaxBytes: 2 * KiB });
+    const lengths: (number | undefined)[] = [];
+    world.hold({ kind: "read", path: ".store", where: ({ length }) => (lengths.push(length), false) });
+    await log.applyRetention();
+    assert.ok(log.logStartOffset > 0);
+    assert.deepEqual(lengths, [], "headers are read at once, stores as the disk gets round to it");
     await log.close();
   });
 
