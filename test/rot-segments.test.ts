@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { isProglogError } from "../src/base/error.ts";
 import { plain } from "./dumb-log.ts";
+import { LogWorld } from "./log-world.ts";
 import { activeBase, copyOf, frameBytes, makeRotLog, openOrRefuse, type RotLog } from "./rot-log.ts";
 
 const sealedBases = [1, 4, 7, 10];
@@ -99,18 +101,57 @@ describe("rot of a store", () => {
     }
   });
 
-  test("a store that is gone: the newest or the oldest keeps the log from opening, one between loses its records only", async () => {
+  test("a store that is gone keeps the log from opening, whichever it is", async () => {
     for (const rot of [await makeRotLog("closed"), await makeRotLog("killed")]) {
       for (const withIndexes of [false, true]) {
         for (const base of [...sealedBases, activeBase]) {
           const damaged = copyOf(rot);
           damaged.world.disk.remove(damaged.world.path(base));
           if (withIndexes) dropIndexes(damaged, base);
-          const expected = base === 1 || base === activeBase ? "refused" : offsetsOf(base);
-          assert.deepEqual(await openOrRefuse(damaged), expected, `segment ${base}`);
+          assert.equal(await openOrRefuse(damaged), "refused", `segment ${base}`);
         }
       }
     }
+  });
+
+  test("a store that is gone is named, with what to do about it", async () => {
+    const { world, options } = await makeRotLog("closed");
+    for (const base of [4, 7]) world.disk.remove(world.path(base));
+    await assert.rejects(world.open(options), (error) => {
+      assert.ok(isProglogError(error, "LOG_CORRUPT"));
+      assert.equal(
+        error.message,
+        `Cannot open /log: ${world.path(4)} is damaged at position 0: the file is missing, and entries 4 to 9 with it`,
+      );
+      assert.match(error.hint ?? "", /proglog verify.*proglog repair/);
+      assert.equal(error.details["firstOffset"], 3);
+      return true;
+    });
+  });
+
+  test("a store that is gone with the index before it is missed by those who read there", async () => {
+    for (const rot of [await makeRotLog("closed"), await makeRotLog("killed")]) {
+      for (const base of [4, 7, 10]) {
+        const damaged = copyOf(rot);
+        damaged.world.disk.remove(damaged.world.path(base));
+        dropIndexes(damaged, base - 3);
+        assert.deepEqual(await openOrRefuse(damaged), offsetsOf(base), `segment ${base}`);
+      }
+    }
+  });
+
+  test("an index that is wrong about how much its segment holds keeps no log from opening", async () => {
+    const whole = await makeRotLog("closed");
+    // Of the same log before its later records: sound, and short by one.
+    const young = new LogWorld();
+    const log = await young.open(whole.options);
+    for (let i = 0; i < 5; i += 1) await log.append({ value: `record ${i} `.padEnd(174, "."), timestamp: 1000 + i });
+    await log.close();
+    const { world } = whole;
+    for (const suffix of [".index", ".timeindex"] as const) {
+      world.replace(world.path(4, suffix), young.disk.contentOf(young.path(4, suffix)));
+    }
+    assert.deepEqual(await openOrRefuse(whole), []);
   });
 
   test("all stores gone is no empty log", async () => {

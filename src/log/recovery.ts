@@ -12,6 +12,7 @@ import { readSealedSlots } from "./entry-index.ts";
 import { FrameScanner } from "./frame-scanner.ts";
 import { IndexBuilder } from "./index-builder.ts";
 import type { LogContext } from "./log-context.ts";
+import { findMissingSegment } from "./missing-segment.ts";
 import { SealedSegment } from "./sealed-segment.ts";
 import { readSegmentHeader, segmentHeaderBytes } from "./segment-header.ts";
 import { indexSuffix, parseStoreName, segmentPath, storeSuffix, temporarySuffix, timeIndexSuffix } from "./segment-name.ts";
@@ -83,6 +84,8 @@ class Recovery {
   async run(): Promise<RecoveredLog> {
     if (this.#mark === undefined) this.#note(`the sync mark is ${this.#markRead.state}`);
     await this.#removeTrimmed();
+    const missing = findMissingSegment(this.#context, this.#baseIndexes);
+    if (missing !== undefined) throw corruptError(`open ${this.#context.directory}`, missing);
     if (this.#mark?.isCutting === true) await this.#removeCutSegments(this.#mark);
     const newest = await this.#findNewest();
     const clean = newest === undefined ? undefined : this.#openClean(newest);
