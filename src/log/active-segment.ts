@@ -69,13 +69,20 @@ export class ActiveSegment {
     }
   }
 
-  /** Takes over an open store whose entries are known, and makes the index file anew. Closes the store when it throws. */
-  static adopt(context: LogContext, file: DiskFile, entries: KnownEntries): ActiveSegment {
+  /**
+   * Takes over an open store whose entries are known, and makes the index file anew, or keeps both files that were sealed with
+   * just these entries until there are more. Closes the store when it throws.
+   */
+  static adopt(context: LogContext, file: DiskFile, entries: KnownEntries, indexes: "anew" | "sealed" = "anew"): ActiveSegment {
     const { before, end, slots, timeIndex, last, firstAppendTime } = entries;
     const indexPath = segmentPath(context.directory, before.index + 1, indexSuffix);
     try {
       const store = new ActiveStore(file, end);
-      const index = ActiveIndex.create(context.disk, indexPath, context.mmap, slots);
+      const { disk, mmap } = context;
+      const index =
+        indexes === "sealed"
+          ? ActiveIndex.resume(disk, indexPath, mmap, slots)
+          : ActiveIndex.create(disk, indexPath, mmap, slots);
       return new ActiveSegment(context, { before, store, index, timeIndex, last, firstAppendTime });
     } catch (error) {
       file.close();
@@ -197,6 +204,8 @@ export class ActiveSegment {
   seal(): SegmentSummary {
     const { disk, directory, seed, logger } = this.#context;
     const summary = this.summary();
+    // Nothing came since they were written.
+    if (this.#index.isSealed) return summary;
     try {
       this.#index.seal(summary, seed);
       const timeIndexPath = segmentPath(directory, this.baseIndex, timeIndexSuffix);

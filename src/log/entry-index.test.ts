@@ -123,6 +123,31 @@ for (const { name, skip, make } of worlds) {
       file.close();
     });
 
+    test("a sealed file that is gone on with stays as it is until there are more slots", () => {
+      const sealed = create();
+      append(sealed, three);
+      sealed.seal(summary, seed);
+      const before = contentOf();
+      const slots = before.subarray(0, 48);
+      const unchanged = ActiveIndex.resume(disk, path, mmap, slots);
+      assert.deepEqual([unchanged.count, unchanged.isSealed, unchanged.memoryKind], [3, true, name]);
+      assert.deepEqual([unchanged.first(1), unchanged.second(2)], [42, 700]);
+      unchanged.seal(summary, seed);
+      unchanged.close();
+      assert.deepEqual(contentOf(), before);
+
+      const index = ActiveIndex.resume(disk, path, mmap, slots);
+      append(index, [[44, 900]]);
+      assert.equal(index.isSealed, false);
+      assert.deepEqual([index.count, index.first(0), index.first(3)], [4, 40, 44]);
+      index.seal({ ...summary, entryCount: 4 }, seed);
+      const file = disk.open(path, "read");
+      const read = readSealedSlots(file, 10, seed);
+      file.close();
+      assert.equal(read?.summary.entryCount, 4);
+      assert.deepEqual(read?.slots.subarray(0, 48), slots);
+    });
+
     test("many slots, reserved a few at a time, are all there", () => {
       const index = create();
       const count = 20_000;

@@ -45,28 +45,30 @@ export function findSlotOfOffset(slots: SlotSource, offset: number): number {
 /** The index of the active segment. */
 export class ActiveIndex implements SlotSource {
   readonly path: string;
-  readonly #file: DiskFile;
-  readonly #memory: SlotMemory;
+  readonly #disk: Disk;
+  readonly #mmap: Mmap | undefined;
+  #place: SlotPlace;
   #count: number;
 
-  private constructor(path: string, file: DiskFile, memory: SlotMemory, count: number) {
+  private constructor(disk: Disk, path: string, mmap: Mmap | undefined, place: SlotPlace, count: number) {
     this.path = path;
-    this.#file = file;
-    this.#memory = memory;
+    this.#disk = disk;
+    this.#mmap = mmap;
+    this.#place = place;
     this.#count = count;
   }
 
   /** Makes the file, replacing what was there, with `slots` as its first ones. Mapped into memory when `mmap` is given. */
   static create(disk: Disk, path: string, mmap: Mmap | undefined, slots: Buffer = Buffer.alloc(0)): ActiveIndex {
-    disk.remove(path);
-    const file = disk.open(path, "create");
-    try {
-      const memory = mmap === undefined ? new HeapSlots(file, slots) : new MappedSlots(file, mmap, slots);
-      return new ActiveIndex(path, file, memory, slots.length / slotBytes);
-    } catch (error) {
-      file.close();
-      throw error;
-    }
+    return new ActiveIndex(disk, path, mmap, createPlace(disk, path, mmap, slots), slots.length / slotBytes);
+  }
+
+  /**
+   * Goes on with a file that was sealed and holds just `slots`. It is left as it is until room is made for more: a process that
+   * is killed before it appended leaves a log that opens as if it had been closed.
+   */
+  static resume(disk: Disk, path: string, mmap: Mmap | undefined, slots: Buffer): ActiveIndex {
+    return new ActiveIndex(disk, path, mmap, { kind: "sealed", bytes: slots }, slots.length / slotBytes);
   }
 
   get count(): number {
@@ -74,24 +76,43 @@ export class ActiveIndex implements SlotSource {
   }
 
   get memoryKind(): "mmap" | "heap" {
-    return this.#memory.kind;
+    return this.#mmap === undefined ? "heap" : "mmap";
+  }
+
+  /** The file is there as it was sealed. */
+  get isSealed(): boolean {
+    return this.#place.kind === "sealed";
+  }
+
+  get #bytes(): Buffer {
+    return this.#place.kind === "open" ? this.#place.memory.bytes : this.#place.bytes;
   }
 
   first(slot: number): number {
-    return readInt64LE(this.#memory.bytes, slot * slotBytes);
+    return readInt64LE(this.#bytes, slot * slotBytes);
   }
 
   second(slot: number): number {
-    return readUint64LE(this.#memory.bytes, slot * slotBytes + 8);
+    return readUint64LE(this.#bytes, slot * slotBytes + 8);
   }
 
   /** Makes room for `count` more slots, so that `append` can't fail. */
   reserve(count: number): void {
-    this.#memory.reserve((this.#count + count) * slotBytes);
+    this.#openPlace().memory.reserve((this.#count + count) * slotBytes);
+  }
+
+  #openPlace(): SlotPlace & { readonly kind: "open" } {
+    if (this.#place.kind === "open") return this.#place;
+    const { bytes } = this.#place;
+    // Should there be no making the new file, the old one is gone all the same.
+    this.#place = { kind: "lost", bytes };
+    const place = createPlace(this.#disk, this.path, this.#mmap, bytes);
+    this.#place = place;
+    return place;
   }
 
   append(baseOffset: number, position: number): void {
-    const { bytes } = this.#memory;
+    const bytes = this.#bytes;
     assert((this.#count + 1) * slotBytes <= bytes.length, "index slots are reserved before they are written");
     writeSlot(bytes, this.#count, baseOffset, position);
     this.#count += 1;
@@ -100,26 +121,46 @@ export class ActiveIndex implements SlotSource {
   /** Forgets all slots from `count` on. */
   cut(count: number): void {
     assert(count <= this.#count, "an index is cut to fewer slots");
-    this.#memory.bytes.fill(0, count * slotBytes, this.#count * slotBytes);
+    this.#openPlace().memory.bytes.fill(0, count * slotBytes, this.#count * slotBytes);
     this.#count = count;
   }
 
   /** Writes what isn't in the file yet, and the trailer, and closes. Whoever wants it durable syncs before: it is a hint. */
   seal(summary: SegmentSummary, seed: number): void {
+    if (this.isSealed) return;
     const byteLength = this.#count * slotBytes;
-    const trailer = encodeIndexTrailer(summary, crc32c(this.#memory.bytes, 0, byteLength, seed), seed);
+    const { file, memory } = this.#openPlace();
+    const trailer = encodeIndexTrailer(summary, crc32c(memory.bytes, 0, byteLength, seed), seed);
     try {
-      this.#memory.finish(byteLength);
-      this.#file.writeSync([trailer], byteLength);
-      this.#file.truncate(byteLength + trailer.length);
+      memory.finish(byteLength);
+      file.writeSync([trailer], byteLength);
+      file.truncate(byteLength + trailer.length);
     } finally {
       this.close();
     }
   }
 
   close(): void {
-    this.#memory.discard();
-    this.#file.close();
+    if (this.#place.kind !== "open") return;
+    this.#place.memory.discard();
+    this.#place.file.close();
+  }
+}
+
+/** Where the slots are: in an open file, or in memory beside a file that was sealed with them, or without one. */
+type SlotPlace =
+  | { readonly kind: "open"; readonly file: DiskFile; readonly memory: SlotMemory }
+  | { readonly kind: "sealed"; readonly bytes: Buffer }
+  | { readonly kind: "lost"; readonly bytes: Buffer };
+
+function createPlace(disk: Disk, path: string, mmap: Mmap | undefined, slots: Buffer): SlotPlace & { readonly kind: "open" } {
+  disk.remove(path);
+  const file = disk.open(path, "create");
+  try {
+    return { kind: "open", file, memory: mmap === undefined ? new HeapSlots(file, slots) : new MappedSlots(file, mmap, slots) };
+  } catch (error) {
+    file.close();
+    throw error;
   }
 }
 

@@ -87,16 +87,67 @@ describe("opening", () => {
     log = await world.open();
     const reads = world.disk.operations.slice(before).filter(({ kind, path }) => kind === "read" && path.endsWith(".store"));
     assert.deepEqual([log.recovery.kind, log.recovery.scannedBytes, reads.length], ["clean", 0, 1]);
-    world.kill();
-    log = await world.open();
-    // Nothing was appended, but the indexes of the one that was killed are gone.
-    assert.deepEqual([log.recovery.kind, log.recovery.cut], ["recovered", undefined]);
     await log.append({ value: "b" });
     world.kill();
     log = await world.open();
     assert.deepEqual([log.recovery.kind, log.recovery.lastIndex, log.recovery.logEndOffset], ["recovered", 2, 2]);
     assert.deepEqual(await valuesOf(log), ["a", "b"]);
     await log.close();
+  });
+
+  test("a log that was killed before anything was appended to it opens as it was closed", async () => {
+    const world = new LogWorld();
+    const options = { indexMaxBytes: 64 } as const;
+    const first = await world.open(options);
+    for (let i = 0; i < 3; i += 1) await first.append({ value: `${i}`, timestamp: 1000 + i });
+    await first.close();
+    const closed = world.files();
+    for (let kills = 0; kills < 3; kills += 1) {
+      const log = await world.open(options);
+      assert.deepEqual([log.recovery.kind, log.recovery.scannedBytes], ["clean", 0]);
+      assert.deepEqual(await valuesOf(log), ["0", "1", "2"]);
+      assert.equal((await log.read(1)).value?.toString(), "1");
+      assert.equal(await log.findOffset({ timestamp: 1002 }), 2);
+      world.kill();
+      assert.deepEqual(world.files(), closed);
+    }
+    // Closed again without a change, trimmed, and rolled over with the indexes it found.
+    await (await world.open(options)).close();
+    assert.deepEqual(world.files(), closed);
+    const trimmed = await world.open(options);
+    await trimmed.trim(1);
+    await trimmed.close();
+    const rolled = await world.open(options);
+    assert.equal(rolled.recovery.kind, "clean");
+    for (let i = 3; i < 6; i += 1) await rolled.append({ value: `${i}`, timestamp: 1000 + i });
+    assert.deepEqual(world.segments(), [1, 5]);
+    assert.deepEqual((await rolled.scrub()).damages, []);
+    assert.deepEqual(await valuesOf(rolled), ["1", "2", "3", "4", "5"]);
+    assert.equal(await rolled.findOffset({ timestamp: 1003 }), 3);
+    world.kill();
+    const recovered = await world.open(options);
+    assert.deepEqual([recovered.recovery.kind, recovered.logEndOffset], ["recovered", 6]);
+    await recovered.close();
+  });
+
+  test("a full disk at the first append to a log that was closed loses its index and nothing else", async () => {
+    const world = new LogWorld();
+    const first = await world.open();
+    await first.append({ value: "a" });
+    await first.close();
+    const log = await world.open();
+    world.disk.fail({ kind: "create", path: ".index", code: "ENOSPC" });
+    await assert.rejects(log.append({ value: "b" }), { code: "DISK_FULL" });
+    assert.equal((await log.read(0)).value?.toString(), "a");
+    world.disk.fail({ kind: "create", path: ".index", code: "ENOSPC" });
+    await assert.rejects(log.append({ value: "b" }), { code: "DISK_FULL" });
+    await log.append({ value: "c" });
+    assert.deepEqual(await valuesOf(log), ["a", "c"]);
+    await log.close();
+    const reopened = await world.open();
+    assert.equal(reopened.recovery.kind, "clean");
+    assert.deepEqual(await valuesOf(reopened), ["a", "c"]);
+    await reopened.close();
   });
 
   test("leaves names alone that are none of the log's, and removes what was half made", async () => {

@@ -244,7 +244,7 @@ class Recovery {
     if (lastIndex !== mark.index || summary.storeBytes !== mark.position || summary.nextOffset !== mark.nextOffset)
       return undefined;
     const last: ChainPoint = { index: mark.index, term: mark.term, nextOffset: mark.nextOffset, appendTime: mark.appendTime };
-    return ActiveSegment.adopt(this.#context, disk.open(newest.path, "write"), {
+    const entries = {
       before: newest.before,
       end: mark.position,
       slots: sealed.slots,
@@ -252,7 +252,8 @@ class Recovery {
       last,
       // Age counts from when the segment was made then: a little early, and no frame has to be read for it.
       firstAppendTime: summary.entryCount === 0 ? undefined : newest.createdAt,
-    });
+    };
+    return ActiveSegment.adopt(this.#context, disk.open(newest.path, "write"), entries, "sealed");
   }
 
   /**

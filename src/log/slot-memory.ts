@@ -7,7 +7,6 @@ import { KiB, MiB } from "../base/units.ts";
  * to time. The file's bytes are the same.
  */
 export interface SlotMemory {
-  readonly kind: "mmap" | "heap";
   /** At least as many bytes as were reserved last; what isn't written is zero. Asked for anew after each `reserve`. */
   readonly bytes: Buffer;
   /** Makes room for `byteLength` bytes in all. Throws as Node does when the disk is full. */
@@ -20,7 +19,6 @@ export interface SlotMemory {
 
 /** Slots in memory; a flush of whole new bytes at the end. An index is a hint, so nothing is lost with them. */
 export class HeapSlots implements SlotMemory {
-  readonly kind = "heap";
   readonly #file: DiskFile;
   #bytes: Buffer;
 
@@ -57,7 +55,6 @@ const mapStepMaxBytes = 1 * MiB;
  * failed write is an error), so room is made by writing zeros and mapping anew.
  */
 export class MappedSlots implements SlotMemory {
-  readonly kind = "mmap";
   readonly #file: DiskFile;
   readonly #mmap: Mmap;
   #region: MappedRegion | undefined;
