@@ -24,10 +24,11 @@ import type { Refuse } from "./refusal.ts";
  * The CRC isn't looked at: who brings bytes from a disk or a wire asks `verifyBatchCrc` once.
  *
  * Whatever the bytes are, the only error is UNDECODABLE_BATCH. Its details `baseOffset` and `nextOffset` are what the batch says
- * of itself, `nextOffset` being where a reader goes on that skips it; null where that can't be read either.
+ * of itself, `nextOffset` being where a reader goes on that skips it; null where that can't be read either. Whoever knows better
+ * says so by `range`.
  */
-export function decodeBatch(batch: Buffer): StoredRecord[] {
-  const refuse: Refuse = (reason, options = {}) => undecodable(batch, reason, options.cause);
+export function decodeBatch(batch: Buffer, range?: OffsetSpan): StoredRecord[] {
+  const refuse: Refuse = (reason, options = {}) => undecodable(range ?? statedRange(batch), reason, options.cause);
   const header = parseBatchHeader(batch, 0, refuse);
   checkShape(batch, header, refuse);
   if (header.recordCount === 0 && batch.length === batchHeaderBytes) return [];
@@ -100,9 +101,14 @@ function view(bytes: Buffer, start: number, length: number): Buffer | null {
   return length < 0 ? null : bytes.subarray(start, start + length);
 }
 
-function undecodable(batch: Buffer, reason: string, cause: unknown): ProglogError {
-  const { baseOffset, nextOffset } = statedRange(batch);
-  const what = nextOffset === null ? "the batch" : `the batch of offsets ${baseOffset} to ${nextOffset - 1}`;
+/** The offsets `[baseOffset, nextOffset)` that a batch takes. */
+export interface OffsetSpan {
+  readonly baseOffset: number;
+  readonly nextOffset: number;
+}
+
+function undecodable({ baseOffset, nextOffset }: StatedRange, reason: string, cause: unknown): ProglogError {
+  const what = baseOffset === null || nextOffset === null ? "the batch" : describeBatch(baseOffset, nextOffset - 1);
   return new ProglogError("UNDECODABLE_BATCH", `Cannot decode ${what}: ${reason}`, {
     hint: nextOffset === null ? "Skip the batch." : `Go on reading at offset ${nextOffset}.`,
     details: { baseOffset, nextOffset },
@@ -110,8 +116,17 @@ function undecodable(batch: Buffer, reason: string, cause: unknown): ProglogErro
   });
 }
 
+function describeBatch(first: number, last: number): string {
+  return first === last ? `the batch of offset ${first}` : `the batch of offsets ${first} to ${last}`;
+}
+
+interface StatedRange {
+  readonly baseOffset: number | null;
+  readonly nextOffset: number | null;
+}
+
 /** Which offsets a batch says it holds, as far as that can be read and makes sense. */
-function statedRange(batch: Buffer): { readonly baseOffset: number | null; readonly nextOffset: number | null } {
+function statedRange(batch: Buffer): StatedRange {
   const none = { baseOffset: null, nextOffset: null };
   if (batch.length < baseOffsetAt + 8) return none;
   const baseOffset = readInt64BE(batch, baseOffsetAt);

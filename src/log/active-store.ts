@@ -83,14 +83,15 @@ export class ActiveStore {
 
   /**
    * Begins to write zeros ahead when the last group was small and would soon reach the end of them. A full disk only ends it;
-   * any other failure is told to `onFailure`.
+   * any other failure is told to `onFailure`. No zeros are written beyond `maxEnd`, where the segment will be sealed.
    */
-  zeroAhead(groupBytes: number, onFailure: (error: unknown) => void): void {
+  zeroAhead(groupBytes: number, maxEnd: number, onFailure: (error: unknown) => void): void {
     if (!this.#canZero || this.#zeroing !== undefined || groupBytes > smallGroupMaxBytes) return;
     const left = this.#zeroEnd - this.#end;
     if (left > Math.max(2 * groupBytes, this.#zeroStep / 4)) return;
     const start = this.#zeroEnd;
-    const byteLength = this.#zeroStep;
+    const byteLength = Math.min(this.#zeroStep, maxEnd - start);
+    if (byteLength <= 0) return;
     this.#zeroStep = Math.min(2 * this.#zeroStep, zeroAheadMaxBytes);
     this.#zeroing = this.file
       .write(zeroPieces(byteLength), start)

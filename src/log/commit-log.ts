@@ -25,6 +25,7 @@ import { LogReader } from "./log-reader.ts";
 import type { LogState } from "./log-state.ts";
 import { LogWriter } from "./log-writer.ts";
 import { checkOffset, outOfRangeError } from "./offset-range.ts";
+import { checkBound } from "./read-options.ts";
 import { ReadsUnderWay } from "./reads-under-way.ts";
 import { scrubSegments } from "./scrub.ts";
 import { StoreSizes } from "./store-sizes.ts";
@@ -224,6 +225,7 @@ export class CommitLog implements Log {
 
   async scrub(options: { readonly bytesPerSecond?: number; readonly signal?: AbortSignal } = {}): Promise<ScrubReport> {
     this.#reads.checkOpen("scrub");
+    checkBound("scrub", "bytesPerSecond", options.bytesPerSecond, 1);
     const { ended } = this.#reader;
     const signal = options.signal === undefined ? ended : AbortSignal.any([options.signal, ended]);
     const limits = { bytesPerSecond: options.bytesPerSecond ?? Number.POSITIVE_INFINITY, signal };

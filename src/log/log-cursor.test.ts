@@ -58,6 +58,29 @@ describe("reading", () => {
     await log.close();
   });
 
+  test("a bound that is none is refused, and one that is as low as can be is kept", async () => {
+    const log = await new LogWorld().open();
+    await fill(log, 3);
+    for (const bound of [Number.NaN, -1, 0.5, 2 ** 53, Number.NEGATIVE_INFINITY]) {
+      for (const option of ["limit", "maxBytes"] as const) {
+        const message = `Cannot read with ${option} ${bound}: it must be a whole number from ${option === "limit" ? 0 : 1}, or Infinity`;
+        const refused = { code: "INVALID_ARGUMENT", message, details: { option } };
+        assert.throws(() => log.batches({ [option]: bound }), refused);
+        assert.throws(() => log.records({ [option]: bound }), refused);
+      }
+      await assert.rejects(log.scrub({ bytesPerSecond: bound }), { code: "INVALID_ARGUMENT" });
+    }
+    assert.throws(() => log.batches({ maxBytes: 0 }), { code: "INVALID_ARGUMENT" });
+    await assert.rejects(log.scrub({ bytesPerSecond: 0 }), { code: "INVALID_ARGUMENT" });
+    assert.deepEqual(await offsetsOf(log.records({ limit: 0 })), []);
+    assert.deepEqual(await offsetsOf(log.records({ maxBytes: 1 })), [0]);
+    assert.deepEqual(
+      await offsetsOf(log.records({ limit: Number.POSITIVE_INFINITY, maxBytes: Number.POSITIVE_INFINITY })),
+      [0, 1, 2],
+    );
+    await log.close();
+  });
+
   test("an offset that is no whole number is refused", async () => {
     const log = await new LogWorld().open();
     for (const offset of [-1, 0.5, Number.NaN, 2 ** 53]) await assert.rejects(log.read(offset), { code: "INVALID_ARGUMENT" });
@@ -303,12 +326,12 @@ test("past the waits that a log takes a tail is told, and doesn't go round in va
 describe("a reader whose log is changed under it", () => {
   test("reads through a roll that waits for the disk half-way", async () => {
     const world = new LogWorld();
-    const log = await world.open(small);
+    const log = await world.open({ segmentMaxBytes: 2 * KiB });
     const ahead = world.hold({ kind: "write", path: ".store" });
     await log.append({ value: "x".repeat(900) });
     await ahead.arrived;
     // The roll has to wait until zeros written ahead are on their way.
-    const rolled = log.append({ value: "y".repeat(900) });
+    const rolled = log.append({ value: "y".repeat(1500) });
     await world.settle();
     assert.equal((await log.read(0)).value?.length, 900);
     assert.equal(await log.findOffset({ timestamp: 0 }), 0);

@@ -1,6 +1,6 @@
 import type { ProglogError } from "../base/error.ts";
 
-/** Told what the log does, for metrics. Called on the hot path: an observer that throws or dawdles harms the log. */
+/** Told what the log does, for metrics. Called on the hot path: one that dawdles makes appends wait; one that throws harms nobody and is logged, once. */
 export interface LogObserver {
   /** A group of appends was written. `bytes` counts frames whole. */
   appended?(event: { readonly records: number; readonly batches: number; readonly bytes: number }): void;

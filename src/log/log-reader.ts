@@ -8,6 +8,7 @@ import type { LogState } from "./log-state.ts";
 import { checkOffset, checkPlace, checkReadable } from "./offset-range.ts";
 import { OffsetWaiters } from "./offset-waiters.ts";
 import type { ReadsUnderWay } from "./reads-under-way.ts";
+import { checkReadOptions } from "./read-options.ts";
 import { RecordIterator } from "./record-iterator.ts";
 import { SealedSegment } from "./sealed-segment.ts";
 import { checkSeam } from "./seam.ts";
@@ -80,6 +81,7 @@ export class LogReader {
   records(options: ReadOptions): AsyncGenerator<StoredRecord, void, undefined> {
     const { limit = Number.POSITIVE_INFINITY, ...rest } = options;
     let from = 0;
+    checkReadOptions(options);
     const batches = async function* (this: LogReader): AsyncGenerator<StoredBatch, void, undefined> {
       from = await this.findOffset(options.from ?? "start");
       yield* this.batches({ ...rest, from });
@@ -87,7 +89,12 @@ export class LogReader {
     return new RecordIterator(batches.call(this), { from: () => from, limit });
   }
 
-  async *batches(options: ReadOptions): AsyncGenerator<StoredBatch, void, undefined> {
+  batches(options: ReadOptions): AsyncGenerator<StoredBatch, void, undefined> {
+    checkReadOptions(options);
+    return this.#batches(options);
+  }
+
+  async *#batches(options: ReadOptions): AsyncGenerator<StoredBatch, void, undefined> {
     const { limit = Number.POSITIVE_INFINITY, maxBytes = Number.POSITIVE_INFINITY, tail = false } = options;
     const signal = options.signal === undefined ? this.ended : AbortSignal.any([options.signal, this.ended]);
     const { observer } = this.#state.context;

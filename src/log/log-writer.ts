@@ -238,7 +238,11 @@ export class LogWriter {
     this.#unanswered = { group, isDurable };
     this.#listener.progressed();
     if (!isDurable) this.#answer();
-    active.store.zeroAhead(group.byteLength, (error) => void this.#poison("write zeros ahead", error));
+    active.store.zeroAhead(
+      group.byteLength,
+      this.#options.segmentMaxBytes,
+      (error) => void this.#poison("write zeros ahead", error),
+    );
   }
 
   /** Answers those whose appends are done. */

@@ -68,9 +68,9 @@ export type StartingPoint = "start" | "end" | number | { readonly timestamp: num
 export interface ReadOptions {
   /** Default "start". An offset below the log start or above the high watermark throws OFFSET_OUT_OF_RANGE. */
   readonly from?: StartingPoint;
-  /** Records, or batches, at the most. */
+  /** Records, or batches, at the most. A whole number from 0, or Infinity (default); else INVALID_ARGUMENT. */
   readonly limit?: number;
-  /** Ends once batches of that many bytes were returned; one is returned at least. */
+  /** Ends once batches of that many bytes were returned; one is returned at least. From 1, or Infinity (default); else INVALID_ARGUMENT. */
   readonly maxBytes?: number;
   /** Whether to wait for more at the high watermark, without polling, until `signal` or `close`, or LOG_POISONED. Default false: ends there. */
   readonly tail?: boolean;

@@ -16,6 +16,7 @@ import { corruptError } from "./corrupt-error.ts";
 import { DamageBook } from "./damage-book.ts";
 import { findDataEnd } from "./active-store.ts";
 import { logSeed } from "./frame.ts";
+import { guardObserver } from "./guarded-observer.ts";
 import type { Log, LogOptions, RecoveryReport } from "./log.ts";
 import type { LogContext } from "./log-context.ts";
 import { type ResolvedOptions, resolveOptions } from "./log-options.ts";
@@ -88,7 +89,8 @@ async function openLocked(
 ): Promise<Log> {
   const clock = options.clock ?? systemClock;
   const start = clock.monotonic();
-  const { logger = silentLogger, observer = {} } = options;
+  const { logger = silentLogger } = options;
+  const observer = guardObserver(options.observer ?? {}, logger);
   const contextOf = (logId: Buffer): LogContext => ({
     directory,
     disk,

@@ -1,7 +1,6 @@
 import { readBatchHeader } from "../batch/batch-header.ts";
 import { decodeBatch } from "../batch/decode-batch.ts";
 import type { StoredRecord } from "../batch/record.ts";
-import { isProglogError, ProglogError } from "../base/error.ts";
 import type { Frame } from "./frame.ts";
 import type { StoredBatch } from "./log.ts";
 
@@ -32,21 +31,7 @@ export class FrameBatch implements StoredBatch {
   }
 
   records(): StoredRecord[] {
-    try {
-      return decodeBatch(this.batch);
-    } catch (error) {
-      if (!isProglogError(error, "UNDECODABLE_BATCH")) throw error;
-      // The batch may not be able to say which offsets it holds; the entry can, so that a reader can go on behind it.
-      const { baseOffset, nextOffset } = this;
-      throw new ProglogError(
-        "UNDECODABLE_BATCH",
-        `Cannot decode offsets ${baseOffset} to ${nextOffset - 1}: ${error.message}`,
-        {
-          hint: `Go on reading at offset ${nextOffset}.`,
-          details: { baseOffset, nextOffset },
-          cause: error,
-        },
-      );
-    }
+    // The batch may not be able to say which offsets it holds; the entry can, so that a reader can go on behind it.
+    return decodeBatch(this.batch, this);
   }
 }
