@@ -1,4 +1,4 @@
-import { KiB, MiB } from "./units.ts";
+import { KiB, MiB, secondMs } from "./units.ts";
 
 /**
  * Every bound in one place, each with its reason. A limit is checked before what it bounds is allocated, and each has a test
@@ -53,6 +53,15 @@ export const writePieceMaxBuffers = 1024;
 /** What one read of a store asks for. Larger reads add nothing on loopback or a cached file. */
 export const readPieceBytes = 1 * MiB;
 
+/**
+ * What the first read of a reader asks for: one that wants little isn't made to read much. Each further one asks for four times
+ * as much, up to `readPieceBytes`.
+ */
+export const readFirstPieceBytes = 64 * KiB;
+
+/** A read of one entry asks for so much at first: most batches of single records fit, and a larger one costs a second read. */
+export const readEntryBytes = 16 * KiB;
+
 /** Store files kept open for reading, over all logs of a process. Leaves most of a limit of 1,024 descriptors to sockets. */
 export const openFilesMaxCount = 256;
 
@@ -62,6 +71,13 @@ export const integerMax = Number.MAX_SAFE_INTEGER;
 /** Zeros written ahead of a store's end: grows from the first to the second while groups are small. */
 export const zeroAheadMinBytes = 64 * KiB;
 export const zeroAheadMaxBytes = 8 * MiB;
+
+/** Room for a segment header and a frame or two: below it a log would be nothing but files. */
+export const segmentMinBytes = 1 * KiB;
+
+/** Bytes by which a mapped index grows: as much as it has, within these. */
+export const indexMapStepMinBytes = 64 * KiB;
+export const indexMapStepMaxBytes = 1 * MiB;
 
 /** One entry, as the format allows it: leaves room above `batchMaxBytes`, and bounds what a damaged length can ask for. */
 export const entryMaxBytes = 32 * MiB;
@@ -81,11 +97,17 @@ export const segmentDamagesMaxCount = 100;
  */
 export const searchedHeadMaxBytes = 256;
 
+/** A head that lies across two pieces of a search is found as long as it is no longer than this. */
+export const searchOverlapBytes = 64 * KiB;
+
 /** A base record: some 100 bytes for each live producer, so 500,000 of them. */
 export const baseRecordMaxBytes = 64 * MiB;
 
 /** A manifest: some 200 bytes for each partition, so hundreds of times `partitionsMaxCount`. */
 export const manifestMaxBytes = 64 * MiB;
+
+/** A topic's name: Kafka's limit, and short enough for a file's name. */
+export const topicNameMaxChars = 249;
 
 /** Partitions of a node, over all topics. Each keeps a few descriptors and some hundred KiB; a flood of made-up topic names ends here. */
 export const partitionsMaxCount = 10_000;
@@ -231,3 +253,32 @@ export const grpcBackoffStartMs = 100;
 export const grpcBackoffMaxMs = 5_000;
 export const grpcBackoffFactor = 1.6;
 export const grpcBackoffJitter = 0.2;
+
+/** How long the command line waits for a connection, and for an answer beyond what it asked the server to wait. */
+export const cliConnectMaxMs = 10 * secondMs;
+export const cliAnswerMaxMs = 30 * secondMs;
+
+/** An answer that the command line takes: several times the most that a server puts into one. */
+export const cliAnswerMaxBytes = 128 * MiB;
+
+/**
+ * Records that the command line sends together; a larger one goes alone. As large as a batch has to be to be fast, and far below
+ * what a server takes.
+ */
+export const cliRequestMaxBytes = 1 * MiB;
+
+/** How long a server is asked to wait for a record before it answers that there is none; then it is asked again. */
+export const cliFollowWaitMs = 20 * secondMs;
+
+/** Between two tries of `consume --follow` while the server is away: the first, and the longest. */
+export const cliRetryMinMs = 100;
+export const cliRetryMaxMs = 2 * secondMs;
+
+/** Causes of an error that are printed, one behind the other: they may form a ring. */
+export const causeMaxDepth = 10;
+
+/**
+ * A disk call that was interrupted (EINTR) or asked to come again (EAGAIN) is made again, so often. A regular file does neither
+ * for long: what goes on beyond it is a device that doesn't answer, and must not hold the event loop for ever.
+ */
+export const diskRetryMaxCount = 100;

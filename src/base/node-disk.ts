@@ -2,6 +2,7 @@ import fs from "node:fs";
 import { dirname, resolve } from "node:path";
 import { fileClosedError, assertPosition } from "./disk-error.ts";
 import { type Disk, type DiskFile, systemErrorCode } from "./disk.ts";
+import { diskRetryMaxCount } from "./limits.ts";
 import { lockFile } from "./lock-file.ts";
 import { WritePieces } from "./write-pieces.ts";
 
@@ -96,12 +97,6 @@ const mappableFileSystems: ReadonlySet<number> = new Set([
   0x58465342, // xfs
   0x01021994, // tmpfs
 ]);
-
-/**
- * A call that was interrupted (EINTR) or asked to come again (EAGAIN) is made again, so often. A regular file does neither
- * for long: what goes on beyond it is a device that doesn't answer, and must not hold the event loop for ever.
- */
-const retryMaxCount = 100;
 
 class NodeFile implements DiskFile {
   readonly path: string;
@@ -252,7 +247,7 @@ async function retry<Result>(start: (done: Callback<Result>) => void): Promise<R
     try {
       return await settle(start);
     } catch (error) {
-      if (!isPassing(error) || retries === retryMaxCount) throw error;
+      if (!isPassing(error) || retries === diskRetryMaxCount) throw error;
     }
   }
 }
@@ -262,7 +257,7 @@ function retrySync<Result>(run: () => Result): Result {
     try {
       return run();
     } catch (error) {
-      if (!isPassing(error) || retries === retryMaxCount) throw error;
+      if (!isPassing(error) || retries === diskRetryMaxCount) throw error;
     }
   }
 }

@@ -1,5 +1,6 @@
 import { systemErrorCode } from "../base/disk.ts";
 import { isProglogError, messageOf } from "../base/error.ts";
+import { causeMaxDepth } from "../base/limits.ts";
 
 /** An error in one line: `proglog: CODE: message (hint)`. */
 export function errorLine(error: unknown): string {
@@ -17,9 +18,6 @@ export function errorCauses(error: unknown): string {
   }
   return text;
 }
-
-/** Causes may form a ring. */
-const causeMaxDepth = 10;
 
 function describe(error: unknown): string {
   if (isProglogError(error)) {

@@ -1,9 +1,9 @@
 import { type ErrorCode, ProglogError } from "../base/error.ts";
-import { consumeRecordsMaxCount } from "../base/limits.ts";
+import { cliAnswerMaxMs, consumeRecordsMaxCount } from "../base/limits.ts";
 import type { JsonRecord } from "../wire/json-record.ts";
 import { fromProblem, problemMediaType } from "../wire/problem.ts";
 import { formatStartingPoint } from "../wire/starting-point.ts";
-import { answerTimeoutMs, type HttpAnswer, HttpExchange, type HttpRequest } from "./http-exchange.ts";
+import { type HttpAnswer, HttpExchange, type HttpRequest } from "./http-exchange.ts";
 import type {
   AppendedRange,
   ConsumedRecords,
@@ -45,7 +45,7 @@ export class HttpClient implements LogClient {
       attempt: `consume ${topic}`,
       method: "GET",
       path: recordsPath(topic, { partition, from: formatStartingPoint(from), limit: askedLimit, waitMs }),
-      timeoutMs: answerTimeoutMs + waitMs,
+      timeoutMs: cliAnswerMaxMs + waitMs,
       signal,
     });
     return { ...answer, records: answer.records.map(unpackRecord) };

@@ -1,7 +1,7 @@
 import { Agent, type IncomingMessage, request } from "node:http";
 import { systemErrorCode } from "../base/disk.ts";
 import { messageOf, ProglogError } from "../base/error.ts";
-import { MiB, secondMs } from "../base/units.ts";
+import { cliAnswerMaxBytes, cliAnswerMaxMs, cliConnectMaxMs } from "../base/limits.ts";
 import { formatServerAddress, type ServerAddress } from "./server-address.ts";
 
 /** One request and its whole answer, over connections that are kept. What goes wrong on the way is told from what the server says. */
@@ -43,7 +43,7 @@ export class HttpExchange {
         },
         ...(signal === undefined ? {} : { signal }),
       });
-      let timer = setTimeout(onTimeout, connectTimeoutMs);
+      let timer = setTimeout(onTimeout, cliConnectMaxMs);
       function onTimeout(): void {
         isTimedOut = true;
         outgoing.destroy();
@@ -51,7 +51,7 @@ export class HttpExchange {
       const onConnected = (): void => {
         isConnected = true;
         clearTimeout(timer);
-        timer = setTimeout(onTimeout, exchange.timeoutMs ?? answerTimeoutMs);
+        timer = setTimeout(onTimeout, exchange.timeoutMs ?? cliAnswerMaxMs);
       };
       outgoing.on("socket", (socket) => {
         if (socket.connecting) socket.once("connect", onConnected);
@@ -118,19 +118,13 @@ export interface HttpAnswer {
   readonly body: Buffer;
 }
 
-const connectTimeoutMs = 10 * secondMs;
-export const answerTimeoutMs = 30 * secondMs;
-
-/** Several times the most that a server puts into one answer. */
-const answerMaxBytes = 128 * MiB;
-
 async function readAnswer(incoming: IncomingMessage, attempt: string): Promise<HttpAnswer> {
   const pieces: Buffer[] = [];
   let bytes = 0;
   for await (const piece of incoming as AsyncIterable<Buffer>) {
     bytes += piece.length;
-    if (bytes > answerMaxBytes) {
-      throw new ProglogError("INTERNAL", `Cannot ${attempt}: the answer is larger than ${answerMaxBytes} bytes`);
+    if (bytes > cliAnswerMaxBytes) {
+      throw new ProglogError("INTERNAL", `Cannot ${attempt}: the answer is larger than ${cliAnswerMaxBytes} bytes`);
     }
     pieces.push(piece);
   }

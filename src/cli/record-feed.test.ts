@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ProglogError } from "../base/error.ts";
+import { cliRequestMaxBytes } from "../base/limits.ts";
 import type { LogClient, PackedRecord, ProduceRequest } from "./log-client.ts";
-import { type Appended, type FeedResult, feedRecords, requestMaxBytes } from "./record-feed.ts";
+import { type Appended, type FeedResult, feedRecords } from "./record-feed.ts";
 
 /** A client that answers when told to, and a source that gives when told to: so a test decides who is faster. */
 class World {
@@ -92,8 +93,8 @@ test("the first record goes at once, and what comes meanwhile goes together, in 
 
 test("a request holds no more than its limit, a larger record goes alone, and a full queue takes nothing more", async () => {
   const world = new World();
-  const half = "x".repeat(requestMaxBytes / 2);
-  const large = "y".repeat(requestMaxBytes + 1);
+  const half = "x".repeat(cliRequestMaxBytes / 2);
+  const large = "y".repeat(cliRequestMaxBytes + 1);
   await world.give("a");
   await world.give(half, half, "b", large, "c");
   let isTaken = false;

@@ -1,5 +1,4 @@
-import { batchMaxRecords } from "../base/limits.ts";
-import { MiB } from "../base/units.ts";
+import { batchMaxRecords, cliRequestMaxBytes } from "../base/limits.ts";
 import type { AppendedRange, LogClient, PackedRecord } from "./log-client.ts";
 
 /**
@@ -111,9 +110,6 @@ type Turn =
   | { readonly kind: "failed"; readonly records: number; readonly error: unknown }
   | { readonly kind: "abandoned" };
 
-/** One request's records together; a larger record goes alone. As large as a batch has to be to be fast, and far below what a server takes. */
-export const requestMaxBytes = 1 * MiB;
-
 /** What was read and is not under way yet. Full at one request's worth, so memory holds two and what was read at once. */
 class RecordQueue {
   #records: PackedRecord[] = [];
@@ -124,7 +120,7 @@ class RecordQueue {
   }
 
   get isFull(): boolean {
-    return this.#bytes >= requestMaxBytes;
+    return this.#bytes >= cliRequestMaxBytes;
   }
 
   add(record: PackedRecord): void {
@@ -137,7 +133,7 @@ class RecordQueue {
     let count = 0;
     let bytes = 0;
     for (const record of this.#records) {
-      if (count > 0 && (bytes + record.bytes > requestMaxBytes || count === batchMaxRecords)) break;
+      if (count > 0 && (bytes + record.bytes > cliRequestMaxBytes || count === batchMaxRecords)) break;
       count += 1;
       bytes += record.bytes;
     }

@@ -1,6 +1,6 @@
 import { type DiskFile, systemErrorCode } from "../base/disk.ts";
 import { isProglogError } from "../base/error.ts";
-import { KiB } from "../base/units.ts";
+import { readEntryBytes } from "../base/limits.ts";
 import { ActiveSegment } from "./active-segment.ts";
 import type { ChainPoint } from "./chain.ts";
 import { corruptError } from "./corrupt-error.ts";
@@ -11,9 +11,6 @@ import type { LogContext } from "./log-context.ts";
 import type { LogDamage } from "./log-observer.ts";
 import type { Segment } from "./segments.ts";
 import { segmentHeaderBytes } from "./segment-header.ts";
-
-/** A read of one entry asks for so much at first: most batches of single records fit, and a larger one costs a second read. */
-const singleReadBytes = 16 * KiB;
 
 /** Frames read from one place of a segment. */
 export interface Piece {
@@ -107,7 +104,7 @@ async function findEntry(
 ): Promise<FoundEntry> {
   for (let isRebuilt = segment instanceof ActiveSegment; ; isRebuilt = true) {
     const location = await search.locate();
-    const start = { position: location.position, chain: chainBefore(location), pieceBytes: singleReadBytes };
+    const start = { position: location.position, chain: chainBefore(location), pieceBytes: readEntryBytes };
     const piece = location.position < segmentHeaderBytes ? undefined : await readPiece(context, segment, start);
     const frame = piece?.frames[0];
     if (frame !== undefined && search.accepts(frame)) return { location, frame };

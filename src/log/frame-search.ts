@@ -1,5 +1,5 @@
 import type { DiskFile } from "../base/disk.ts";
-import { entryMaxBytes, readPieceBytes, searchedHeadMaxBytes } from "../base/limits.ts";
+import { entryMaxBytes, readPieceBytes, searchOverlapBytes, searchedHeadMaxBytes } from "../base/limits.ts";
 import { KiB } from "../base/units.ts";
 import type { ChainPoint } from "./chain.ts";
 import {
@@ -13,9 +13,6 @@ import {
   hasIndex,
   readFrame,
 } from "./frame.ts";
-
-/** Heads that lie across two pieces are found as long as they are no longer than this. */
-const overlapBytes = 64 * KiB;
 
 /** A frame's head, whose own crc is right, whatever became of its batch. */
 export interface FoundHead {
@@ -54,7 +51,7 @@ export class FrameSearch {
     const { from, to, lastIndex } = options;
     this.#options = options;
     this.#position = from;
-    this.#piece = Buffer.allocUnsafeSlow(Math.min(readPieceBytes + overlapBytes, Math.max(0, to - from)));
+    this.#piece = Buffer.allocUnsafeSlow(Math.min(readPieceBytes + searchOverlapBytes, Math.max(0, to - from)));
     // More entries don't fit in between: what is further ahead is a copy of this very store inside a record.
     this.#maxIndex = lastIndex + Math.ceil(Math.max(0, to - from) / frameHeadBytes);
   }

@@ -1,6 +1,6 @@
 import { type Compression, compressions } from "../batch/compression.ts";
 import { ProglogError } from "../base/error.ts";
-import { appendQueueMaxBytes, batchMaxBytes, groupMaxBytes, recordMaxBytes } from "../base/limits.ts";
+import { appendQueueMaxBytes, batchMaxBytes, groupMaxBytes, recordMaxBytes, segmentMinBytes } from "../base/limits.ts";
 import { dayMs, KiB, MiB, minuteMs, secondMs } from "../base/units.ts";
 import type { LogOptions, SyncPolicy } from "./log.ts";
 import type { WriterOptions } from "./log-writer.ts";
@@ -20,8 +20,6 @@ export interface ResolvedOptions extends WriterOptions {
   readonly takesLock: boolean;
 }
 
-/** Room for a segment header and a frame or two: below it a log would be nothing but files. */
-const segmentMinBytes = 1 * KiB;
 const syncPolicies: readonly SyncPolicy[] = ["always", "interval", "never"];
 const indexKinds = ["auto", "mmap", "heap"] as const;
 

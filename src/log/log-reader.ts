@@ -1,6 +1,6 @@
 import type { StoredRecord } from "../batch/record.ts";
 import { isProglogError, ProglogError } from "../base/error.ts";
-import { MiB } from "../base/units.ts";
+import { readFirstPieceBytes, readPieceBytes } from "../base/limits.ts";
 import { type CheckThere, findEntryOfOffset, readEntry } from "./entry-lookup.ts";
 import type { ReadOptions, StartingPoint, StoredBatch } from "./log.ts";
 import { LogCursor, type ReadLimit } from "./log-cursor.ts";
@@ -15,9 +15,6 @@ import { checkSeam } from "./seam.ts";
 import type { Segment } from "./segments.ts";
 import { FrameBatch } from "./stored-batch.ts";
 import { closedError } from "./write-failure.ts";
-
-/** A read that begins asks for so much at first; what goes on reads larger pieces. */
-const firstPieceBytes = 64 * 1024;
 
 /** The log as its readers have it: by offset, in sequence, from a time on, and waiting for more. */
 export class LogReader {
@@ -103,7 +100,7 @@ export class LogReader {
     try {
       let leftBatches = limit;
       let leftBytes = maxBytes;
-      let pieceBytes = Math.min(firstPieceBytes, maxBytes);
+      let pieceBytes = Math.min(readFirstPieceBytes, maxBytes);
       while (leftBatches > 0 && leftBytes > 0 && !signal.aborted) {
         const wantedBytes = Math.max(4096, Math.min(pieceBytes, leftBytes));
         const frames = await this.#reads.run(`read offset ${cursor.nextOffset}`, () => cursor.next(wantedBytes));
@@ -241,5 +238,5 @@ export interface ReaderParts {
 
 /** Pieces grow while a reader goes on: one that wants little isn't made to read much. */
 function readPieceGrowth(pieceBytes: number): number {
-  return Math.min(4 * pieceBytes, 1 * MiB);
+  return Math.min(4 * pieceBytes, readPieceBytes);
 }

@@ -1,6 +1,7 @@
 import type { DiskFile } from "../base/disk.ts";
+import { indexMapStepMaxBytes, indexMapStepMinBytes } from "../base/limits.ts";
 import type { MappedRegion, Mmap } from "../base/mmap.ts";
-import { KiB, MiB } from "../base/units.ts";
+import { KiB } from "../base/units.ts";
 
 /**
  * Where the slots of an index lie that is being written: mapped into memory, or on the heap and written to the file from time
@@ -47,9 +48,6 @@ export class HeapSlots implements SlotMemory {
   }
 }
 
-const mapStepMinBytes = 64 * KiB;
-const mapStepMaxBytes = 1 * MiB;
-
 /**
  * Slots in a mapping of the file. Only blocks that were written are mapped (a hole on a full disk would end the process, a
  * failed write is an error), so room is made by writing zeros and mapping anew.
@@ -76,7 +74,7 @@ export class MappedSlots implements SlotMemory {
   reserve(byteLength: number): void {
     const mappedBytes = this.bytes.length;
     if (byteLength <= mappedBytes) return;
-    const step = Math.min(Math.max(mappedBytes, mapStepMinBytes), mapStepMaxBytes);
+    const step = Math.min(Math.max(mappedBytes, indexMapStepMinBytes), indexMapStepMaxBytes);
     const grownBytes = Math.ceil(byteLength / step) * step;
     this.#file.writeSync([Buffer.alloc(grownBytes - mappedBytes)], mappedBytes);
     // Mapped anew before the old mapping goes: when the system refuses, all stays as it was.

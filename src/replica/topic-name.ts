@@ -1,4 +1,5 @@
 import { ProglogError } from "../base/error.ts";
+import { topicNameMaxChars } from "../base/limits.ts";
 
 /**
  * Throws INVALID_TOPIC_NAME unless `name` may name a topic: 1 to 249 of `A-Z a-z 0-9 . _ -`, as Kafka has it, so that a name can
@@ -7,7 +8,8 @@ import { ProglogError } from "../base/error.ts";
  */
 export function checkTopicName(name: string): void {
   if (name === "") throw refuse(name, "it is empty");
-  if (name.length > nameMaxChars) throw refuse(name, `it has ${name.length} characters, and ${nameMaxChars} are allowed`);
+  if (name.length > topicNameMaxChars)
+    throw refuse(name, `it has ${name.length} characters, and ${topicNameMaxChars} are allowed`);
   if (!/^[A-Za-z0-9._-]+$/.test(name))
     throw refuse(name, "it holds something other than letters, digits, dots, underscores and hyphens");
   if (name === "." || name === "..") throw refuse(name, "it means a directory");
@@ -16,8 +18,6 @@ export function checkTopicName(name: string): void {
 
 /** The topic meant by the routes that name none. */
 export const defaultTopicName = "default";
-
-const nameMaxChars = 249;
 
 function refuse(name: string, reason: string): ProglogError {
   return new ProglogError(

@@ -1,6 +1,7 @@
 import { type Command, Option } from "commander";
 import { isProglogError, messageOf, ProglogError } from "../../base/error.ts";
-import { KiB, secondMs } from "../../base/units.ts";
+import { cliFollowWaitMs, cliRetryMaxMs, cliRetryMinMs } from "../../base/limits.ts";
+import { KiB } from "../../base/units.ts";
 import { parseStartingPoint, type StartingPoint } from "../../wire/starting-point.ts";
 import type { CommandContext } from "../command-context.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
@@ -126,7 +127,7 @@ class Consumption {
           partition,
           from: this.#from,
           ...(Number.isFinite(this.#remaining) ? { limit: this.#remaining } : {}),
-          waitMs: follow === true ? followWaitMs : 0,
+          waitMs: follow === true ? cliFollowWaitMs : 0,
           signal: this.#stop.signal,
         });
         if (failures > 0) await this.#context.stderr.write(`proglog: ${this.#client.address} answers again\n`);
@@ -135,7 +136,7 @@ class Consumption {
       } catch (error) {
         if (follow !== true || !this.#hasAnswered || !isPassing(error)) throw error;
         if (failures === 0) await this.#context.stderr.write(`proglog: ${messageOf(error)}; trying again until it answers\n`);
-        await this.#pause(Math.min(retryMinMs * 2 ** failures, retryMaxMs));
+        await this.#pause(Math.min(cliRetryMinMs * 2 ** failures, cliRetryMaxMs));
       }
     }
   }
@@ -181,12 +182,6 @@ class Consumption {
 function isPassing(error: unknown): boolean {
   return isProglogError(error) && ["UNAVAILABLE", "TIMEOUT", "SHUTTING_DOWN", "OVERLOADED", "LOG_CLOSED"].includes(error.code);
 }
-
-/** How long the server waits for a record before it answers that there is none; then it is asked again. */
-const followWaitMs = 20 * secondMs;
-
-const retryMinMs = 100;
-const retryMaxMs = 2 * secondMs;
 
 /** Small writes cost a system call each, and large ones hold a slow reader's memory. */
 const writeBytes = 256 * KiB;
