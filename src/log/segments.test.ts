@@ -24,11 +24,11 @@ test("a segment that tells no offset since it is damaged is passed over, and one
   await log.close();
 });
 
-test("a segment whose files are gone is damaged", async () => {
+test("a segment whose files went while the log was open is damaged", async () => {
   const world = await reopened();
+  const log = await world.open(options);
   world.disk.remove(world.path(3));
   world.disk.remove(world.path(3, ".index"));
-  const log = await world.open(options);
   assert.equal((await log.read(5)).value?.toString(), "5");
   await assert.rejects(log.read(3), { code: "LOG_CORRUPT" });
   await log.close();

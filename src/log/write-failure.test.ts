@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import { describe, test } from "node:test";
+import { encodeBatch } from "../batch/encode-batch.ts";
 import { LogWorld } from "../../test/log-world.ts";
 import { AssertionError } from "../base/assert.ts";
 import { systemError } from "../base/disk-error.ts";
@@ -114,19 +115,21 @@ describe("no descriptor left", () => {
 describe("an assertion that fails in the writer", () => {
   test("poisons the log, and is called what it is", async () => {
     const world = new LogWorld();
-    const log = await world.open({
-      observer: {
-        appended: () => {
-          throw new AssertionError("Assertion failed: the moon is full");
-        },
-      },
-    });
-    await assert.rejects(log.append({ value: "a" }), {
+    let isMoonFull = false;
+    const { clock } = world;
+    const now = (): number => {
+      if (isMoonFull) throw new AssertionError("Assertion failed: the moon is full");
+      return clock.now();
+    };
+    const log = await world.open({ clock: { ...clock, now } });
+    const packed = encodeBatch([{ value: "a" }], { now: 0 });
+    isMoonFull = true;
+    await assert.rejects(log.appendBatch(packed), {
       code: "INTERNAL",
       message: "Cannot append: Assertion failed: the moon is full",
     });
     assert.equal(log.status().state, "poisoned");
-    await assert.rejects(log.append({ value: "b" }), {
+    await assert.rejects(log.appendBatch(packed), {
       code: "LOG_POISONED",
       message: "Cannot append: the log stopped itself (Cannot append: Assertion failed: the moon is full)",
     });
