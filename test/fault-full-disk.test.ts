@@ -65,6 +65,8 @@ describe("a full disk", () => {
     begin: (owing) => appendOneByOne(owing, 8).then(() => owing.close()),
     async run(attempt, owing) {
       await attempt(() => owing.open());
+      await attempt(() => owing.append("z".repeat(700)));
+      await attempt(() => owing.append("y".repeat(700)));
       await attempt(() => owing.truncate(5));
       await attempt(() => owing.append("b".repeat(300)));
       await attempt(() => owing.trim(3));
