@@ -1,0 +1,112 @@
+import { isProglogError } from "../base/error.ts";
+import { lineBatchBytes } from "../base/limits.ts";
+import { checkRecord, type RecordInput } from "../batch/record.ts";
+
+/**
+ * Packs the records of many callers into one batch. A record that goes alone costs 117 bytes of batch and frame, a checksum, an
+ * entry in the index and a place in the queue; a thousand callers with a record each have one of all that.
+ *
+ * Nobody is kept waiting for company. What comes in one turn of the loop goes together; while two batches are under way (one
+ * being synced, one behind it, so that the disk is never idle), what comes is gathered, and goes when one of them is done or
+ * when it is large enough. So a single caller pays nothing, and batches grow with the load.
+ *
+ * Each caller's records stay together and in order: a batch is appended whole or not at all. When a batch is refused for what
+ * is in it, its callers' records are appended again caller by caller, so that only the guilty one hears of it.
+ */
+export class RecordPacker<Answer extends PackedAnswer> {
+  readonly #appendBatch: (records: readonly RecordInput[]) => Promise<Answer>;
+  #parcels: Parcel<Answer>[] = [];
+  /** Of the records in `#parcels`. */
+  #bytes = 0;
+  #underWay = 0;
+  #isFlushDue = false;
+
+  /** `append` appends the records as one batch and settles when that is decided. */
+  constructor(append: (records: readonly RecordInput[]) => Promise<Answer>) {
+    this.#appendBatch = append;
+  }
+
+  /** Records that wait for company or for their turn, in bytes: never much more than one batch's worth. */
+  get gatheredBytes(): number {
+    return this.#bytes;
+  }
+
+  /** Appends `records`, at least one, and resolves with the answer for these alone. Throws INVALID_RECORD or RECORD_TOO_LARGE. */
+  async append(records: readonly RecordInput[]): Promise<Answer> {
+    let bytes = 0;
+    for (const record of records) bytes += checkRecord(record) + recordOverheadBytes;
+    if (this.#bytes + bytes > lineBatchBytes) this.flush();
+    // What fills a batch by itself gains nothing from company. Flushed before, so that the order is kept.
+    if (bytes > lineBatchBytes) return this.#appendBatch(records);
+    const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+    this.#parcels.push({ records, resolve, reject });
+    this.#bytes += bytes;
+    if (!this.#isFlushDue && this.#underWay < underWayMaxCount) {
+      this.#isFlushDue = true;
+      queueMicrotask(() => {
+        this.#isFlushDue = false;
+        this.flush();
+      });
+    }
+    return promise;
+  }
+
+  /** Hands over what was gathered. Whoever appends past this packer calls it first, so that what came before lies before. */
+  flush(): void {
+    const parcels = this.#parcels;
+    if (parcels.length === 0) return;
+    this.#parcels = [];
+    this.#bytes = 0;
+    this.#underWay += 1;
+    void this.#appendAll(parcels);
+  }
+
+  /** Never rejects: the callers hear of failures. */
+  async #appendAll(parcels: readonly Parcel<Answer>[]): Promise<void> {
+    const records = parcels.length === 1 ? (parcels[0]?.records ?? []) : parcels.flatMap((parcel) => parcel.records);
+    try {
+      const answer = await this.#appendBatch(records);
+      this.#arrived();
+      let position = 0;
+      for (const { records: own, resolve } of parcels) {
+        const baseOffset = answer.baseOffset + position;
+        position += own.length;
+        resolve({ ...answer, baseOffset, lastOffset: baseOffset + own.length - 1, count: own.length });
+      }
+    } catch (error) {
+      this.#arrived();
+      const isShared = parcels.length > 1 && refusalsOfRecords.some((code) => isProglogError(error, code));
+      for (const { records: own, resolve, reject } of parcels) {
+        if (isShared) this.#appendBatch(own).then(resolve, reject);
+        else reject(error);
+      }
+    }
+  }
+
+  #arrived(): void {
+    this.#underWay -= 1;
+    this.flush();
+  }
+}
+
+/** What an append is answered with; the rest of it holds for all records of a batch. */
+export interface PackedAnswer {
+  readonly baseOffset: number;
+  readonly lastOffset: number;
+  readonly count: number;
+}
+
+interface Parcel<Answer> {
+  readonly records: readonly RecordInput[];
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** One that is synced, and the next, which is packed and checked meanwhile. */
+const underWayMaxCount = 2;
+
+/** What says that a batch was refused, before anything was written, for the records that are in it. */
+const refusalsOfRecords = ["INVALID_RECORD", "RECORD_TOO_LARGE", "INVALID_BATCH", "BATCH_TOO_LARGE"] as const;
+
+/** About what a record's lengths and deltas take in a batch. */
+const recordOverheadBytes = 16;
