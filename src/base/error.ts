@@ -25,6 +25,11 @@ export type ErrorCode =
   | "TOO_MANY_PARTITIONS"
   | "PARTITION_NOT_FOUND"
   | "LOG_NOT_FOUND"
+  // What was said about the append doesn't hold: nothing was done.
+  | "PRODUCER_FENCED"
+  | "OUT_OF_ORDER_SEQUENCE"
+  | "DUPLICATE_SEQUENCE"
+  | "CONDITION_FAILED"
   // The log can't, now or any more.
   | "APPEND_QUEUE_FULL"
   | "OVERLOADED"

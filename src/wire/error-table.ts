@@ -69,6 +69,12 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorTableEntry>> = {
   PARTITION_NOT_FOUND: refusal(grpc.notFound, 404),
   LOG_NOT_FOUND: refusal(grpc.dataLoss, 500),
 
+  // What was said about the append doesn't hold.
+  PRODUCER_FENCED: refusal(grpc.aborted, 409),
+  OUT_OF_ORDER_SEQUENCE: refusal(grpc.failedPrecondition, 409),
+  DUPLICATE_SEQUENCE: refusal(grpc.alreadyExists, 409),
+  CONDITION_FAILED: refusal(grpc.failedPrecondition, 412),
+
   // The log can't, now or any more. Only a write or sync that failed under way leaves open what a restart will find.
   APPEND_QUEUE_FULL: { grpc: grpc.resourceExhausted, http: 503, isRetryable: true, outcome: "not-appended" },
   OVERLOADED: { grpc: grpc.resourceExhausted, http: 503, isRetryable: true, outcome: "not-appended" },

@@ -1,0 +1,62 @@
+import { ProglogError } from "../base/error.ts";
+
+/**
+ * Bytes that a producer holds for records that aren't acknowledged yet. Who comes when there are none left waits for its turn,
+ * first come, first served; and when even those who wait are too many, is refused: a caller that doesn't wait for its promises
+ * would otherwise fill the memory. Called back and not promised, since a promise's turn comes later, and someone could come between:
+ * the order of records is the order in which they came.
+ */
+export class BufferSpace {
+  readonly #maxBytes: number;
+  readonly #waitersMaxCount: number;
+  readonly #waiters: { readonly bytes: number; readonly enter: () => void; readonly refuse: (error: unknown) => void }[] = [];
+  #usedBytes = 0;
+
+  constructor(options: { readonly maxBytes: number; readonly waitersMaxCount: number }) {
+    this.#maxBytes = options.maxBytes;
+    this.#waitersMaxCount = options.waitersMaxCount;
+  }
+
+  get usedBytes(): number {
+    return this.#usedBytes;
+  }
+
+  get waiterCount(): number {
+    return this.#waiters.length;
+  }
+
+  /** Calls `enter` once there is room, which is taken then: at once, or in the turn in which it comes free. Throws OVERLOADED. */
+  take(bytes: number, enter: () => void, refuse: (error: unknown) => void): void {
+    if (this.#waiters.length === 0 && this.#hasRoom(bytes)) {
+      this.#usedBytes += bytes;
+      return enter();
+    }
+    if (this.#waiters.length >= this.#waitersMaxCount) {
+      throw new ProglogError(
+        "OVERLOADED",
+        `Cannot take another record: ${this.#usedBytes} bytes wait to be acknowledged, and ${this.#waiters.length} callers for room`,
+        { hint: "Await what send returns, or raise bufferMaxBytes." },
+      );
+    }
+    this.#waiters.push({ bytes, enter, refuse });
+  }
+
+  give(bytes: number): void {
+    this.#usedBytes -= bytes;
+    for (let next = this.#waiters[0]; next !== undefined && this.#hasRoom(next.bytes); next = this.#waiters[0]) {
+      this.#waiters.shift();
+      this.#usedBytes += next.bytes;
+      next.enter();
+    }
+  }
+
+  /** Refuses all who wait. */
+  close(reason: unknown): void {
+    for (const { refuse } of this.#waiters.splice(0)) refuse(reason);
+  }
+
+  /** One that is larger than all there is goes alone. */
+  #hasRoom(bytes: number): boolean {
+    return this.#usedBytes === 0 || this.#usedBytes + bytes <= this.#maxBytes;
+  }
+}

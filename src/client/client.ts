@@ -1,0 +1,151 @@
+import type { Clock } from "../base/clock.ts";
+import { ProglogError } from "../base/error.ts";
+import type { Random } from "../base/random.ts";
+import {
+  type AlterTopicRequest,
+  decodeGetServersResponse,
+  decodeListTopicsResponse,
+  decodeTopicResponse,
+  emptyMessage,
+  encodeAlterTopicRequest,
+  encodeCreateTopicRequest,
+  encodeTopicNameRequest,
+  type ServerDescription,
+  type TopicDescription,
+  type TopicSummary,
+} from "../wire/topic-message.ts";
+import type { RecordInput } from "../batch/record.ts";
+import { decodeProduceResponse, encodeProduceRequest } from "../wire/produce-message.ts";
+import { Consumer, type ConsumeOptions } from "./consumer.ts";
+import type { SentRange } from "./partition-producer.ts";
+import { Producer, type ProducerOptions } from "./producer.ts";
+import { Routes } from "./routes.ts";
+import type { Transport } from "./transport.ts";
+
+/**
+ * A client of one node or of a cluster. It connects when it has something to say, and again when a connection is lost.
+ *
+ * ```ts
+ * await using client = connect("127.0.0.1:8000");
+ * await using producer = client.producer({ topic: "orders" });
+ * await producer.send({ key: "order-1", value: "placed" });
+ * ```
+ */
+export class Client implements AsyncDisposable {
+  readonly #routes: Routes;
+  readonly #parts: ClientParts;
+  readonly #producers = new Set<Producer>();
+  readonly #closed = new AbortController();
+
+  constructor(addresses: readonly string[], parts: ClientParts) {
+    this.#parts = parts;
+    this.#routes = new Routes(addresses, parts.connect);
+  }
+
+  /** Sends records to one topic. Close it, or the client, so that what it holds goes out. */
+  producer(options: ProducerOptions = {}): Producer {
+    this.#checkOpen();
+    const { clock, random } = this.#parts;
+    const onClosed = (closed: Producer): void => void this.#producers.delete(closed);
+    const producer = new Producer(options, { routes: this.#routes, clock, random, onClosed });
+    this.#producers.add(producer);
+    return producer;
+  }
+
+  /** Reads a topic; see `Consumer`. */
+  consume(options: ConsumeOptions = {}): Consumer {
+    this.#checkOpen();
+    const { clock, random } = this.#parts;
+    return new Consumer(options, { routes: this.#routes, clock, random, signal: this.#closed.signal });
+  }
+
+  /**
+   * Appends the records as one batch to one partition, once: for an append on condition, where trying again isn't the client's to
+   * decide. With `expectedOffset` only if that is the log end offset; else CONDITION_FAILED with details {logEndOffset}.
+   */
+  async append(records: readonly RecordInput[], options: AppendOptions): Promise<SentRange> {
+    this.#checkOpen();
+    const { topic = "default", partition = 0, expectedOffset, signal } = options;
+    const node = await this.#routes.getLeader(topic, partition);
+    const request = encodeProduceRequest({ topic, partition, records, acks: "quorum", expectedOffset, answersErrors: false });
+    const response = decodeProduceResponse(await node.call("/log.v1.Log/Produce", request, { signal }));
+    const { offset, count, appendTime, isDurable } = response;
+    return { partition: response.partition, baseOffset: offset, count, appendTime, isDurable };
+  }
+
+  async listTopics(): Promise<readonly TopicSummary[]> {
+    return decodeListTopicsResponse(await this.#call("/log.v1.Topics/ListTopics", emptyMessage));
+  }
+
+  /** `partitionCount` is 1 by default; `settings` as the documentation names them, values as text. Throws TOPIC_ALREADY_EXISTS. */
+  async createTopic(name: string, options: CreateTopicOptions = {}): Promise<TopicDescription> {
+    const request = { name, partitionCount: options.partitionCount ?? 0, settings: options.settings ?? {} };
+    return this.#changed(name, await this.#call("/log.v1.Topics/CreateTopic", encodeCreateTopicRequest(request)));
+  }
+
+  /** Throws TOPIC_NOT_FOUND. */
+  async describeTopic(name: string): Promise<TopicDescription> {
+    return decodeTopicResponse(await this.#call("/log.v1.Topics/DescribeTopic", encodeTopicNameRequest(name)));
+  }
+
+  /** Changes settings, takes them back to the node's default, or raises the number of partitions. */
+  async alterTopic(name: string, changes: Partial<Omit<AlterTopicRequest, "name">>): Promise<TopicDescription> {
+    const request = { name, settings: {}, unset: [], partitionCount: 0, ...changes };
+    return this.#changed(name, await this.#call("/log.v1.Topics/AlterTopic", encodeAlterTopicRequest(request)));
+  }
+
+  async deleteTopic(name: string): Promise<void> {
+    await this.#call("/log.v1.Topics/DeleteTopic", encodeTopicNameRequest(name));
+    this.#routes.forget(name);
+  }
+
+  /** The nodes, as the one that answers sees them. */
+  async getServers(): Promise<readonly ServerDescription[]> {
+    return decodeGetServersResponse(await this.#call("/log.v1.Log/GetServers", emptyMessage));
+  }
+
+  /** Sends what its producers hold, ends its consumers, and closes the connections. Twice is fine. */
+  async close(): Promise<void> {
+    await Promise.allSettled([...this.#producers].map((producer) => producer.close()));
+    this.#closed.abort();
+    await this.#routes.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #call(method: string, request: Buffer): Promise<Buffer> {
+    this.#checkOpen();
+    return this.#routes.call(method, request, { signal: this.#closed.signal });
+  }
+
+  #changed(name: string, answer: Buffer): TopicDescription {
+    this.#routes.forget(name);
+    return decodeTopicResponse(answer);
+  }
+
+  #checkOpen(): void {
+    if (this.#closed.signal.aborted) throw new ProglogError("LOG_CLOSED", "Cannot use the client: it is closed");
+  }
+}
+
+export interface ClientParts {
+  readonly connect: (address: string) => Transport;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+export interface AppendOptions {
+  /** Default "default". */
+  readonly topic?: string;
+  /** Default 0. */
+  readonly partition?: number;
+  readonly expectedOffset?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface CreateTopicOptions {
+  readonly partitionCount?: number;
+  readonly settings?: Readonly<Record<string, string>>;
+}

@@ -1,0 +1,281 @@
+import { ProglogError } from "../base/error.ts";
+import { encodeBatch } from "../batch/encode-batch.ts";
+import { decodeBatch } from "../batch/decode-batch.ts";
+import { readBatchHeader } from "../batch/batch-header.ts";
+import type { StoredRecord } from "../batch/record.ts";
+import { decodeConsumeRequest, encodeConsumeResponse } from "../wire/consume-message.ts";
+import { decodeProduceRequest, encodeProduceResponse, type ProduceRequest } from "../wire/produce-message.ts";
+import { toProtoError } from "../wire/proto-error.ts";
+import { decodeTopicNameRequest, encodeTopicResponse } from "../wire/topic-message.ts";
+import type { CallOptions, RequestStream, StreamListener, Transport } from "./transport.ts";
+
+/**
+ * A node in a few lines, for tests of the client: partitions in memory, Kafka's rule for numbered batches, and a network that
+ * does nothing until `step` has it deliver one message of one connection, or `breakOff` cuts them all.
+ */
+export class FakeNode {
+  readonly topic: string;
+  readonly partitions: readonly FakePartition[];
+  /** Errors that the next produce requests get instead of being appended. */
+  readonly refusals: ProglogError[] = [];
+  /** Batches as they arrived, in order, whether appended or not. */
+  readonly arrived: { readonly partition: number; readonly values: readonly string[] }[] = [];
+  isReachable = true;
+  /** Messages that nobody has delivered yet. */
+  readonly #wires = new Set<Wire>();
+  /** Delivers by itself, as soon as whoever sent has gone on. */
+  isPrompt = true;
+
+  constructor(topic: string, partitionCount: number) {
+    this.topic = topic;
+    this.partitions = Array.from({ length: partitionCount }, () => new FakePartition());
+  }
+
+  get openConnections(): number {
+    return this.#wires.size;
+  }
+
+  connect(): Transport {
+    return {
+      address: "fake:1",
+      call: (method, request) => this.#call(method, request),
+      openServerStream: (method, request, options) => this.#consume(request, options),
+      openStream: (_method, listener) => this.#openStream(listener),
+      close: () => Promise.resolve(),
+    };
+  }
+
+  /** Delivers one message, of the connection that `pick` chooses. False when there is none. */
+  step(pick: (count: number) => number = () => 0): boolean {
+    const busy = [...this.#wires].filter((wire) => wire.isBusy);
+    const wire = busy[pick(busy.length)];
+    if (wire === undefined) return false;
+    wire.deliver();
+    return true;
+  }
+
+  breakOff(): void {
+    for (const wire of [...this.#wires]) wire.breakOff(unavailable());
+  }
+
+  async #call(method: string, request: Buffer): Promise<Buffer> {
+    await Promise.resolve();
+    if (!this.isReachable) throw unavailable();
+    if (method !== "/log.v1.Topics/DescribeTopic") throw new ProglogError("ROUTE_NOT_FOUND", `There is no ${method}`);
+    const name = decodeTopicNameRequest(request);
+    if (name !== this.topic) throw new ProglogError("TOPIC_NOT_FOUND", `There is no topic ${name}`);
+    const partitions = this.partitions.map(({ endOffset }, partition) => ({
+      partition,
+      uuid: "",
+      leaderId: "",
+      leaderRpcAddr: "",
+      logStartOffset: 0,
+      highWatermark: endOffset,
+    }));
+    return encodeTopicResponse({ name, settings: {}, partitions });
+  }
+
+  #openStream(listener: StreamListener): RequestStream {
+    const wire = new Wire({
+      toNode: (request) => wire.answer(this.#produce(request)),
+      toClient: (answer) => listener.answered(answer),
+      ended: (error) => {
+        this.#wires.delete(wire);
+        listener.ended(error);
+      },
+      hasMessage: () => {
+        if (this.isPrompt) setImmediate(() => wire.deliver());
+      },
+    });
+    if (this.isReachable) this.#wires.add(wire);
+    else setImmediate(() => wire.breakOff(unavailable()));
+    return {
+      send: (request) => wire.send(request),
+      end: () => wire.end(),
+      cancel: () => wire.cancel(),
+    };
+  }
+
+  #produce(bytes: Buffer): Buffer {
+    const request = decodeProduceRequest(bytes);
+    const none = { offset: 0, partition: 0, count: 0, appendTime: 0, isDurable: false, isDuplicate: false };
+    try {
+      return encodeProduceResponse({ ...none, ...this.#append(request), isDurable: true });
+    } catch (error) {
+      return encodeProduceResponse({ ...none, error: toProtoError(error) });
+    }
+  }
+
+  #append({ batch, partition = 0 }: ProduceRequest) {
+    const target = this.partitions[partition];
+    if (batch === undefined || target === undefined) throw new ProglogError("INVALID_ARGUMENT", "Cannot produce that");
+    this.arrived.push({ partition, values: decodeBatch(batch).map(({ value }) => String(value)) });
+    const refusal = this.refusals.shift();
+    if (refusal !== undefined) throw refusal;
+    return { partition, ...target.append(batch) };
+  }
+
+  async *#consume(bytes: Buffer, options: CallOptions = {}): AsyncGenerator<Buffer, void, undefined> {
+    const { from, partition, stopsAtEnd } = decodeConsumeRequest(bytes);
+    const source = this.partitions[partition];
+    if (!this.isReachable) throw unavailable();
+    if (source === undefined) throw new ProglogError("PARTITION_NOT_FOUND", "There is no such partition");
+    const cut = Promise.withResolvers<never>();
+    cut.promise.catch(() => {});
+    const wire = new Wire({
+      toNode: () => {},
+      toClient: () => {},
+      hasMessage: () => {},
+      ended: (error) => {
+        this.#wires.delete(wire);
+        cut.reject(error);
+      },
+    });
+    this.#wires.add(wire);
+    try {
+      let offset = from === "start" ? 0 : from === "end" ? source.endOffset : Number(from);
+      const bounds = { records: [], logStartOffset: 0, record: undefined };
+      while (options.signal?.aborted !== true) {
+        const batches = source.batches.filter((batch) => nextOffsetOf(batch) > offset).slice(0, 2);
+        offset = Math.max(offset, ...batches.map(nextOffsetOf));
+        yield encodeConsumeResponse({ ...bounds, batches, nextOffset: offset, highWatermark: source.endOffset });
+        if (offset < source.endOffset) continue;
+        if (stopsAtEnd) return;
+        await Promise.race([source.waitForMore(offset), cut.promise, abortOf(options.signal)]);
+      }
+    } finally {
+      this.#wires.delete(wire);
+    }
+  }
+}
+
+class FakePartition {
+  readonly batches: Buffer[] = [];
+  endOffset = 0;
+  readonly #producers = new Map<
+    number,
+    { epoch: number; next: number; last: { sequence: number; offset: number; count: number }[] }
+  >();
+  #more = Promise.withResolvers<void>();
+
+  /** Appends a batch, or finds that it did before. */
+  append(batch: Buffer): { readonly offset: number; readonly count: number; readonly isDuplicate: boolean } {
+    const { producerId: id, producerEpoch: epoch, baseSequence: sequence, recordCount: count } = readBatchHeader(batch);
+    if (id >= 0) {
+      let known = this.#producers.get(id);
+      if (known === undefined || epoch > known.epoch) {
+        if (known !== undefined && sequence !== 0) throw outOfOrder();
+        this.#producers.set(id, (known = { epoch, next: sequence, last: [] }));
+      }
+      const before = known.last.find((entry) => entry.sequence === sequence);
+      if (before !== undefined && before.count === count) return { offset: before.offset, count, isDuplicate: true };
+      if (epoch < known.epoch) throw new ProglogError("PRODUCER_FENCED", "A newer epoch has written");
+      if (sequence !== known.next) throw outOfOrder();
+      known.next += count;
+      known.last = [...known.last.slice(-4), { sequence, offset: this.endOffset, count }];
+    }
+    const offset = this.endOffset;
+    const stored = Buffer.from(batch);
+    stored.writeBigInt64BE(BigInt(offset), 0);
+    this.batches.push(stored);
+    this.endOffset += count;
+    this.#more.resolve();
+    this.#more = Promise.withResolvers<void>();
+    return { offset, count, isDuplicate: false };
+  }
+
+  /** As another producer's. */
+  appendValues(...values: readonly string[]): void {
+    this.append(
+      encodeBatch(
+        values.map((value) => ({ value })),
+        { now: 0 },
+      ),
+    );
+  }
+
+  values(): readonly string[] {
+    return this.batches.flatMap((batch) => decodeBatch(batch).map(({ value }: StoredRecord) => String(value)));
+  }
+
+  async waitForMore(offset: number): Promise<void> {
+    while (this.endOffset <= offset) await this.#more.promise;
+  }
+}
+
+interface WireEnds {
+  readonly toNode: (request: Buffer) => void;
+  readonly toClient: (answer: Buffer) => void;
+  readonly ended: (error: unknown) => void;
+  readonly hasMessage: () => void;
+}
+
+/** Messages of one connection in both directions, each delivered when somebody says so, in order. */
+class Wire {
+  readonly #ends: WireEnds;
+  readonly #requests: Buffer[] = [];
+  readonly #answers: Buffer[] = [];
+  #isEnding = false;
+  #isOpen = true;
+
+  constructor(ends: WireEnds) {
+    this.#ends = ends;
+  }
+
+  get isBusy(): boolean {
+    return this.#isOpen && (this.#requests.length > 0 || this.#answers.length > 0 || this.#isEnding);
+  }
+
+  send(request: Buffer): boolean {
+    // A copy, as a socket takes it: what the sender does with its buffer afterwards must not matter.
+    this.#requests.push(Buffer.from(request));
+    this.#ends.hasMessage();
+    return true;
+  }
+
+  answer(answer: Buffer): void {
+    this.#answers.push(answer);
+    this.#ends.hasMessage();
+  }
+
+  end(): void {
+    this.#isEnding = true;
+    this.#ends.hasMessage();
+  }
+
+  deliver(): void {
+    if (!this.#isOpen) return;
+    const answer = this.#answers.shift();
+    if (answer !== undefined) return this.#ends.toClient(answer);
+    const request = this.#requests.shift();
+    if (request !== undefined) return this.#ends.toNode(request);
+    if (this.#isEnding) this.breakOff(undefined);
+  }
+
+  cancel(): void {
+    this.breakOff(new ProglogError("CANCELLED", "The call was cancelled"));
+  }
+
+  breakOff(error: unknown): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.#ends.ended(error);
+  }
+}
+
+function nextOffsetOf(batch: Buffer): number {
+  const { baseOffset, lastOffsetDelta } = readBatchHeader(batch);
+  return baseOffset + lastOffsetDelta + 1;
+}
+
+function abortOf(signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => signal?.addEventListener("abort", () => resolve(), { once: true }));
+}
+
+function unavailable(): ProglogError {
+  return new ProglogError("UNAVAILABLE", "The connection broke");
+}
+
+function outOfOrder(): ProglogError {
+  return new ProglogError("OUT_OF_ORDER_SEQUENCE", "The number doesn't follow");
+}

@@ -1,0 +1,460 @@
+import type { Clock, Timer } from "../base/clock.ts";
+import { isProglogError, messageOf, ProglogError } from "../base/error.ts";
+import type { Random } from "../base/random.ts";
+import type { Compression } from "../batch/compression.ts";
+import { encodeBatch } from "../batch/encode-batch.ts";
+import type { RecordInput } from "../batch/record.ts";
+import { errorTableEntry } from "../wire/error-table.ts";
+import type { Acks, ProduceResponse } from "../wire/produce-message.ts";
+import { hourMs } from "../base/units.ts";
+import { backoffMs } from "./backoff.ts";
+import type { ProduceChannel } from "./produce-channel.ts";
+
+/**
+ * A producer's records on their way to one partition, in order.
+ *
+ *     send → open batch → (packed, numbered) → under way → answered
+ *
+ * Batching is natural: a batch that isn't full goes only while fewer than two are under way, so batches grow with the load and a
+ * single record doesn't wait; full ones go until five are under way, which is as many as the node remembers of a producer.
+ *
+ * Every batch has the producer's id, its epoch and a sequence number, so a batch that is sent again is recognised. When one
+ * fails, nothing new is sent until all that is under way has its answer: behind a batch that wasn't appended none is, since its
+ * number doesn't follow. Then each is judged: appended; failed for good, which its callers hear; or to be sent again, in
+ * the old order, under the old numbers. A number that can't follow any more, because one before it failed for good, is
+ * answered OUT_OF_ORDER_SEQUENCE; the epoch is raised then and what remains is numbered anew.
+ *
+ * Without idempotence one batch is under way at a time, and one whose outcome isn't known is not sent again.
+ */
+export class PartitionProducer {
+  readonly #partition: number;
+  readonly #context: ProducerContext;
+  #state: "flowing" | "settling" | "waiting" = "flowing";
+  #channel: ProduceChannel | undefined;
+  readonly #open: Batch[] = [];
+  #underWay: Batch[] = [];
+  #unanswered = 0;
+  #isPumpDue = false;
+  #attempt = 0;
+  #renumberings = 0;
+  #epoch = 0;
+  #nextSequence = 0;
+  /** When the node last answered a batch of this epoch, and so knows what number comes next; undefined before. */
+  #confirmedAtMs: number | undefined;
+  #lingerTimer: Timer | undefined;
+  #deadlineTimer: Timer | undefined;
+  #retryTimer: Timer | undefined;
+  #closed: ProglogError | undefined;
+
+  constructor(partition: number, context: ProducerContext) {
+    this.#partition = partition;
+    this.#context = context;
+  }
+
+  /** Whether the next record begins a batch: the moment to go on to another partition, for records without a key. */
+  get isBetweenBatches(): boolean {
+    return this.#open.length === 0;
+  }
+
+  /** The parcel's records go in one batch, appended whole or not at all. */
+  send(parcel: Parcel): void {
+    const { byteLength } = parcel;
+    if (this.#closed !== undefined) {
+      this.#context.release(byteLength, 1);
+      parcel.reject(this.#closed);
+      return;
+    }
+    let batch = this.#open.at(-1);
+    if (batch === undefined || batch.wasSent || batch.byteLength + byteLength > this.#context.batchMaxBytes) {
+      batch = { parcels: [], byteLength: 0, since: this.#context.clock.monotonic(), wasSent: false };
+      this.#open.push(batch);
+    }
+    batch.parcels.push(parcel);
+    batch.byteLength += byteLength;
+    this.#armDeadline();
+    if (!this.#isPumpDue) {
+      this.#isPumpDue = true;
+      queueMicrotask(() => {
+        this.#isPumpDue = false;
+        this.#pump();
+      });
+    }
+  }
+
+  /** Looks again whether what is gathered may go, now that there is a hurry. */
+  hurry(): void {
+    this.#lingerTimer?.cancel();
+    this.#lingerTimer = undefined;
+    this.#pump();
+  }
+
+  /** Rejects everything that isn't answered. */
+  close(reason: ProglogError): void {
+    this.#closed = reason;
+    for (const timer of [this.#lingerTimer, this.#deadlineTimer, this.#retryTimer]) timer?.cancel();
+    const left = [...this.#underWay.splice(0), ...this.#open.splice(0)];
+    for (const batch of left) this.#reject(batch, reason);
+  }
+
+  #pump(): void {
+    if (this.#state !== "flowing" || this.#closed !== undefined || this.#open.length === 0) return;
+    if (this.#channel?.isOpen !== true) {
+      if (this.#underWay.length === 0) this.#connect();
+      // Else what is under way hears that the channel broke, and is judged before anything else goes.
+      return;
+    }
+    while (this.#mayGo()) {
+      const batch = this.#open.shift();
+      if (batch === undefined) return;
+      this.#underWay.push(batch);
+      this.#transmit(batch, this.#channel);
+    }
+  }
+
+  #mayGo(): boolean {
+    const [first] = this.#open;
+    if (first === undefined || this.#underWay.length >= this.#underWayMaxCount) return false;
+    if (this.#open.length > 1) return true;
+    if (this.#isLingering(first)) return false;
+    return this.#underWay.length < naturalMaxCount;
+  }
+
+  /**
+   * A node that doesn't know a producer, or doesn't any more, takes whatever number comes first: so until it has answered one,
+   * no second is under way that could come before a first that was refused.
+   */
+  get #underWayMaxCount(): number {
+    const { clock, underWayMaxCount } = this.#context;
+    const isConfirmed = this.#confirmedAtMs !== undefined && clock.monotonic() - this.#confirmedAtMs < forgottenAfterMs;
+    return isConfirmed ? underWayMaxCount : 1;
+  }
+
+  #isLingering(batch: Batch): boolean {
+    const { lingerMs, clock } = this.#context;
+    const leftMs = lingerMs - (clock.monotonic() - batch.since);
+    if (lingerMs === 0 || leftMs <= 0 || this.#context.isHurried()) return false;
+    this.#lingerTimer ??= clock.setTimer(leftMs, () => {
+      this.#lingerTimer = undefined;
+      this.#pump();
+    });
+    return true;
+  }
+
+  #connect(): void {
+    this.#state = "waiting";
+    this.#context.openChannel(this.#partition).then(
+      (channel) => {
+        if (this.#closed !== undefined) return;
+        this.#channel = channel;
+        this.#resume();
+      },
+      (error: unknown) => {
+        if (this.#closed !== undefined) return;
+        // Nothing was sent: what fails for good fails for everything that waits.
+        const failure = toProglogError(error);
+        if (!this.#isRetryable(failure)) for (const batch of this.#takeAll()) this.#reject(batch, failure);
+        this.#retryLater(failure);
+      },
+    );
+  }
+
+  #takeAll(): Batch[] {
+    return [...this.#underWay.splice(0), ...this.#open.splice(0)];
+  }
+
+  /**
+   * What is under way again, in its order; what is new only when that is settled. Else new batches could be appended behind one
+   * whose answer was lost, until the node has forgotten it.
+   */
+  #resume(): void {
+    const channel = this.#channel;
+    const again = [...this.#underWay];
+    this.#state = again.length > 0 ? "settling" : "flowing";
+    if (channel !== undefined) for (const batch of again) this.#transmit(batch, channel);
+    if (this.#state === "settling" && this.#unanswered === 0) this.#judge();
+    else this.#pump();
+  }
+
+  #transmit(batch: Batch, channel: ProduceChannel): void {
+    const { topic, acks } = this.#context;
+    try {
+      batch.packed ??= this.#pack(batch);
+    } catch (error) {
+      // It has no number yet: those behind it don't miss it.
+      this.#underWay = this.#underWay.filter((other) => other !== batch);
+      this.#reject(batch, toProglogError(error));
+      return;
+    }
+    batch.wasSent = true;
+    batch.result = undefined;
+    this.#unanswered += 1;
+    channel.produce({ topic, partition: this.#partition, records: [], batch: batch.packed, acks }).then(
+      (response) => this.#answered(batch, { kind: "appended", response }),
+      (error: unknown) => this.#answered(batch, { kind: "failed", error: toProglogError(error) }),
+    );
+  }
+
+  #pack(batch: Batch): Buffer {
+    const { clock, compression, isIdempotent, producerId, recordMaxBytes } = this.#context;
+    const records = recordsOf(batch);
+    const now = Math.max(0, clock.now());
+    if (!isIdempotent) return encodeBatch(records, { now, compression, recordMaxBytes });
+    const baseSequence = batch.baseSequence ?? this.#nextSequence;
+    const options = { now, compression, recordMaxBytes, producerId, producerEpoch: this.#epoch, baseSequence };
+    const packed = encodeBatch(records, options);
+    if (batch.baseSequence === undefined) {
+      batch.baseSequence = baseSequence;
+      this.#nextSequence = followingSequence(baseSequence, records.length);
+    }
+    return packed;
+  }
+
+  #answered(batch: Batch, result: BatchResult): void {
+    this.#unanswered -= 1;
+    if (this.#closed !== undefined || !this.#underWay.includes(batch)) return;
+    batch.result = result;
+    if (result.kind === "failed" && this.#state === "flowing") this.#state = "settling";
+    if (this.#state === "flowing" && this.#underWay[0] === batch) {
+      this.#underWay.shift();
+      this.#resolve(batch, result);
+      this.#armDeadline();
+      this.#pump();
+      return;
+    }
+    if (this.#state === "settling" && this.#unanswered === 0) this.#judge();
+  }
+
+  /** Everything under way has its answer. */
+  #judge(): void {
+    const remaining: Batch[] = [];
+    let failure: ProglogError | undefined;
+    for (const batch of this.#underWay) {
+      if (batch.result?.kind === "failed") {
+        const { error } = batch.result;
+        if (this.#isFinal(batch, error)) this.#reject(batch, error);
+        else remaining.push(batch);
+        if (!isProglogError(error, "OUT_OF_ORDER_SEQUENCE")) failure ??= error;
+      } else {
+        this.#resolve(batch, batch.result);
+      }
+    }
+    this.#underWay = remaining;
+    const [head] = remaining;
+    const isOutOfOrder = head?.result?.kind === "failed" && isProglogError(head.result.error, "OUT_OF_ORDER_SEQUENCE");
+    if (isOutOfOrder) {
+      this.#renumberings += 1;
+      this.#renumber();
+    }
+    this.#armDeadline();
+    // A number that didn't follow has nothing to wait for; neither has what is new, behind what failed for good.
+    const mustWait = failure !== undefined && remaining.length > 0 && !isOutOfOrder;
+    if (mustWait || (failure !== undefined && isProglogError(failure, "UNAVAILABLE"))) return this.#retryLater(failure);
+    this.#goOn();
+  }
+
+  /** Old numbers can't follow: a new epoch begins at 0. */
+  #renumber(): void {
+    this.#epoch += 1;
+    this.#nextSequence = 0;
+    for (const batch of this.#underWay) {
+      batch.baseSequence = undefined;
+      batch.packed = undefined;
+    }
+    this.#confirmedAtMs = undefined;
+    this.#open.unshift(...this.#underWay.splice(1));
+  }
+
+  #retryLater(cause: ProglogError | undefined): void {
+    this.#state = "waiting";
+    this.#attempt += 1;
+    const { clock, random, onRetry } = this.#context;
+    const delayMs = backoffMs(this.#attempt - 1, random);
+    if (cause !== undefined) onRetry?.({ partition: this.#partition, delayMs, error: cause });
+    this.#retryTimer = clock.setTimer(delayMs, () => {
+      this.#retryTimer = undefined;
+      this.#goOn();
+    });
+  }
+
+  #goOn(): void {
+    if (this.#channel?.isOpen === true) return this.#resume();
+    if (this.#underWay.length === 0 && this.#open.length === 0) this.#state = "flowing";
+    else this.#connect();
+  }
+
+  #isFinal(batch: Batch, error: ProglogError): boolean {
+    if (isProglogError(error, "OUT_OF_ORDER_SEQUENCE") && this.#context.isIdempotent) {
+      return this.#renumberings >= renumberingsMaxCount;
+    }
+    if (this.#isOverdue(batch)) return true;
+    if (!this.#isRetryable(error)) return true;
+    // Whoever can't be recognised isn't sent twice.
+    return !this.#context.isIdempotent && outcomeOf(error) === "unknown";
+  }
+
+  #isRetryable(error: ProglogError): boolean {
+    return errorTableEntry(error.code).isRetryable;
+  }
+
+  #resolve(batch: Batch, result: BatchResult | undefined): void {
+    if (result?.kind !== "appended") return;
+    this.#attempt = 0;
+    this.#renumberings = 0;
+    this.#confirmedAtMs = this.#context.clock.monotonic();
+    const { offset, partition, appendTime, isDurable } = result.response;
+    this.#context.release(batch.byteLength, batch.parcels.length);
+    let baseOffset = offset;
+    for (const { records, resolve } of batch.parcels) {
+      resolve({ partition, baseOffset, count: records.length, appendTime, isDurable });
+      baseOffset += records.length;
+    }
+  }
+
+  #reject(batch: Batch, error: ProglogError): void {
+    this.#context.release(batch.byteLength, batch.parcels.length);
+    const failure = batch.wasSent || outcomeOf(error) !== "unknown" ? error : notAppended(error);
+    for (const { reject } of batch.parcels) reject(failure);
+  }
+
+  #isOverdue(batch: Batch): boolean {
+    return this.#context.clock.monotonic() - batch.since >= this.#context.deliveryTimeoutMs;
+  }
+
+  /** One timer, for the oldest batch. */
+  #armDeadline(): void {
+    const oldest = this.#underWay[0] ?? this.#open[0];
+    if (oldest === undefined) {
+      this.#deadlineTimer?.cancel();
+      this.#deadlineTimer = undefined;
+      return;
+    }
+    if (this.#deadlineTimer !== undefined) return;
+    const { clock, deliveryTimeoutMs } = this.#context;
+    this.#deadlineTimer = clock.setTimer(Math.max(0, oldest.since + deliveryTimeoutMs - clock.monotonic()), () => {
+      this.#deadlineTimer = undefined;
+      this.#expire();
+      this.#armDeadline();
+    });
+  }
+
+  #expire(): void {
+    const overdue = [...this.#underWay, ...this.#open].filter((batch) => this.#isOverdue(batch));
+    if (overdue.length === 0) return;
+    this.#underWay = this.#underWay.filter((batch) => !overdue.includes(batch));
+    this.#open.splice(0, this.#open.length, ...this.#open.filter((batch) => !overdue.includes(batch)));
+    const { deliveryTimeoutMs, topic } = this.#context;
+    for (const batch of overdue) {
+      const cause = batch.result?.kind === "failed" ? batch.result.error : undefined;
+      const reason = cause === undefined ? "no answer came" : messageOf(cause);
+      this.#reject(
+        batch,
+        new ProglogError(
+          "TIMEOUT",
+          `Cannot produce to partition ${this.#partition} of topic ${topic} within ${deliveryTimeoutMs} ms: ${reason}`,
+          { cause },
+        ),
+      );
+    }
+    // Its answers could come yet, for batches that are gone: what is left is sent again, on another stream.
+    this.#channel?.cancel(new ProglogError("UNAVAILABLE", "The node didn't answer in time"));
+  }
+}
+
+export interface ProducerContext {
+  readonly topic: string;
+  readonly acks: Acks;
+  readonly compression: Compression;
+  readonly lingerMs: number;
+  readonly batchMaxBytes: number;
+  readonly recordMaxBytes: number;
+  readonly deliveryTimeoutMs: number;
+  readonly isIdempotent: boolean;
+  readonly producerId: number;
+  /** 5, or 1 without idempotence. */
+  readonly underWayMaxCount: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** To the node that leads the partition; the same one as long as it is open. */
+  readonly openChannel: (partition: number) => Promise<ProduceChannel>;
+  /** Whether somebody waits for all to be sent: then nothing lingers. */
+  readonly isHurried: () => boolean;
+  /** Called when a batch is answered, with its bytes and the number of `send`s that it settles. */
+  readonly release: (bytes: number, sends: number) => void;
+  readonly onRetry?: ((event: RetryEvent) => void) | undefined;
+}
+
+export interface RetryEvent {
+  /** Undefined when it was asked how many there are. */
+  readonly partition: number | undefined;
+  readonly delayMs: number;
+  readonly error: ProglogError;
+}
+
+/** Offsets `[baseOffset, baseOffset + count)` of a partition. */
+export interface SentRange {
+  readonly partition: number;
+  readonly baseOffset: number;
+  readonly count: number;
+  readonly appendTime: number;
+  readonly isDurable: boolean;
+}
+
+interface Batch {
+  readonly parcels: Parcel[];
+  byteLength: number;
+  /** When its first record came, by the clock that never goes back. */
+  readonly since: number;
+  packed?: Buffer | undefined;
+  baseSequence?: number | undefined;
+  wasSent: boolean;
+  result?: BatchResult | undefined;
+}
+
+type BatchResult =
+  | { readonly kind: "appended"; readonly response: ProduceResponse }
+  | { readonly kind: "failed"; readonly error: ProglogError };
+
+/** Records that somebody waits for. */
+export interface Parcel {
+  readonly records: readonly RecordInput[];
+  /** As they were measured. */
+  readonly byteLength: number;
+  readonly resolve: (range: SentRange) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Batches that aren't full are sent while fewer are under way: one that is synced, one behind it. */
+const naturalMaxCount = 2;
+/** Well below the day after which a node forgets a producer that is silent. */
+const forgottenAfterMs = hourMs;
+/** In a row, without anything appended between them: then it isn't a matter of numbers. */
+const renumberingsMaxCount = 3;
+const sequenceEnd = 2 ** 31;
+
+/** Kafka's: 31 bits, and after the last one 0. */
+function followingSequence(baseSequence: number, count: number): number {
+  return (baseSequence + count) % sequenceEnd;
+}
+
+function recordsOf({ parcels }: Batch): readonly RecordInput[] {
+  const [first] = parcels;
+  return first !== undefined && parcels.length === 1 ? first.records : parcels.flatMap(({ records }) => records);
+}
+
+function outcomeOf(error: ProglogError): "not-appended" | "unknown" {
+  const { outcome } = error.details;
+  return (outcome ?? errorTableEntry(error.code).outcome) === "unknown" ? "unknown" : "not-appended";
+}
+
+/** The error, which is known to have come before anything was sent. */
+export function notAppended(error: ProglogError): ProglogError {
+  return new ProglogError(error.code, error.message, {
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    details: { ...error.details, outcome: "not-appended" },
+    cause: error,
+  });
+}
+
+function toProglogError(error: unknown): ProglogError {
+  return isProglogError(error) ? error : new ProglogError("INTERNAL", `Cannot produce: ${messageOf(error)}`, { cause: error });
+}

@@ -1,0 +1,99 @@
+import { ProglogError } from "../base/error.ts";
+import {
+  decodeProduceResponse,
+  encodeProduceRequest,
+  type ProduceRequest,
+  type ProduceResponse,
+} from "../wire/produce-message.ts";
+import { fromProtoError } from "../wire/proto-error.ts";
+import type { RequestStream, Transport } from "./transport.ts";
+
+/**
+ * One ProduceStream to a node, for all partitions that are produced to there. Requests go out as they come, without waiting
+ * for the answer to the one before; answers come in the order of the requests, each with its own error, if it has one. When the
+ * stream ends, everything that waits for an answer gets UNAVAILABLE: it may have been appended.
+ */
+export class ProduceChannel {
+  readonly #stream: RequestStream;
+  readonly #waiting: PendingAnswer[] = [];
+  /** Index of the first of `#waiting` that still waits: shifting an array of thousands costs more than forgetting in steps. */
+  #first = 0;
+  #end: { readonly error: unknown } | undefined;
+  readonly #onDrained: () => void;
+
+  constructor(transport: Transport, onDrained: () => void = () => {}) {
+    this.#onDrained = onDrained;
+    this.#stream = transport.openStream(method, {
+      answered: (answer) => this.#answer(answer),
+      drained: () => this.#onDrained(),
+      ended: (error) => this.#fail(error ?? new ProglogError("UNAVAILABLE", `The node ${transport.address} ended the stream`)),
+    });
+  }
+
+  /** False once it has ended: whoever has something to send opens another. */
+  get isOpen(): boolean {
+    return this.#end === undefined;
+  }
+
+  /** Rejects with the node's error, or UNAVAILABLE. */
+  produce(request: Omit<ProduceRequest, "answersErrors">): Promise<ProduceResponse> {
+    if (this.#end !== undefined) return Promise.reject(toError(this.#end.error));
+    const { promise, resolve, reject } = Promise.withResolvers<ProduceResponse>();
+    this.#waiting.push({ resolve, reject });
+    this.#stream.send(encodeProduceRequest({ ...request, answersErrors: true }));
+    return promise;
+  }
+
+  /** Ends it once everything sent is answered. */
+  end(): void {
+    if (this.#end === undefined) this.#stream.end();
+  }
+
+  /** Breaks it off: what waits for an answer gets `reason`. */
+  cancel(reason: ProglogError): void {
+    this.#breakOff(reason);
+  }
+
+  #answer(bytes: Buffer): void {
+    const pending = this.#waiting[this.#first];
+    if (pending === undefined) return this.#breakOff(new ProglogError("UNAVAILABLE", "The node answered what wasn't asked"));
+    let response: ProduceResponse;
+    try {
+      response = decodeProduceResponse(bytes);
+    } catch (error) {
+      return this.#breakOff(error);
+    }
+    this.#first += 1;
+    if (this.#first === forgottenAtOnce) {
+      this.#waiting.splice(0, this.#first);
+      this.#first = 0;
+    }
+    if (response.error === undefined) pending.resolve(response);
+    else pending.reject(fromProtoError(response.error));
+  }
+
+  #breakOff(error: unknown): void {
+    this.#stream.cancel();
+    this.#fail(error);
+  }
+
+  #fail(error: unknown): void {
+    if (this.#end !== undefined) return;
+    this.#end = { error };
+    for (const { reject } of this.#waiting.splice(0).slice(this.#first)) reject(toError(error));
+  }
+}
+
+const method = "/log.v1.Log/ProduceStream";
+const forgottenAtOnce = 256;
+
+interface PendingAnswer {
+  readonly resolve: (response: ProduceResponse) => void;
+  readonly reject: (error: ProglogError) => void;
+}
+
+/** The end of a stream is the end of a connection, whatever it was called: what was sent may have been appended. */
+function toError(error: unknown): ProglogError {
+  if (error instanceof ProglogError && error.code !== "INTERNAL") return error;
+  return new ProglogError("UNAVAILABLE", "The connection broke before the answer came", { cause: error });
+}

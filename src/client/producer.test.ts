@@ -1,0 +1,315 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { createVirtualClock, type VirtualClock } from "../../sim/clock.ts";
+import { createSeededRandom } from "../../sim/random.ts";
+import { ProglogError } from "../base/error.ts";
+import { Client } from "./client.ts";
+import { FakeNode } from "./fake-node.ts";
+import type { Producer, ProducerOptions } from "./producer.ts";
+
+interface World {
+  readonly node: FakeNode;
+  readonly clock: VirtualClock;
+  readonly client: Client;
+  readonly producer: Producer;
+}
+
+function makeWorld(options: ProducerOptions = {}, partitionCount = 1, seed: string | number = 1): World {
+  const node: FakeNode = new FakeNode("orders", partitionCount);
+  const clock = createVirtualClock();
+  const client = new Client(["fake:1"], { connect: () => node.connect(), clock, random: createSeededRandom(seed) });
+  return { node, clock, client, producer: client.producer({ topic: "orders", ...options }) };
+}
+
+/** Lets what is under way come to rest. */
+async function settle(turns = 20): Promise<void> {
+  for (let turn = 0; turn < turns; turn += 1) await new Promise(setImmediate);
+}
+
+describe("producer", () => {
+  test("what is sent in one turn is one batch, and each record hears its own offset", async () => {
+    const { node, producer } = makeWorld();
+    const sent = await Promise.all(["a", "b", "c"].map((value) => producer.send({ value })));
+    assert.deepEqual(
+      sent.map(({ topic, partition, offset, isDurable }) => [topic, partition, offset, isDurable]),
+      [
+        ["orders", 0, 0, true],
+        ["orders", 0, 1, true],
+        ["orders", 0, 2, true],
+      ],
+    );
+    assert.deepEqual(node.arrived, [{ partition: 0, values: ["a", "b", "c"] }]);
+  });
+
+  test("while two batches are under way what comes is gathered, and goes together", async () => {
+    const { node, producer } = makeWorld();
+    await producer.send({ value: "0" });
+    node.isPrompt = false;
+    const sends: Promise<unknown>[] = [];
+    for (const value of ["a", "b", "c", "d", "e"]) {
+      sends.push(producer.send({ value }));
+      await settle(2);
+    }
+    while (node.step()) await settle(1);
+    await Promise.all(sends);
+    assert.deepEqual(
+      node.arrived.map(({ values }) => values.join("")),
+      ["0", "a", "b", "cde"],
+    );
+  });
+
+  test("lingerMs holds back a batch that isn't full; a full one and flush don't wait", async () => {
+    const { node, clock, producer } = makeWorld({ lingerMs: 50, batchMaxBytes: 1_000 });
+    const first = producer.send({ value: "a" });
+    await settle();
+    assert.equal(node.arrived.length, 0);
+    clock.advance(50);
+    await first;
+    assert.equal(node.arrived.length, 1);
+    const full = [1, 2, 3].map(() => producer.send({ value: "x".repeat(400) }));
+    await full[0];
+    assert.deepEqual(
+      node.arrived.map(({ values }) => values.length),
+      [1, 2],
+    );
+    await producer.flush();
+    await Promise.all(full);
+    assert.deepEqual(
+      node.arrived.map(({ values }) => values.length),
+      [1, 2, 1],
+    );
+  });
+
+  test("records go to a partition by key as Kafka's clients choose it, and in turn by batches without one", async () => {
+    const { node, producer } = makeWorld({}, 3);
+    const byKey = await Promise.all(["k1", "k1", "k2"].map((key) => producer.send({ key, value: key })));
+    assert.equal(byKey[0]?.partition, byKey[1]?.partition);
+    const partitions = [];
+    for (let i = 0; i < 6; i += 1) {
+      const sent = await Promise.all([producer.send({ value: "a" }), producer.send({ value: "b" })]);
+      assert.equal(sent[0].partition, sent[1].partition);
+      partitions.push(sent[0].partition);
+    }
+    assert.deepEqual(
+      partitions.slice(0, 3).toSorted((a, b) => a - b),
+      [0, 1, 2],
+    );
+    assert.deepEqual(partitions.slice(3), partitions.slice(0, 3));
+    assert.equal(
+      node.partitions.reduce((sum, { endOffset }) => sum + endOffset, 0),
+      15,
+    );
+  });
+
+  test("sendBatch splits by partition and by size, and resolves with the ranges", async () => {
+    const { node, producer } = makeWorld({ batchMaxBytes: 1_000 }, 2);
+    const records = Array.from({ length: 20 }, (_, i) => ({ key: `k${i}`, value: "x".repeat(200) }));
+    const ranges = await producer.sendBatch(records);
+    assert.equal(
+      ranges.reduce((sum, { count }) => sum + count, 0),
+      20,
+    );
+    for (const { partition, baseOffset, count } of ranges) {
+      assert.ok(count <= 5);
+      assert.ok(baseOffset + count <= (node.partitions[partition]?.endOffset ?? 0));
+    }
+    assert.deepEqual(await producer.sendBatch([]), []);
+  });
+
+  test("a batch whose answer was lost is sent again, and recognised", async () => {
+    const { node, clock, producer } = makeWorld();
+    node.isPrompt = false;
+    const sent = producer.send({ value: "a" });
+    await settle();
+    node.step();
+    assert.deepEqual(node.partitions[0]?.values(), ["a"]);
+    node.breakOff();
+    await settle();
+    node.isPrompt = true;
+    clock.advance(2_000);
+    assert.equal((await sent).offset, 0);
+    assert.equal(node.arrived.length, 2);
+    assert.deepEqual(node.partitions[0]?.values(), ["a"]);
+  });
+
+  test("when a batch is refused for good, those behind it are numbered anew and appended in their order", async () => {
+    const { node, producer } = makeWorld();
+    await producer.send({ value: "0" });
+    node.isPrompt = false;
+    node.refusals.push(new ProglogError("RECORD_TOO_LARGE", "Cannot append that"));
+    const bad = producer.send({ value: "bad" });
+    await settle(2);
+    const good = producer.send({ value: "1" });
+    await settle(2);
+    const later = producer.send({ value: "2" });
+    bad.catch(() => {});
+    node.isPrompt = true;
+    while (node.step()) await settle(1);
+    await assert.rejects(bad, { code: "RECORD_TOO_LARGE" });
+    assert.equal((await good).offset, 1);
+    assert.equal((await later).offset, 2);
+    assert.deepEqual(node.partitions[0]?.values(), ["0", "1", "2"]);
+  });
+
+  test("what the node can't do now is tried again, with longer and longer waits; onRetry tells", async () => {
+    const waits: number[] = [];
+    const { node, clock, producer } = makeWorld({ onRetry: ({ delayMs, error }) => waits.push(delayMs, error.message.length) });
+    for (let i = 0; i < 4; i += 1) node.refusals.push(new ProglogError("APPEND_QUEUE_FULL", "Cannot"));
+    const sent = producer.send({ value: "a" });
+    for (let i = 0; i < 4; i += 1) {
+      await settle();
+      assert.equal(node.arrived.length, i + 1);
+      clock.advance(2_000);
+    }
+    assert.equal((await sent).offset, 0);
+    const delays = waits.filter((_, i) => i % 2 === 0);
+    assert.equal(delays.length, 4);
+    delays.forEach((delayMs, i) => assert.ok(delayMs >= 10 * 2 ** i && delayMs <= 20 * 2 ** i, `${delayMs}`));
+  });
+
+  test("past deliveryTimeoutMs a send is rejected: not appended when it was never sent, else unknown", async () => {
+    const { node, clock, producer } = makeWorld({ deliveryTimeoutMs: 500 });
+    node.isPrompt = false;
+    const held = producer.send({ value: "a" });
+    held.catch(() => {});
+    await settle();
+    clock.advance(500);
+    await settle();
+    await assert.rejects(
+      held,
+      (error: ProglogError) => error.code === "TIMEOUT" && error.details["outcome"] !== "not-appended",
+    );
+
+    node.isPrompt = true;
+    node.isReachable = false;
+    const unsent = producer.send({ value: "b" });
+    unsent.catch(() => {});
+    for (let i = 0; i < 40; i += 1) {
+      clock.advance(50);
+      await settle(3);
+    }
+    await assert.rejects(unsent, { code: "TIMEOUT" });
+    node.isReachable = true;
+    const next = producer.send({ value: "c" });
+    for (let i = 0; i < 60; i += 1) {
+      clock.advance(50);
+      await settle(3);
+    }
+    await next;
+    assert.ok(node.partitions[0]?.values().includes("c"));
+  });
+
+  test("without idempotence one batch is under way at a time, and one that may have been appended isn't sent again", async () => {
+    const { node, producer } = makeWorld({ isIdempotent: false });
+    node.isPrompt = false;
+    const first = producer.send({ value: "a" });
+    first.catch(() => {});
+    await settle(2);
+    const second = producer.send({ value: "b" });
+    await settle(2);
+    node.step();
+    node.breakOff();
+    await assert.rejects(first, { code: "UNAVAILABLE" });
+    node.isPrompt = true;
+    void second.catch(() => {});
+    assert.deepEqual(
+      node.arrived.map(({ values }) => values.join()),
+      ["a"],
+    );
+  });
+
+  test("a full buffer makes send wait, in order; too many that wait are refused", async () => {
+    const { node, producer } = makeWorld({ bufferMaxBytes: 1_000 });
+    node.isPrompt = false;
+    const sends = Array.from({ length: 30 }, (_, i) => producer.send({ value: `${i}`.padEnd(400, "x") }));
+    await settle();
+    assert.ok(node.arrived.length <= 2);
+    node.isPrompt = true;
+    while (node.step()) await settle(1);
+    const offsets = (await Promise.all(sends)).map(({ offset }) => offset);
+    assert.deepEqual(
+      offsets,
+      Array.from({ length: 30 }, (_, i) => i),
+    );
+
+    node.isPrompt = false;
+    const many = Array.from({ length: 10_010 }, () => producer.send({ value: "y".repeat(400) }));
+    const refused = await Promise.race(
+      many.map((send) =>
+        send.then(
+          () => undefined,
+          (error: unknown) => error,
+        ),
+      ),
+    );
+    assert.equal((refused as ProglogError).code, "OVERLOADED");
+    for (const send of many) send.catch(() => {});
+    producer.abort(new ProglogError("LOG_CLOSED", "The test is over"));
+    await Promise.allSettled(many);
+  });
+
+  test("close sends what is held; afterwards nothing is taken", async () => {
+    const { node, producer, client } = makeWorld({ lingerMs: 60_000 });
+    const sent = producer.send({ value: "a" });
+    await client.close();
+    assert.equal((await sent).offset, 0);
+    await settle();
+    assert.equal(node.openConnections, 0);
+    await assert.rejects(producer.send({ value: "b" }), { code: "LOG_CLOSED" });
+    assert.throws(() => client.producer(), { code: "LOG_CLOSED" });
+  });
+
+  test("an invalid record is refused at once and harms nobody; a missing topic is produced to in partition 0", async () => {
+    const { producer, client, node } = makeWorld();
+    const good = producer.send({ value: "a" });
+    await assert.rejects(producer.send({ value: 7 as unknown as string }), { code: "INVALID_RECORD" });
+    assert.equal((await good).offset, 0);
+    await client.producer({ topic: "new" }).send({ value: "b" });
+    assert.deepEqual(node.arrived.at(-1), { partition: 0, values: ["b"] });
+    assert.throws(() => client.producer({ lingerMs: -1 }), { code: "INVALID_ARGUMENT" });
+  });
+
+  // One seed is one run: connections break, answers are lost and requests are refused at random.
+  for (let seed = 1; seed <= 30; seed += 1) {
+    test(`whatever breaks, every record is appended once, in the order in which it was sent (seed ${seed})`, async () => {
+      const random = createSeededRandom(seed);
+      const { node, clock, producer } = makeWorld({ batchMaxBytes: 300, deliveryTimeoutMs: 10_000_000 }, 2, seed);
+      node.isPrompt = false;
+      const keys = ["a", "b", "c"];
+      const expected = new Map(keys.map((key) => [key, [] as string[]]));
+      const sends: Promise<unknown>[] = [];
+      const codes = ["APPEND_QUEUE_FULL", "SHUTTING_DOWN", "OVERLOADED"] as const;
+      for (let i = 0; i < 400; i += 1) {
+        if (random.chance(0.4) && sends.length < 120) {
+          const key = random.pick(keys);
+          const value = `${key}${sends.length}`;
+          expected.get(key)?.push(value);
+          sends.push(producer.send({ key, value }));
+        }
+        if (random.chance(0.03)) node.breakOff();
+        if (random.chance(0.02)) node.isReachable = !node.isReachable;
+        if (random.chance(0.03)) node.refusals.push(new ProglogError(random.pick(codes), "Cannot now"));
+        if (random.chance(0.2)) clock.advance(random.integer(100));
+        if (random.chance(0.7)) node.step((count) => random.integer(Math.max(1, count)));
+        if (random.chance(0.5)) await new Promise(setImmediate);
+      }
+      node.isReachable = true;
+      node.refusals.length = 0;
+      const all = Promise.all(sends);
+      for (let i = 0; i < 5_000 && node.step(); i += 1) await new Promise(setImmediate);
+      for (let i = 0; i < 1_000; i += 1) {
+        if (!node.step()) clock.advance(100);
+        await new Promise(setImmediate);
+      }
+      await all;
+      const values = node.partitions.flatMap((partition) => partition.values());
+      assert.equal(values.length, sends.length);
+      for (const [key, sent] of expected) {
+        assert.deepEqual(
+          values.filter((value) => value.startsWith(key)),
+          sent,
+        );
+      }
+    });
+  }
+});

@@ -1,0 +1,387 @@
+import { assert } from "../base/assert.ts";
+import type { Clock } from "../base/clock.ts";
+import { isProglogError, ProglogError } from "../base/error.ts";
+import { batchMaxBytes as batchLimitBytes, recordMaxBytes } from "../base/limits.ts";
+import type { Random } from "../base/random.ts";
+import { KiB, MiB } from "../base/units.ts";
+import type { Compression } from "../batch/compression.ts";
+import { checkRecord, type RecordInput } from "../batch/record.ts";
+import { partitionOfKey } from "../wire/partitioner.ts";
+import type { Acks } from "../wire/produce-message.ts";
+import { BufferSpace } from "./buffer-space.ts";
+import { errorTableEntry } from "../wire/error-table.ts";
+import { backoffMs } from "./backoff.ts";
+import {
+  notAppended,
+  type Parcel,
+  PartitionProducer,
+  type ProducerContext,
+  type RetryEvent,
+  type SentRange,
+} from "./partition-producer.ts";
+import { ProduceChannel } from "./produce-channel.ts";
+import type { Routes } from "./routes.ts";
+import type { Transport } from "./transport.ts";
+
+export interface ProducerOptions {
+  /** Default "default". */
+  readonly topic?: string;
+  /** All records go there. Default: by key, as Kafka's clients do; records without one a batch at a time, in turn. */
+  readonly partition?: number;
+  /** When `send` resolves: once a quorum has the record on disk (default), once the leader has, or at once and without an offset. */
+  readonly acks?: Acks;
+  /** Default "none". */
+  readonly compression?: Compression;
+  /**
+   * How long a batch that isn't full waits for more. Default 0: it goes at once unless two are under way, so that batches grow
+   * with the load by themselves.
+   */
+  readonly lingerMs?: number;
+  /** A batch's records, before compression. Default 256 KiB; at most 4 MiB. */
+  readonly batchMaxBytes?: number;
+  /** Records that aren't acknowledged yet, in bytes. Past it `send` waits for room. Default 32 MiB. */
+  readonly bufferMaxBytes?: number;
+  /** Whether batches are numbered, so that one that is sent again is not appended twice. Default true. */
+  readonly isIdempotent?: boolean;
+  /** Until then a record is sent again and again; past it `send` rejects with TIMEOUT. Default 120,000. */
+  readonly deliveryTimeoutMs?: number;
+  /** Called before a batch is sent again. */
+  readonly onRetry?: (event: RetryEvent) => void;
+}
+
+/** Where a record was appended. */
+export interface SentRecord {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: number;
+  /** Milliseconds since 1970, by the leader's clock. */
+  readonly appendTime: number;
+  /** Whether it is on disk: false where the topic's sync policy doesn't wait for it. */
+  readonly isDurable: boolean;
+}
+
+/**
+ * Sends records to a topic, in batches, in order within a partition, and again when something fails on the way.
+ *
+ * ```ts
+ * await using producer = client.producer({ topic: "orders" });
+ * const { partition, offset } = await producer.send({ key: "order-1", value: "placed" });
+ * ```
+ */
+export class Producer implements AsyncDisposable {
+  readonly topic: string;
+  readonly #options: Required<Pick<ProducerOptions, "deliveryTimeoutMs">> & ProducerOptions;
+  readonly #parts: ProducerParts;
+  readonly #context: ProducerContext;
+  readonly #space: BufferSpace;
+  readonly #partitions = new Map<number, PartitionProducer>();
+  readonly #channels = new Map<Transport, ProduceChannel>();
+  #partitionCount: number | undefined;
+  /** Who waits to hear how many partitions there are, in the order in which they came. */
+  readonly #askers: Asker[] = [];
+  #sticky: number | undefined;
+  /** What was sent and isn't settled. */
+  #pendingCount = 0;
+  #onIdle: PromiseWithResolvers<void> | undefined;
+  #closing: Promise<void> | undefined;
+
+  /** Throws INVALID_ARGUMENT for options that can't be. */
+  constructor(options: ProducerOptions, parts: ProducerParts) {
+    this.topic = options.topic ?? "default";
+    this.#options = { ...options, deliveryTimeoutMs: atLeast("deliveryTimeoutMs", options.deliveryTimeoutMs ?? 120_000, 1) };
+    this.#parts = parts;
+    const bufferMaxBytes = atLeast("bufferMaxBytes", options.bufferMaxBytes ?? 32 * MiB, 1);
+    this.#space = new BufferSpace({ maxBytes: bufferMaxBytes, waitersMaxCount });
+    const isIdempotent = options.isIdempotent ?? true;
+    this.#context = {
+      topic: this.topic,
+      acks: options.acks ?? "quorum",
+      compression: options.compression ?? "none",
+      lingerMs: atLeast("lingerMs", options.lingerMs ?? 0, 0),
+      // Below the limit by what a batch's own head and its records' lengths take.
+      batchMaxBytes: Math.min(atLeast("batchMaxBytes", options.batchMaxBytes ?? 256 * KiB, 1), batchLimitBytes - 64 * KiB),
+      recordMaxBytes,
+      deliveryTimeoutMs: this.#options.deliveryTimeoutMs,
+      isIdempotent,
+      producerId: parts.random.bytes(6).readUIntBE(0, 6),
+      underWayMaxCount: isIdempotent ? numberedMaxCount : 1,
+      clock: parts.clock,
+      random: parts.random,
+      openChannel: (partition) => this.#openChannel(partition),
+      isHurried: () => this.#onIdle !== undefined,
+      release: (bytes, sends) => this.#release(bytes, sends),
+      onRetry: (event) => this.#retrying(event),
+    };
+  }
+
+  /**
+   * Resolves when the record is acknowledged. Records sent one after the other to one partition lie there in that order, also
+   * when the promises aren't awaited in between. Errors: INVALID_RECORD, RECORD_TOO_LARGE, OVERLOADED (too many callers wait
+   * for room), TIMEOUT, LOG_CLOSED (the producer is), and what the node answers; `details.outcome` says whether it may have been
+   * appended.
+   */
+  send(record: RecordInput): Promise<SentRecord> {
+    const { promise, resolve, reject } = Promise.withResolvers<SentRecord>();
+    try {
+      this.#checkOpen();
+      const byteLength = checkRecord(record) + recordOverheadBytes;
+      const parcel: Parcel = {
+        records: [record],
+        byteLength,
+        resolve: ({ partition, baseOffset, appendTime, isDurable }) =>
+          resolve({ topic: this.topic, partition, offset: baseOffset, appendTime, isDurable }),
+        reject,
+      };
+      this.#whenCountIsKnown(
+        (count) => this.#hand(this.#partitionOf(record.key, count) ?? this.#pickSticky(count), parcel),
+        reject,
+      );
+    } catch (error) {
+      reject(error);
+    }
+    return promise;
+  }
+
+  /**
+   * Sends the records, which cost one promise instead of one each. Those that go to one partition are one batch, appended whole
+   * or not at all, up to `batchMaxBytes`; beyond it, several. Resolves with the ranges they got; when one fails, rejects with that
+   * once the others are settled.
+   */
+  async sendBatch(records: readonly RecordInput[]): Promise<readonly SentRange[]> {
+    this.#checkOpen();
+    const sizes = records.map((record) => checkRecord(record) + recordOverheadBytes);
+    const sends: Promise<SentRange>[] = [];
+    await new Promise<void>((resolve, reject) =>
+      this.#whenCountIsKnown((count) => {
+        for (const [partition, piece] of this.#split(records, sizes, count)) {
+          const send = Promise.withResolvers<SentRange>();
+          sends.push(send.promise);
+          this.#hand(partition, { ...piece, resolve: send.resolve, reject: send.reject });
+        }
+        resolve();
+      }, reject),
+    );
+    const outcomes = await Promise.allSettled(sends);
+    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+    return outcomes.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value] : []));
+  }
+
+  /** Resolves when everything sent before is settled, whether acknowledged or failed: each `send` tells of its own. */
+  async flush(): Promise<void> {
+    if (this.#pendingCount === 0) return;
+    this.#onIdle ??= Promise.withResolvers<void>();
+    const { promise } = this.#onIdle;
+    for (const partition of this.#partitions.values()) partition.hurry();
+    await promise;
+  }
+
+  /** Flushes, and takes no more. Twice is fine. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** Rejects everything that isn't settled, without waiting. */
+  abort(reason: ProglogError): void {
+    this.#closing ??= Promise.resolve();
+    this.#refuseAskers(reason);
+    this.#space.close(reason);
+    for (const partition of this.#partitions.values()) partition.close(reason);
+    for (const channel of this.#channels.values()) channel.cancel(reason);
+    this.#parts.onClosed(this);
+  }
+
+  async #close(): Promise<void> {
+    await this.flush();
+    for (const channel of this.#channels.values()) channel.end();
+    this.#parts.onClosed(this);
+  }
+
+  /** The records by partition, and of each no more together than a batch holds. */
+  #split(records: readonly RecordInput[], sizes: readonly number[], count: number): (readonly [number, Piece])[] {
+    const keyless = this.#pickSticky(count);
+    const shares = new Map<number, Piece[]>();
+    records.forEach((record, i) => {
+      const partition = this.#partitionOf(record.key, count) ?? keyless;
+      let pieces = shares.get(partition);
+      if (pieces === undefined) shares.set(partition, (pieces = []));
+      const byteLength = sizes[i] ?? 0;
+      let piece = pieces.at(-1);
+      if (piece === undefined || piece.byteLength + byteLength > this.#context.batchMaxBytes) {
+        pieces.push((piece = { records: [], byteLength: 0 }));
+      }
+      piece.records.push(record);
+      piece.byteLength += byteLength;
+    });
+    return [...shares].flatMap(([partition, pieces]) => pieces.map((piece) => [partition, piece] as const));
+  }
+
+  #hand(partition: number, parcel: Parcel): void {
+    this.#pendingCount += 1;
+    const refuse = (error: unknown): void => {
+      this.#settled(1);
+      parcel.reject(error);
+    };
+    const enter = (): void => {
+      let producer = this.#partitions.get(partition);
+      if (producer === undefined) this.#partitions.set(partition, (producer = new PartitionProducer(partition, this.#context)));
+      producer.send(parcel);
+    };
+    try {
+      this.#space.take(parcel.byteLength, enter, refuse);
+    } catch (error) {
+      refuse(error);
+    }
+  }
+
+  #partitionOf(key: RecordInput["key"], count: number): number | undefined {
+    if (this.#options.partition !== undefined) return this.#options.partition;
+    if (count === 1) return 0;
+    if (key === null || key === undefined) return undefined;
+    return partitionOfKey(typeof key === "string" ? Buffer.from(key) : key, count);
+  }
+
+  /** The partition for records without a key: the same until its batch is on its way, then the next. */
+  #pickSticky(count: number): number {
+    const current = this.#sticky;
+    if (current !== undefined && current < count && this.#partitions.get(current)?.isBetweenBatches === false) return current;
+    this.#sticky = current === undefined ? Math.floor(this.#parts.random.float() * count) : (current + 1) % count;
+    return this.#sticky;
+  }
+
+  /**
+   * Calls `run` with the number of partitions: at once when it is known, else in the order in which they came, in the turn in
+   * which it is. Called back and not promised, for the same reason as in `BufferSpace`.
+   */
+  #whenCountIsKnown(run: (count: number) => void, refuse: (error: unknown) => void): void {
+    const count = this.#options.partition === undefined ? this.#partitionCount : 1;
+    if (count !== undefined) return run(count);
+    if (this.#askers.length >= waitersMaxCount) {
+      throw new ProglogError(
+        "OVERLOADED",
+        `Cannot take another record: ${waitersMaxCount} wait to hear of topic ${this.topic}`,
+      );
+    }
+    this.#pendingCount += 1;
+    this.#askers.push({ run, refuse, since: this.#parts.clock.monotonic() });
+    if (this.#askers.length === 1) this.#ask(0);
+  }
+
+  /** Until it is known, or nobody waits for it any more. */
+  #ask(attempt: number): void {
+    this.#parts.routes.getTopic(this.topic).then(
+      ({ partitions }) => this.#countIsKnown(partitions.length),
+      (error: unknown) => {
+        // It is made by the first record, with one partition, where the node does that; else the node says so then.
+        if (isProglogError(error, "TOPIC_NOT_FOUND")) return this.#countIsKnown(1);
+        const isRetryable = isProglogError(error) && errorTableEntry(error.code).isRetryable;
+        const since = this.#parts.clock.monotonic() - this.#options.deliveryTimeoutMs;
+        this.#refuseAskers(error, (asker) => !isRetryable || asker.since <= since);
+        if (!isRetryable || this.#askers.length === 0) return;
+        const delayMs = backoffMs(attempt, this.#parts.random);
+        this.#retrying({ partition: undefined, delayMs, error });
+        this.#parts.clock.setTimer(delayMs, () => {
+          if (this.#askers.length > 0) this.#ask(attempt + 1);
+        });
+      },
+    );
+  }
+
+  #refuseAskers(reason: unknown, isMeant: (asker: Asker) => boolean = () => true): void {
+    const failure = isProglogError(reason) ? notAppended(reason) : reason;
+    for (const asker of this.#askers.splice(0)) {
+      if (!isMeant(asker)) {
+        this.#askers.push(asker);
+        continue;
+      }
+      asker.refuse(failure);
+      this.#settled(1);
+    }
+  }
+
+  #countIsKnown(count: number): void {
+    this.#partitionCount = count;
+    for (const asker of this.#askers.splice(0)) {
+      asker.run(count);
+      this.#settled(1);
+    }
+  }
+
+  async #openChannel(partition: number): Promise<ProduceChannel> {
+    const transport = await this.#parts.routes.getLeader(this.topic, partition);
+    const known = this.#channels.get(transport);
+    if (known?.isOpen === true) return known;
+    const channel = new ProduceChannel(transport);
+    this.#channels.set(transport, channel);
+    return channel;
+  }
+
+  /** Something failed on the way: who leads what may have changed. */
+  #retrying(event: RetryEvent): void {
+    this.#parts.routes.forget(this.topic);
+    this.#options.onRetry?.(event);
+  }
+
+  #release(bytes: number, sends: number): void {
+    this.#space.give(bytes);
+    this.#settled(sends);
+  }
+
+  #settled(sends: number): void {
+    this.#pendingCount -= sends;
+    assert(this.#pendingCount >= 0, "a send settles once");
+    if (this.#pendingCount > 0) return;
+    this.#onIdle?.resolve();
+    this.#onIdle = undefined;
+  }
+
+  #checkOpen(): void {
+    if (this.#closing === undefined) return;
+    throw new ProglogError("LOG_CLOSED", `Cannot send to topic ${this.topic}: the producer is closed`, {
+      details: { outcome: "not-appended" },
+    });
+  }
+}
+
+/** What a client hands to its producers. */
+export interface ProducerParts {
+  readonly routes: Routes;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly onClosed: (producer: Producer) => void;
+}
+
+interface Asker {
+  readonly run: (count: number) => void;
+  readonly refuse: (error: unknown) => void;
+  readonly since: number;
+}
+
+interface Piece {
+  readonly records: RecordInput[];
+  byteLength: number;
+}
+
+/** As many of a producer's batches as a node remembers: with more under way, one sent again might not be recognised. */
+const numberedMaxCount = 5;
+
+/** Callers that wait for room in the buffer. Each holds its record, which isn't counted yet. */
+const waitersMaxCount = 10_000;
+
+/** About what a record's lengths and deltas take in a batch. */
+const recordOverheadBytes = 16;
+
+function atLeast(option: string, value: number, min: number): number {
+  if (Number.isSafeInteger(value) && value >= min) return value;
+  throw new ProglogError(
+    "INVALID_ARGUMENT",
+    `Cannot make a producer with ${option} ${value}: it must be a whole number from ${min}`,
+    {
+      details: { option },
+    },
+  );
+}
