@@ -14,7 +14,7 @@ interface World {
 }
 
 function makeWorld(partitionCount = 1): World {
-  const node = new FakeNode("orders", partitionCount);
+  const node = new FakeNode("orders", partitionCount, setImmediate);
   const clock = createVirtualClock();
   const client = new Client(["fake:1"], { connect: () => node.connect(), clock, random: createSeededRandom(1) });
   return { node, clock, client };

@@ -26,8 +26,12 @@ export class FakeNode {
   /** Delivers by itself, as soon as whoever sent has gone on. */
   isPrompt = true;
 
-  constructor(topic: string, partitionCount: number) {
+  readonly #later: (run: () => void) => void;
+
+  /** `later` calls back in a turn of its own. */
+  constructor(topic: string, partitionCount: number, later: (run: () => void) => void) {
     this.topic = topic;
+    this.#later = later;
     this.partitions = Array.from({ length: partitionCount }, () => new FakePartition());
   }
 
@@ -84,11 +88,11 @@ export class FakeNode {
         listener.ended(error);
       },
       hasMessage: () => {
-        if (this.isPrompt) setImmediate(() => wire.deliver());
+        if (this.isPrompt) this.#later(() => wire.deliver());
       },
     });
     if (this.isReachable) this.#wires.add(wire);
-    else setImmediate(() => wire.breakOff(unavailable()));
+    else this.#later(() => wire.breakOff(unavailable()));
     return {
       send: (request) => wire.send(request),
       end: () => wire.end(),

@@ -15,7 +15,7 @@ interface World {
 }
 
 function makeWorld(options: ProducerOptions = {}, partitionCount = 1, seed: string | number = 1): World {
-  const node: FakeNode = new FakeNode("orders", partitionCount);
+  const node: FakeNode = new FakeNode("orders", partitionCount, setImmediate);
   const clock = createVirtualClock();
   const client = new Client(["fake:1"], { connect: () => node.connect(), clock, random: createSeededRandom(seed) });
   return { node, clock, client, producer: client.producer({ topic: "orders", ...options }) };

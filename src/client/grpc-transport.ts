@@ -1,0 +1,139 @@
+import { isProglogError, ProglogError } from "../base/error.ts";
+import {
+  type BidiStreamCall,
+  type CallKind,
+  Channel,
+  type ChannelOptions,
+  isGrpcStatusError,
+  type Method,
+} from "../grpc/index.ts";
+import { fromGrpcStatus } from "../wire/grpc-status.ts";
+import type { CallOptions, RequestStream, StreamListener, Transport } from "./transport.ts";
+
+/** The way to a node by gRPC: one connection, made when it is needed and again when it is lost. */
+export class GrpcTransport implements Transport {
+  readonly address: string;
+  readonly #channel: Channel;
+  readonly #methods = new Map<string, Method<Buffer, Buffer>>();
+
+  constructor(options: ChannelOptions) {
+    this.address = options.address;
+    this.#channel = new Channel(options);
+  }
+
+  async call(path: string, request: Buffer, options: CallOptions = {}): Promise<Buffer> {
+    try {
+      return await this.#channel.unary(this.#method(path, "unary"), request, defined(options));
+    } catch (error) {
+      throw toProglogError(error);
+    }
+  }
+
+  async *openServerStream(path: string, request: Buffer, options: CallOptions = {}): AsyncGenerator<Buffer, void, undefined> {
+    try {
+      const call = await this.#channel.serverStream(this.#method(path, "server-stream"), request, defined(options));
+      yield* call.responses;
+    } catch (error) {
+      throw toProglogError(error);
+    }
+  }
+
+  openStream(path: string, listener: StreamListener): RequestStream {
+    return new GrpcStream(this.#channel.bidiStream(this.#method(path, "bidi-stream")), listener);
+  }
+
+  async close(): Promise<void> {
+    await this.#channel.close();
+  }
+
+  /** Messages are bytes here: whoever calls knows what they mean. */
+  #method<Kind extends CallKind>(path: string, kind: Kind): Method<Buffer, Buffer, Kind> {
+    let method = this.#methods.get(path);
+    if (method === undefined) this.#methods.set(path, (method = { path, kind, request: bytesCodec, response: bytesCodec }));
+    return method as Method<Buffer, Buffer, Kind>;
+  }
+}
+
+/** A stream of requests and answers that can be sent to before there is a connection. */
+class GrpcStream implements RequestStream {
+  readonly #listener: StreamListener;
+  /** Sent before the call began. */
+  #early: Buffer[] | undefined = [];
+  #call: BidiStreamCall<Buffer, Buffer> | undefined;
+  #isEnding = false;
+  #isOver = false;
+  #isFull = false;
+
+  constructor(call: Promise<BidiStreamCall<Buffer, Buffer>>, listener: StreamListener) {
+    this.#listener = listener;
+    void this.#run(call);
+  }
+
+  send(request: Buffer): boolean {
+    if (this.#isOver) return true;
+    if (this.#call === undefined) this.#early?.push(request);
+    else this.#sendNow(this.#call, request);
+    return !this.#isFull;
+  }
+
+  end(): void {
+    this.#isEnding = true;
+    this.#call?.end();
+  }
+
+  cancel(): void {
+    this.#call?.cancel();
+    this.#finish(new ProglogError("CANCELLED", "The stream was cancelled"));
+  }
+
+  async #run(opening: Promise<BidiStreamCall<Buffer, Buffer>>): Promise<void> {
+    try {
+      const call = await opening;
+      if (this.#isOver) return call.cancel();
+      this.#call = call;
+      for (const request of this.#early ?? []) this.#sendNow(call, request);
+      this.#early = undefined;
+      if (this.#isEnding) call.end();
+      for (;;) {
+        const answers = await call.responses.readAvailable();
+        if (answers.length === 0) break;
+        for (const answer of answers) if (!this.#isOver) this.#listener.answered(answer);
+      }
+      this.#finish(undefined);
+    } catch (error) {
+      this.#finish(toProglogError(error));
+    }
+  }
+
+  #sendNow(call: BidiStreamCall<Buffer, Buffer>, request: Buffer): void {
+    const room = call.send(request);
+    if (this.#isFull) return;
+    this.#isFull = true;
+    room.then(
+      () => {
+        this.#isFull = false;
+        this.#listener.drained();
+      },
+      // Reading hears of it, too, and says so.
+      () => {},
+    );
+  }
+
+  #finish(error: unknown): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#early = undefined;
+    this.#listener.ended(error);
+  }
+}
+
+const bytesCodec = { encode: (bytes: Buffer) => bytes, decode: (bytes: Buffer) => bytes };
+
+function defined({ timeoutMs, signal }: CallOptions): { readonly timeoutMs?: number; readonly signal?: AbortSignal } {
+  return { ...(timeoutMs === undefined ? {} : { timeoutMs }), ...(signal === undefined ? {} : { signal }) };
+}
+
+function toProglogError(error: unknown): unknown {
+  if (isProglogError(error) || !isGrpcStatusError(error)) return error;
+  return fromGrpcStatus({ code: error.code, message: error.message, details: error.details });
+}

@@ -1,0 +1,54 @@
+import { type Clock, systemClock } from "../base/clock.ts";
+import { ProglogError } from "../base/error.ts";
+import { type Random, systemRandom } from "../base/random.ts";
+import { Client } from "./client.ts";
+import { GrpcTransport } from "./grpc-transport.ts";
+
+/** `proglog/client`: a client of a node or a cluster. */
+export { type ErrorCode, type ErrorDetails, isProglogError, ProglogError } from "../base/error.ts";
+export type { Compression } from "../batch/compression.ts";
+export type { RecordHeader, RecordInput, StoredHeader, StoredRecord } from "../batch/record.ts";
+export type { Acks } from "../wire/produce-message.ts";
+export type { StartingPoint } from "../wire/starting-point.ts";
+export type { PartitionDescription, ServerDescription, TopicDescription, TopicSummary } from "../wire/topic-message.ts";
+export type { AppendOptions, Client, CreateTopicOptions } from "./client.ts";
+export type { ConsumedBatch, ConsumedRecord, Consumer, ConsumeOptions } from "./consumer.ts";
+export type { RetryEvent, SentRange } from "./partition-producer.ts";
+export type { Producer, ProducerOptions, SentRecord } from "./producer.ts";
+
+export interface ConnectOptions {
+  /** Handed in by tests. */
+  readonly clock?: Clock;
+  readonly random?: Random;
+}
+
+/**
+ * A client of the node at `address` (`host:port`; several, of one cluster: whichever answers). It connects when it has something
+ * to say: an address where nobody listens shows in the first call, as UNAVAILABLE. Throws INVALID_ARGUMENT for what isn't one.
+ *
+ * ```ts
+ * import { connect } from "proglog/client";
+ *
+ * await using client = connect("127.0.0.1:8000");
+ * await using producer = client.producer({ topic: "orders" });
+ * const { offset } = await producer.send({ key: "order-1", value: "placed" });
+ * for await (const record of client.consume({ topic: "orders", stopsAtEnd: true })) console.log(record.offset, String(record.value));
+ * ```
+ */
+export function connect(address: string | readonly string[], options: ConnectOptions = {}): Client {
+  const addresses = typeof address === "string" ? [address] : [...address];
+  if (addresses.length === 0) throw new ProglogError("INVALID_ARGUMENT", "Cannot connect: no address is given");
+  for (const each of addresses) checkAddress(each);
+  const clock = options.clock ?? systemClock;
+  const random = options.random ?? systemRandom;
+  return new Client(addresses, { connect: (node) => new GrpcTransport({ address: node, clock, random }), clock, random });
+}
+
+function checkAddress(address: string): void {
+  const match = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\]):(\d{1,5})$/.exec(address);
+  const port = Number(match?.[1]);
+  if (match !== null && port >= 1 && port <= 65_535) return;
+  throw new ProglogError("INVALID_ARGUMENT", `Cannot connect to ${JSON.stringify(address.slice(0, 100))}: it is no host:port`, {
+    hint: "Write it like 127.0.0.1:8000, without http://, and an IPv6 address in brackets.",
+  });
+}
