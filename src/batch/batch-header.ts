@@ -69,6 +69,9 @@ const transactionalBit = 0x10;
 const controlBit = 0x20;
 const knownBits = compressionBits | appendTimeBit;
 
+/** Who set the records' timestamps: whoever created them, or the log at the append. */
+export type TimestampType = "create" | "append";
+
 export interface BatchHeader {
   readonly baseOffset: number;
   /** Bytes of the whole batch, from `baseOffset` to the last record's end. */
@@ -80,8 +83,7 @@ export interface BatchHeader {
   /** The sixteen bits as they stand there; `compression` and `timestampType` are read from them. */
   readonly attributes: number;
   readonly compression: Compression;
-  /** Who set the records' timestamps: whoever created them, or the log at the append. */
-  readonly timestampType: "create" | "append";
+  readonly timestampType: TimestampType;
   readonly lastOffsetDelta: number;
   readonly baseTimestamp: number;
   readonly maxTimestamp: number;
@@ -162,6 +164,8 @@ export function checkAttributes(attributes: number, refuse: Refuse): void {
 /** What a new batch's header says; the rest follows from the bytes behind it. */
 export interface NewBatchHeader {
   readonly compression: Compression;
+  /** Default: "create". */
+  readonly timestampType?: TimestampType | undefined;
   readonly baseTimestamp: number;
   readonly maxTimestamp: number;
   readonly producerId: number;
@@ -178,7 +182,8 @@ export function writeBatchHeader(batch: Buffer, header: NewBatchHeader): void {
   batch.writeInt32BE(batch.length - uncountedBytes, batchLengthAt);
   batch.writeInt32BE(0, leaderEpochAt);
   batch.writeInt8(supportedMagic, magicAt);
-  batch.writeInt16BE(compressionNumber(header.compression), attributesAt);
+  const timestampBit = header.timestampType === "append" ? appendTimeBit : 0;
+  batch.writeInt16BE(compressionNumber(header.compression) | timestampBit, attributesAt);
   batch.writeInt32BE(header.lastOffsetDelta ?? header.recordCount - 1, lastOffsetDeltaAt);
   writeInt64BE(batch, header.baseTimestamp, baseTimestampAt);
   writeInt64BE(batch, header.maxTimestamp, maxTimestampAt);

@@ -45,16 +45,21 @@ export function checkBatch(batch: Buffer, options: CheckBatchOptions = {}): Batc
   if (header.compression === "none") {
     checkRecords(batch, batchHeaderBytes, header, recordLimit);
   } else if (deep) {
-    checkRecords(
-      inflate(header.compression, batch.subarray(batchHeaderBytes), batchInflatedMaxBytes, refuse),
-      0,
-      header,
-      recordLimit,
-    );
+    openBatch(batch, header, recordLimit);
   } else if (batch.length === batchHeaderBytes) {
     throw refuse(`recordCount is ${header.recordCount}, and no bytes follow the header`);
   }
   return header;
+}
+
+/**
+ * The deep half of `checkBatch`, for who goes on with the records: those of a compressed batch whose header was checked, inflated
+ * and walked through. Throws what `checkBatch` does.
+ */
+export function openBatch(batch: Buffer, header: BatchHeader, recordLimit: number = recordMaxBytes): Buffer {
+  const records = inflate(header.compression, batch.subarray(batchHeaderBytes), batchInflatedMaxBytes, refuse);
+  checkRecords(records, 0, header, recordLimit);
+  return records;
 }
 
 const refuse: Refuse = invalidBatch("Cannot accept the batch");

@@ -1,7 +1,7 @@
 import { assert } from "../base/assert.ts";
 import { ProglogError } from "../base/error.ts";
 import { batchInflatedMaxBytes, batchMaxBytes, batchMaxHeaders, batchMaxRecords } from "../base/limits.ts";
-import { batchHeaderBytes, writeBatchHeader } from "./batch-header.ts";
+import { batchHeaderBytes, type TimestampType, writeBatchHeader } from "./batch-header.ts";
 import { type Compression, compress } from "./compression.ts";
 import { fieldBytes, measureRecord, type RecordHeader, type RecordInput, RecordMeasure } from "./record.ts";
 import { varintSize, varlongSize, writeVarint, writeVarlong } from "./varint.ts";
@@ -9,6 +9,8 @@ import { varintSize, varlongSize, writeVarint, writeVarlong } from "./varint.ts"
 export interface EncodeBatchOptions {
   /** Milliseconds since 1970, for the records that bring no timestamp. */
   readonly now: number;
+  /** "append": all records have the time `now`, whatever they bring. Default: "create". */
+  readonly timestampType?: TimestampType | undefined;
   /** Default: "none". */
   readonly compression?: Compression | undefined;
   /** Makes retries recognizable; given together with the next two, or not at all. */
@@ -37,7 +39,14 @@ export interface EncodeBatchOptions {
  * before compression; UNSUPPORTED_COMPRESSION.
  */
 export function encodeBatch(records: readonly RecordInput[], options: EncodeBatchOptions): Buffer {
-  const { now, compression = "none", producerId = -1, producerEpoch = -1, baseSequence = -1 } = options;
+  const {
+    now,
+    timestampType = "create",
+    compression = "none",
+    producerId = -1,
+    producerEpoch = -1,
+    baseSequence = -1,
+  } = options;
   assert(Number.isSafeInteger(now) && now >= 0, "the time at which a batch is packed is an integer of milliseconds");
   assert(
     (producerId === -1 && producerEpoch === -1 && baseSequence === -1) ||
@@ -54,7 +63,7 @@ export function encodeBatch(records: readonly RecordInput[], options: EncodeBatc
   const measured = measureRecords(
     records,
     measure,
-    now,
+    { now, timestampType },
     isCompressed ? batchInflatedMaxBytes : batchMaxBytes - batchHeaderBytes,
   );
   const { baseTimestamp, maxTimestamp } = measured;
@@ -70,7 +79,16 @@ export function encodeBatch(records: readonly RecordInput[], options: EncodeBatc
     batch = options.isShortLived === true ? Buffer.allocUnsafe(batchBytes) : Buffer.allocUnsafeSlow(batchBytes);
     writeRecords(batch, batchHeaderBytes, records, measured);
   }
-  writeBatchHeader(batch, { compression, baseTimestamp, maxTimestamp, producerId, producerEpoch, baseSequence, recordCount });
+  writeBatchHeader(batch, {
+    compression,
+    timestampType,
+    baseTimestamp,
+    maxTimestamp,
+    producerId,
+    producerEpoch,
+    baseSequence,
+    recordCount,
+  });
   return batch;
 }
 
@@ -91,9 +109,10 @@ interface MeasuredRecords {
 function measureRecords(
   records: readonly RecordInput[],
   measure: RecordMeasure,
-  now: number,
+  { now, timestampType }: { readonly now: number; readonly timestampType: TimestampType },
   maxBytes: number,
 ): MeasuredRecords {
+  const isAppendTime = timestampType === "append";
   const sizes = new Int32Array(3 * records.length);
   const timestamps = new Float64Array(records.length);
   let bytes = 0;
@@ -103,7 +122,7 @@ function measureRecords(
   let number = 0;
   for (const record of records) {
     measureRecord(record, measure, number);
-    const timestamp = measure.timestamp < 0 ? now : measure.timestamp;
+    const timestamp = isAppendTime || measure.timestamp < 0 ? now : measure.timestamp;
     if (number === 0) baseTimestamp = timestamp;
     if (timestamp > maxTimestamp) maxTimestamp = timestamp;
     const { keyBytes, valueBytes, headerCount } = measure;

@@ -35,11 +35,11 @@ export interface StoredHeader {
 }
 
 /**
- * Throws INVALID_RECORD for what can't be packed, and RECORD_TOO_LARGE for a record of more than `recordMaxBytes` or
+ * Throws INVALID_RECORD for what can't be packed, and RECORD_TOO_LARGE for a record of more than `maxBytes` or
  * `recordMaxHeaders`. Returns its size: the bytes of key, value and headers together.
  */
-export function checkRecord(record: RecordInput): number {
-  return measureRecord(record, new RecordMeasure());
+export function checkRecord(record: RecordInput, maxBytes: number = recordMaxBytes): number {
+  return measureRecord(record, new RecordMeasure(maxBytes));
 }
 
 /** How long the parts of a record are, as its encoder needs to know. One is used for many records. */

@@ -1,10 +1,9 @@
 import { readBatchHeader } from "../batch/batch-header.ts";
-import { checkBatch } from "../batch/check-batch.ts";
 import type { Compression } from "../batch/compression.ts";
 import { encodeBatch } from "../batch/encode-batch.ts";
 import type { RecordInput, StoredRecord } from "../batch/record.ts";
 import type { DiskLock } from "../base/disk.ts";
-import { ProglogError } from "../base/error.ts";
+import { admitBatch, checkBatchBytes } from "./admission.ts";
 import { BackgroundJobs } from "./background-jobs.ts";
 import { findEntryOfOffset } from "./entry-lookup.ts";
 import { findExpired } from "./expired-segments.ts";
@@ -13,6 +12,7 @@ import type { ReadLimit } from "./log-cursor.ts";
 import type {
   AppendResult,
   Log,
+  LogChanges,
   LogStatus,
   ReadOptions,
   RecoveryReport,
@@ -20,6 +20,7 @@ import type {
   StartingPoint,
   StoredBatch,
 } from "./log.ts";
+import { changeOptions } from "./log-changes.ts";
 import type { ResolvedOptions } from "./log-options.ts";
 import { LogReader } from "./log-reader.ts";
 import type { LogState } from "./log-state.ts";
@@ -31,6 +32,7 @@ import { scrubSegments } from "./scrub.ts";
 import { StoreSizes } from "./store-sizes.ts";
 import { checkBatchStart, planTruncation, truncateBehind } from "./truncation.ts";
 import { planTrim, trim } from "./trimming.ts";
+import { closedError } from "./write-failure.ts";
 
 /** The log as its users see it: the writer, the readers and what runs in the background, over one state. */
 export class CommitLog implements Log {
@@ -98,21 +100,28 @@ export class CommitLog implements Log {
   ): Promise<AppendResult> {
     this.#writer.checkOpen("append");
     const batch = encodeBatch(isList(records) ? records : [records], {
-      now: Math.max(0, this.#state.context.clock.now()),
+      now: this.#now(),
+      timestampType: this.#options.timestampType,
       compression: options.compression ?? this.#options.compression,
       recordMaxBytes: this.#options.recordMaxBytes,
       isShortLived: true,
     });
     // What was packed here need not be walked again; only its size may be more than this log takes.
-    if (batch.length > this.#options.batchMaxBytes) throw batchTooLargeError(batch.length, this.#options.batchMaxBytes);
+    checkBatchBytes(batch, this.#options.batchMaxBytes);
     return this.#writer.append(batch, readBatchHeader(batch));
   }
 
   async appendBatch(batch: Buffer): Promise<AppendResult> {
     this.#writer.checkOpen("append");
-    const { batchMaxBytes, recordMaxBytes } = this.#options;
-    const header = checkBatch(batch, { maxBytes: batchMaxBytes, recordMaxBytes });
-    return this.#writer.append(batch, header);
+    const { observer } = this.#state.context;
+    const admitted = admitBatch(batch, this.#options, { now: this.#now(), observer });
+    return this.#writer.append(admitted.batch, admitted.header);
+  }
+
+  /** The time that records get. Where the log sets all of them, they don't go back when the clock does. */
+  #now(): number {
+    const { context, last } = this.#state;
+    return Math.max(0, context.clock.now(), this.#options.timestampType === "append" ? last.appendTime : 0);
   }
 
   read(offset: number): Promise<StoredRecord> {
@@ -218,6 +227,11 @@ export class CommitLog implements Log {
     });
   }
 
+  configure(changes: LogChanges): void {
+    if (this.#closing !== undefined) throw closedError("configure");
+    changeOptions(this.#options, changes);
+  }
+
   async sync(): Promise<void> {
     await this.#writer.exclusively("sync", () => this.#writer.syncNow());
     this.#reader.waiters.wake(this.highWatermark);
@@ -273,12 +287,6 @@ export class CommitLog implements Log {
       this.#lock?.release();
     }
   }
-}
-
-function batchTooLargeError(byteLength: number, maxBytes: number): ProglogError {
-  return new ProglogError("BATCH_TOO_LARGE", `Cannot append a batch of ${byteLength} bytes: ${maxBytes} are allowed`, {
-    hint: "Append fewer records at a time.",
-  });
 }
 
 function isList(records: RecordInput | readonly RecordInput[]): records is readonly RecordInput[] {

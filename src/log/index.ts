@@ -9,6 +9,7 @@ export type { Logger } from "../base/logger.ts";
 export type {
   AppendResult,
   Log,
+  LogChanges,
   LogOptions,
   LogStatus,
   ReadOptions,

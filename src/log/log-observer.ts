@@ -4,6 +4,8 @@ import type { ProglogError } from "../base/error.ts";
 export interface LogObserver {
   /** A group of appends was written. `bytes` counts frames whole. */
   appended?(event: { readonly records: number; readonly batches: number; readonly bytes: number }): void;
+  /** A batch came in another codec than the log keeps, and was packed anew. `bytes` counts what became of it. */
+  repacked?(event: { readonly bytes: number; readonly batches: number }): void;
   /** A sync ended. `bytes` and `batches` tell what it made durable. */
   synced?(event: { readonly durationMs: number; readonly bytes: number; readonly batches: number }): void;
   /** Batches were handed to a reader. */

@@ -1,3 +1,4 @@
+import type { TimestampType } from "../batch/batch-header.ts";
 import { type Compression, compressions } from "../batch/compression.ts";
 import { ProglogError } from "../base/error.ts";
 import { appendQueueMaxBytes, batchMaxBytes, groupMaxBytes, recordMaxBytes, segmentMinBytes } from "../base/limits.ts";
@@ -14,6 +15,11 @@ export interface ResolvedOptions extends WriterOptions {
   readonly recordMaxBytes: number;
   readonly batchMaxBytes: number;
   readonly compression: Compression;
+  readonly batchCompression: "producer" | Compression;
+  readonly timestampType: TimestampType;
+  readonly deepCheck: boolean;
+  readonly cleanup: "delete" | "compact" | "both";
+  readonly tombstoneRetentionMs: number;
   readonly scrubIntervalMs: number | undefined;
   readonly scrubBytesPerSecond: number;
   readonly createIfMissing: boolean;
@@ -22,6 +28,8 @@ export interface ResolvedOptions extends WriterOptions {
 
 const syncPolicies: readonly SyncPolicy[] = ["always", "interval", "never"];
 const indexKinds = ["auto", "mmap", "heap"] as const;
+const timestampTypes: readonly TimestampType[] = ["create", "append"];
+const cleanups = ["delete", "compact", "both"] as const;
 
 /** Throws INVALID_ARGUMENT with details {option}. */
 export function resolveOptions(options: LogOptions): ResolvedOptions {
@@ -48,6 +56,11 @@ export function resolveOptions(options: LogOptions): ResolvedOptions {
     recordMaxBytes: within("recordMaxBytes", options.recordMaxBytes ?? recordMaxBytes, 1, recordMaxBytes),
     batchMaxBytes: within("batchMaxBytes", options.batchMaxBytes ?? batchMaxBytes, 1 * KiB, batchMaxBytes),
     compression: oneOf("compression", options.compression ?? "none", compressions),
+    batchCompression: oneOf("batchCompression", options.batchCompression ?? "producer", ["producer", ...compressions]),
+    timestampType: oneOf("timestampType", options.timestampType ?? "create", timestampTypes),
+    deepCheck: oneOf("deepCheck", options.deepCheck ?? false, [true, false]),
+    cleanup: oneOf("cleanup", options.cleanup ?? "delete", cleanups),
+    tombstoneRetentionMs: within("tombstoneRetentionMs", options.tombstoneRetentionMs ?? dayMs, 0, Number.POSITIVE_INFINITY),
     appendQueueMaxBytes: within("appendQueueMaxBytes", options.appendQueueMaxBytes ?? appendQueueMaxBytes, 1, 2 ** 40),
     groupMaxBytes: within("groupMaxBytes", options.groupMaxBytes ?? groupMaxBytes, 1, 1024 * MiB),
     scrubIntervalMs:
@@ -68,18 +81,18 @@ function within(name: string, value: number, min: number, max: number): number {
   if (isWhole && value >= min && value <= max) return value;
   throw new ProglogError(
     "INVALID_ARGUMENT",
-    `Cannot open a log with ${name} ${value}: it must be a whole number from ${min} to ${max}`,
+    `Cannot use ${name} ${value} for a log: it must be a whole number from ${min} to ${max}`,
     {
       details: { option: name },
     },
   );
 }
 
-function oneOf<T extends string>(name: string, value: T, choices: readonly T[]): T {
+function oneOf<T extends string | boolean>(name: string, value: T, choices: readonly T[]): T {
   if (choices.includes(value)) return value;
   throw new ProglogError(
     "INVALID_ARGUMENT",
-    `Cannot open a log with ${name} "${value}": it must be one of ${choices.join(", ")}`,
+    `Cannot use ${name} "${value}" for a log: it must be one of ${choices.join(", ")}`,
     {
       details: { option: name },
     },

@@ -1,3 +1,4 @@
+import type { TimestampType } from "../batch/batch-header.ts";
 import type { Compression } from "../batch/compression.ts";
 import type { RecordInput, StoredRecord } from "../batch/record.ts";
 import type { Clock } from "../base/clock.ts";
@@ -41,6 +42,16 @@ export interface LogOptions {
   readonly batchMaxBytes?: number;
   /** Codec for `append`. Default "none". */
   readonly compression?: Compression;
+  /** Codec that `appendBatch` stores: "producer" (default), as the batch comes; else it is packed anew where it comes in another. */
+  readonly batchCompression?: "producer" | Compression;
+  /** "create" (default): records keep the timestamps they bring. "append": all get the time at which the log took them. */
+  readonly timestampType?: TimestampType;
+  /** Inflate compressed batches and check their records before they are taken. Default false; a compacted log always does. */
+  readonly deepCheck?: boolean;
+  /** What becomes of old records: retention removes them ("delete", default), compaction keeps the newest of each key, or both. */
+  readonly cleanup?: "delete" | "compact" | "both";
+  /** How long a tombstone stays after compaction could drop it. Default 1 day. */
+  readonly tombstoneRetentionMs?: number;
   /** Appends waiting for their turn; past it they are refused with APPEND_QUEUE_FULL. Default 64 MiB. */
   readonly appendQueueMaxBytes?: number;
   /** Bytes written and synced together at the most. Default 8 MiB. */
@@ -61,6 +72,22 @@ export interface LogOptions {
   readonly clock?: Clock;
   readonly random?: Random;
 }
+
+/** What may change in an open log. Absent: as it is. For no limit, `Number.POSITIVE_INFINITY`. */
+export type LogChanges = Pick<
+  LogOptions,
+  | "segmentMaxBytes"
+  | "segmentMaxAgeMs"
+  | "retentionMaxBytes"
+  | "retentionMaxAgeMs"
+  | "recordMaxBytes"
+  | "compression"
+  | "batchCompression"
+  | "timestampType"
+  | "deepCheck"
+  | "cleanup"
+  | "tombstoneRetentionMs"
+>;
 
 /** Where to begin: the first readable record, behind the newest one, an offset, or the first record at or after a time (ms). */
 export type StartingPoint = "start" | "end" | number | { readonly timestamp: number };
@@ -170,7 +197,7 @@ export interface Log extends AsyncDisposable {
     records: RecordInput | readonly RecordInput[],
     options?: { readonly compression?: Compression },
   ): Promise<AppendResult>;
-  /** Appends a packed record batch v2 as it is. The buffer isn't changed, and must not be until this settles. */
+  /** Appends a packed record batch v2, as it is unless the options say otherwise. The buffer isn't changed, and must not be until this settles. */
   appendBatch(batch: Buffer): Promise<AppendResult>;
 
   /** Errors: OFFSET_OUT_OF_RANGE with details {offset, logStartOffset, highWatermark}, LOG_CORRUPT, UNDECODABLE_BATCH. */
@@ -188,6 +215,11 @@ export interface Log extends AsyncDisposable {
   trim(offset: number): Promise<void>;
   /** Removes what the retention options say, now. */
   applyRetention(): Promise<void>;
+  /**
+   * Changes options from now on, all or none: segments and what is accepted with the next append, the rest when it is next looked
+   * after. It isn't kept: the next opening goes by its own options. Errors: INVALID_ARGUMENT with details {option}, LOG_CLOSED.
+   */
+  configure(changes: LogChanges): void;
   /** Resolves when everything appended before is synced. */
   sync(): Promise<void>;
   /** Reads and verifies all sealed segments. */

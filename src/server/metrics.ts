@@ -22,6 +22,7 @@ export class Metrics {
   readonly #appendedRecords = this.#counter("proglog_log_appended_records_total", "Records appended");
   readonly #appendedBatches = this.#counter("proglog_log_appended_batches_total", "Batches appended");
   readonly #appendedBytes = this.#counter("proglog_log_appended_bytes_total", "Bytes of frames appended");
+  readonly #repackedBatches = this.#counter("proglog_log_repacked_batches_total", "Batches packed anew in their topic's codec");
   readonly #syncSeconds = this.#seconds("proglog_log_sync_duration_seconds", "Time of a sync of a store");
   readonly #syncedBytes = this.#counter("proglog_log_synced_bytes_total", "Bytes made durable by syncs");
   readonly #readBytes = this.#counter("proglog_log_read_bytes_total", "Bytes of batches read");
@@ -42,6 +43,7 @@ export class Metrics {
       this.#appendedBatches.inc(batches);
       this.#appendedBytes.inc(bytes);
     },
+    repacked: ({ batches }) => this.#repackedBatches.inc(batches),
     synced: ({ durationMs, bytes }) => {
       this.#syncSeconds.observe(durationMs / 1000);
       this.#syncedBytes.inc(bytes);
