@@ -169,6 +169,28 @@ describe("the commands and a node", () => {
     assert.equal((await run(["topics", "delete", "orders", "--yes"])).code, exitCodes.done);
   });
 
+  test("settings are given with their units, changed, taken back, and shown with where they come from", async () => {
+    const created = await run(["topics", "create", "kept", "--set", "retentionMs=7d", "--set", "segmentBytes=64MiB"]);
+    assert.deepEqual([created.code, created.stdout], [exitCodes.done, "Created kept with 1 partition.\n"]);
+    const described = (await run(["topics", "describe", "kept"])).stdout;
+    assert.match(described, /\n\nSETTING +VALUE +SOURCE\nretentionMs +7d +topic\nretentionBytes +unlimited +default\n/);
+    assert.match(described, /\nsegmentBytes +64MiB +topic\n/);
+    const altered = await run([
+      ...["topics", "alter", "kept", "--partitions", "3"],
+      ...["--set", "retentionMs=unlimited", "--set", "deepCheck=true", "--unset", "segmentBytes"],
+    ]);
+    assert.equal(altered.code, exitCodes.done);
+    assert.match(altered.stdout, /^Altered kept\.\nSETTING +VALUE +SOURCE\nretentionMs +unlimited +topic\n/);
+    const topic = JSON.parse((await run(["topics", "describe", "kept", "--json"])).stdout);
+    assert.deepEqual(topic.settings, { retentionMs: "unlimited", deepCheck: true });
+    assert.equal(topic.partitions.length, 3);
+    const refused = await run(["topics", "alter", "kept", "--partitions", "2"]);
+    assert.equal(refused.code, exitCodes.usage);
+    assert.match(refused.stderr, /^proglog: INVALID_ARGUMENT: Cannot give topic kept 2 partitions: it has 3[^\n]+\n$/);
+    assert.equal((await run(["topics", "alter", "nothing", "--partitions", "2"])).code, exitCodes.failed);
+    assert.equal((await run(["topics", "alter", "kept", "--unset", "tierMs"])).code, exitCodes.usage);
+  });
+
   test("progress is shown on a terminal, but not under what is typed there", async () => {
     const io = new MemoryIo({ isOutputTerminal: true, env: { PROGLOG_SERVER: server } });
     const producing = main(["produce", "--topic", "shown"], io);

@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createVirtualClock } from "../sim/clock.ts";
 import { createMemoryDisk } from "../src/base/memory-disk.ts";
-import { type JsonObject, startTestNode } from "./test-node.ts";
+import { topicSettingNames } from "../src/base/topic-settings.ts";
+import { MiB } from "../src/base/units.ts";
+import { type Answer, type JsonObject, startTestNode, type TestNode } from "./test-node.ts";
 
 describe("topics over /v1", () => {
   test("a topic made is described, listed and still there after a restart", async () => {
@@ -75,6 +77,81 @@ describe("topics over /v1", () => {
     assert.equal(after.partitions[0]?.["logEndOffset"], 1);
   });
 
+  test("a topic is made with settings, changed while it is produced to, and as changed after a restart", async () => {
+    const disk = createMemoryDisk();
+    {
+      await using node = await startTestNode({ disk, flags: { "segment-max-bytes": "8MiB" } });
+      const made = await node.post("/v1/topics", { name: "orders", settings: { retentionMs: 60_000, cleanup: null } });
+      assert.equal(made.status, 201);
+      const topic = JSON.parse(made.text) as JsonObject;
+      assert.deepEqual(topic["settings"], { retentionMs: 60_000 });
+      const effective = topic["effectiveSettings"] as JsonObject;
+      assert.deepEqual(Object.keys(effective), [...topicSettingNames]);
+      assert.deepEqual(
+        [effective["retentionMs"], effective["retentionBytes"], effective["segmentBytes"], effective["cleanup"]],
+        [60_000, "unlimited", 8 * MiB, "delete"],
+      );
+      const produced = Array.from({ length: 20 }, () => node.post("/v1/topics/orders/records", { value: "x".repeat(100) }));
+      const changed = await patch(node, "orders", { settings: { maxRecordBytes: 50, retentionMs: null } });
+      assert.equal(changed.status, 200);
+      assert.deepEqual((JSON.parse(changed.text) as JsonObject)["settings"], { maxRecordBytes: 50 });
+      // Each of them was appended or refused as too large, and nothing else.
+      for (const { status } of await Promise.all(produced)) assert(status === 200 || status === 413, String(status));
+      assert.equal((await node.post("/v1/topics/orders/records", { value: "x".repeat(51) })).status, 413);
+    }
+    await using node = await startTestNode({ disk });
+    assert.deepEqual((await node.json("GET", "/v1/topics/orders"))["settings"], { maxRecordBytes: 50 });
+    assert.equal((await node.post("/v1/topics/orders/records", { value: "x".repeat(51) })).status, 413);
+    assert.equal((await patch(node, "orders", { settings: { maxRecordBytes: null } })).status, 200);
+    assert.equal((await node.post("/v1/topics/orders/records", { value: "x".repeat(51) })).status, 200);
+  });
+
+  test("lines of which one is too large for their topic are refused whole", async () => {
+    await using node = await startTestNode();
+    await node.post("/v1/topics", { name: "orders", settings: { maxRecordBytes: 600_000 } });
+    const lines = [500_000, 500_000, 600_001].map((length) => `${JSON.stringify({ value: "x".repeat(length) })}\n`).join("");
+    const answer = await node.post("/v1/topics/orders/records", lines, { "content-type": "application/x-ndjson" });
+    assert.equal(answer.status, 413);
+    const { code, outcome } = JSON.parse(answer.text) as JsonObject;
+    assert.deepEqual([code, outcome], ["RECORD_TOO_LARGE", "not-appended"]);
+    const { partitions } = await node.json<{ partitions: JsonObject[] }>("GET", "/v1/topics/orders");
+    assert.equal(partitions[0]?.["logEndOffset"], 0);
+  });
+
+  test("where the topic says so, records have the time of their append and its codec", async () => {
+    const clock = createVirtualClock();
+    await using node = await startTestNode({ clock });
+    const settings = { timestampType: "append", compression: "zstd" };
+    await node.post("/v1/topics", { name: "orders", settings });
+    await node.post("/v1/topics/orders/records", [{ value: "a".repeat(10_000), timestamp: 5 }]);
+    const { records } = await node.json<{ records: JsonObject[] }>("GET", "/v1/topics/orders/records");
+    assert.equal(records[0]?.["timestamp"], clock.now());
+    const { partitions } = await node.json<{ partitions: JsonObject[] }>("GET", "/v1/topics/orders");
+    assert(Number(partitions[0]?.["storeBytes"]) < 1_000);
+  });
+
+  test("partitions are added by a change, and keys go to the new ones too", async () => {
+    await using node = await startTestNode();
+    await node.post("/v1/topics", { name: "orders" });
+    const answer = await patch(node, "orders", { partitions: 8 }, "application/merge-patch+json");
+    assert.equal(answer.status, 200);
+    assert.equal((JSON.parse(answer.text) as { partitions: unknown[] }).partitions.length, 8);
+    const records = Array.from({ length: 50 }, (_, key) => ({ key: String(key), value: "a" }));
+    const { partitions } = JSON.parse((await node.post("/v1/topics/orders/records", records)).text) as {
+      partitions: unknown[];
+    };
+    assert(partitions.length > 4);
+    assert.equal((await node.metric('proglog_log_end_offset{topic="orders",partition="7"}')) > 0, true);
+  });
+
+  test("a wrong setting is told with what was meant", async () => {
+    await using node = await startTestNode();
+    await node.post("/v1/topics", { name: "orders" });
+    const answer = await patch(node, "orders", { settings: { retentionMS: 5 } });
+    const { code, hint, details } = JSON.parse(answer.text) as JsonObject;
+    assert.deepEqual([code, hint, details], ["INVALID_ARGUMENT", "Did you mean retentionMs?", { setting: "retentionMS" }]);
+  });
+
   const refused: readonly (readonly [string, string, string | undefined, number, string])[] = [
     ["POST", "/v1/topics", '{"name":"orders"}', 409, "TOPIC_ALREADY_EXISTS"],
     ["POST", "/v1/topics", '{"name":"__x"}', 400, "INVALID_TOPIC_NAME"],
@@ -91,6 +168,20 @@ describe("topics over /v1", () => {
     ["POST", "/v1/topics", "", 400, "INVALID_ARGUMENT"],
     ["POST", "/v1/topics", undefined, 400, "INVALID_ARGUMENT"],
     ["POST", "/v1/topics?x=1", '{"name":"x"}', 400, "INVALID_ARGUMENT"],
+    ["POST", "/v1/topics", '{"name":"x","settings":{"segmentBytes":1}}', 400, "INVALID_ARGUMENT"],
+    ["POST", "/v1/topics", '{"name":"x","settings":[]}', 400, "INVALID_ARGUMENT"],
+    ["PATCH", "/v1/topics/orders", '{"settings":{"deepCheck":true,"segmentBytes":1}}', 400, "INVALID_ARGUMENT"],
+    ["PATCH", "/v1/topics/orders", '{"settings":{"__proto__":{"deepCheck":true}}}', 400, "INVALID_ARGUMENT"],
+    ["PATCH", "/v1/topics/orders", '{"settings":null}', 400, "INVALID_ARGUMENT"],
+    ["PATCH", "/v1/topics/orders", '{"retentionMs":5}', 400, "INVALID_ARGUMENT"],
+    ["PATCH", "/v1/topics/orders", '{"name":"x"}', 400, "INVALID_ARGUMENT"],
+    ["PATCH", "/v1/topics/orders", '{"partitions":0}', 400, "INVALID_ARGUMENT"],
+    ["PATCH", "/v1/topics/orders", '{"partitions":null}', 400, "INVALID_ARGUMENT"],
+    ["PATCH", "/v1/topics/orders", '{"partitions":10001,"settings":{"deepCheck":true}}', 409, "TOO_MANY_PARTITIONS"],
+    ["PATCH", "/v1/topics/orders", "", 400, "INVALID_ARGUMENT"],
+    ["PATCH", "/v1/topics/orders?x=1", "{}", 400, "INVALID_ARGUMENT"],
+    ["PATCH", "/v1/topics/none", "{}", 404, "TOPIC_NOT_FOUND"],
+    ["PATCH", "/v1/topics/a%20b", "{}", 400, "INVALID_TOPIC_NAME"],
     ["GET", "/v1/topics?x=1", undefined, 400, "INVALID_ARGUMENT"],
     ["GET", "/v1/topics/none", undefined, 404, "TOPIC_NOT_FOUND"],
     ["GET", "/v1/topics/a%20b", undefined, 400, "INVALID_TOPIC_NAME"],
@@ -127,3 +218,7 @@ describe("topics over /v1", () => {
     );
   });
 });
+
+function patch(node: TestNode, topic: string, change: object, mediaType = "application/json"): Promise<Answer> {
+  return node.send("PATCH", `/v1/topics/${topic}`, { body: JSON.stringify(change), headers: { "content-type": mediaType } });
+}

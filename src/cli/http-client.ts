@@ -6,6 +6,7 @@ import { formatStartingPoint } from "../wire/starting-point.ts";
 import { type HttpAnswer, HttpExchange, type HttpRequest } from "./http-exchange.ts";
 import type {
   AppendedRange,
+  ChangeTopicRequest,
   ConsumedRecords,
   ConsumeRequest,
   CreateTopicRequest,
@@ -60,13 +61,24 @@ export class HttpClient implements LogClient {
     return topics;
   }
 
-  createTopic({ topic, partitions }: CreateTopicRequest): Promise<TopicDescription> {
+  createTopic({ topic, partitions, settings }: CreateTopicRequest): Promise<TopicDescription> {
     return this.#ask({
       attempt: `create the topic ${topic}`,
       method: "POST",
       path: "/v1/topics",
       headers: { "content-type": "application/json" },
-      body: Buffer.from(JSON.stringify({ name: topic, ...(partitions === undefined ? {} : { partitions }) })),
+      // What is undefined isn't there in JSON.
+      body: Buffer.from(JSON.stringify({ name: topic, partitions, settings })),
+    });
+  }
+
+  changeTopic({ topic, partitions, settings }: ChangeTopicRequest): Promise<TopicDescription> {
+    return this.#ask({
+      attempt: `change the topic ${topic}`,
+      method: "PATCH",
+      path: topicPath(topic),
+      headers: { "content-type": "application/json" },
+      body: Buffer.from(JSON.stringify({ partitions, settings })),
     });
   }
 

@@ -102,7 +102,7 @@ export class HttpExchange {
 export interface HttpRequest {
   /** For the errors: "produce to orders". */
   readonly attempt: string;
-  readonly method: "GET" | "POST" | "DELETE";
+  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly body?: Buffer | undefined;

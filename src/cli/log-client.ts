@@ -1,3 +1,4 @@
+import type { TopicSettingValue } from "../base/topic-settings.ts";
 import type { StartingPoint } from "../wire/starting-point.ts";
 
 /**
@@ -12,6 +13,7 @@ export interface LogClient {
   consume(request: ConsumeRequest): Promise<ConsumedRecords>;
   listTopics(): Promise<readonly TopicDescription[]>;
   createTopic(request: CreateTopicRequest): Promise<TopicDescription>;
+  changeTopic(request: ChangeTopicRequest): Promise<TopicDescription>;
   describeTopic(topic: string): Promise<TopicDescription>;
   deleteTopic(topic: string): Promise<void>;
   /** Drops its connections. Twice is fine. */
@@ -77,6 +79,15 @@ export interface CreateTopicRequest {
   readonly topic: string;
   /** Default: the server's. */
   readonly partitions?: number | undefined;
+  readonly settings: Readonly<Record<string, TopicSettingValue>>;
+}
+
+export interface ChangeTopicRequest {
+  readonly topic: string;
+  /** How many it is to have. Default: as many as it has. */
+  readonly partitions?: number | undefined;
+  /** Null: as the server has it by default. */
+  readonly settings: Readonly<Record<string, TopicSettingValue | null>>;
 }
 
 export interface TopicDescription {
@@ -84,6 +95,10 @@ export interface TopicDescription {
   readonly uuid: string;
   /** Milliseconds since 1970. */
   readonly createdAt: number;
+  /** What is set for it. */
+  readonly settings: Readonly<Record<string, unknown>>;
+  /** What holds for it, set or by default. */
+  readonly effectiveSettings: Readonly<Record<string, unknown>>;
   readonly partitions: readonly PartitionDescription[];
 }
 

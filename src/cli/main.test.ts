@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test } from "node:test";
+import { topicSettingNames } from "../base/topic-settings.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { main } from "./main.ts";
 import { MemoryIo } from "./memory-io.ts";
@@ -67,7 +68,7 @@ test("help and version go to standard output and end well", async () => {
 
 test("every command has help with an example", async () => {
   const commands = ["serve", "produce", "consume", "topics", "inspect", "verify", "repair"];
-  const topics = ["list", "create", "describe", "delete"].map((command) => ["topics", command]);
+  const topics = ["list", "create", "describe", "alter", "delete"].map((command) => ["topics", command]);
   for (const command of [...commands.map((name) => [name]), ...topics]) {
     const { code, stdout } = await run([...command, "--help"]);
     assert.equal(code, exitCodes.done);
@@ -84,6 +85,14 @@ test("serve's help names each key of the configuration with its default and its 
   );
 });
 
+test("the help of topics create and alter names each setting with what it takes", async () => {
+  for (const command of ["create", "alter"]) {
+    const { stdout } = await run(["topics", command, "--help"]);
+    for (const name of topicSettingNames) assert.match(stdout, new RegExp(`\n  ${name}=<.+>\n      [A-Z].+\\.\n`), name);
+    assert.match(stdout, /\n {2}retentionMs=<duration\|unlimited>\n/);
+  }
+});
+
 test("a wrong command line is told in one line, with what was meant, and nothing is done", async () => {
   for (const [argv, reason] of [
     [
@@ -96,6 +105,18 @@ test("a wrong command line is told in one line, with what was meant, and nothing
     [["consume", "--from", "yesterday"], /^proglog: INVALID_ARGUMENT: Cannot begin at "yesterday"[^\n]+\n$/],
     [["consume", "--format", "%x"], /^proglog: INVALID_ARGUMENT: Cannot use the format[^\n]+\n$/],
     [["consume", "--server", "https://x"], /^proglog: INVALID_ARGUMENT: Cannot use the server[^\n]+\n$/],
+    [["topics", "alter", "a"], /^proglog: INVALID_ARGUMENT: Cannot alter a: there is nothing to change [^\n]+\n$/],
+    [["topics", "alter", "a", "--set", "deepCheck"], /^proglog: INVALID_ARGUMENT: [^\n]+ it isn't name=value [^\n]+\n$/],
+    [["topics", "alter", "a", "--set", "retentionMS=7d"], /^proglog: INVALID_ARGUMENT: [^\n]+Did you mean retentionMs\?\)\n$/],
+    [
+      ["topics", "create", "a", "--set", "segmentBytes=7d"],
+      /^proglog: INVALID_ARGUMENT: Cannot set segmentBytes to "7d"[^\n]+\n$/,
+    ],
+    [
+      ["topics", "alter", "a", "--set", "deepCheck=true", "--unset", "deepCheck"],
+      /^proglog: INVALID_ARGUMENT: Cannot alter a: deepCheck is to be set and unset at once\n$/,
+    ],
+    [["topics", "alter", "a", "--partitions", "0"], /^proglog: INVALID_ARGUMENT: Cannot use --partitions "0"[^\n]+\n$/],
     [["serve", "--rpc-port", "x"], /^proglog: INVALID_CONFIG: Cannot use --rpc-port "x"[^\n]+\n$/],
     [["serve", "--bind-addr", "0.0.0.0"], /^proglog: INSECURE_ADDRESS: [^\n]+--insecure[^\n]+\n$/],
   ] as const) {

@@ -1,5 +1,6 @@
 import { Option } from "commander";
 import { ProglogError } from "../base/error.ts";
+import { checkTopicSettingName, parseTopicSetting, type TopicSettingValue } from "../base/topic-settings.ts";
 import { serverDefault } from "./server-address.ts";
 
 /** The options that several commands share, and what reads their values. */
@@ -26,3 +27,22 @@ export function parseInteger(flag: string, min: number): (text: string) => numbe
     return value;
   };
 }
+
+/** Gathers `--set name=value` into settings, each checked by the table. Throws INVALID_ARGUMENT. */
+export function collectSetting(text: string, settings: Settings = {}): Settings {
+  const [, name, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
+  if (name === undefined || value === undefined) {
+    throw new ProglogError("INVALID_ARGUMENT", `Cannot use --set ${JSON.stringify(text)}: it isn't name=value`, {
+      hint: "As in --set retentionMs=7d.",
+    });
+  }
+  checkTopicSettingName(name);
+  return { ...settings, [name]: parseTopicSetting(name, value) };
+}
+
+/** Gathers `--unset name`: any name, as a later server may know more of them. */
+export function collectName(text: string, names: readonly string[] = []): readonly string[] {
+  return [...names, text];
+}
+
+export type Settings = Readonly<Record<string, TopicSettingValue>>;

@@ -1,3 +1,6 @@
+import type { TopicSettingChanges } from "../base/topic-settings.ts";
+import type { SettingsOfTopic } from "./effective-settings.ts";
+
 /**
  * The topics: which there are, and of which partitions. All administration goes through here, whoever keeps the list: on a single
  * node its manifest, in a cluster a replicated group. So everything that changes or must be fresh is asynchronous, and only
@@ -10,8 +13,16 @@ export interface Catalog {
   listTopics(): Promise<readonly Topic[]>;
   /** Throws TOPIC_NOT_FOUND. */
   describeTopic(name: string): Promise<Topic>;
-  /** Throws INVALID_TOPIC_NAME, INVALID_ARGUMENT, TOPIC_ALREADY_EXISTS or TOO_MANY_PARTITIONS. When it resolves, the topic is durable. */
+  /**
+   * When it resolves, the topic is durable. Throws INVALID_TOPIC_NAME, INVALID_ARGUMENT, TOPIC_ALREADY_EXISTS, TOO_MANY_PARTITIONS,
+   * or UNSUPPORTED_COMPRESSION.
+   */
   createTopic(request: NewTopic): Promise<Topic>;
+  /**
+   * Changes settings and adds partitions, all or nothing. When it resolves, the change is durable, and this node's logs go by it.
+   * Throws TOPIC_NOT_FOUND, INVALID_ARGUMENT, TOO_MANY_PARTITIONS or UNSUPPORTED_COMPRESSION.
+   */
+  changeTopic(name: string, change: TopicChange): Promise<Topic>;
   /** Removes the topic and its records for good. Throws TOPIC_NOT_FOUND. */
   deleteTopic(name: string): Promise<void>;
 }
@@ -23,8 +34,8 @@ export interface Topic {
   /** Milliseconds since 1970. */
   readonly createdAt: number;
   readonly partitions: readonly Partition[];
-  /** What the topic was made with; none are known yet. */
-  readonly settings: Readonly<Record<string, unknown>>;
+  /** What is set for it, and doesn't go by the node's defaults. */
+  readonly settings: SettingsOfTopic;
 }
 
 export interface Partition {
@@ -36,4 +47,13 @@ export interface NewTopic {
   readonly name: string;
   /** Default: 1. */
   readonly partitions?: number | undefined;
+  /** Null is the same as absent. */
+  readonly settings?: TopicSettingChanges | undefined;
+}
+
+export interface TopicChange {
+  /** How many it is to have: never fewer than it has. Keys of records to come may then lead elsewhere than those before. */
+  readonly partitions?: number | undefined;
+  /** Null for what is to go by the node's defaults again. */
+  readonly settings?: TopicSettingChanges | undefined;
 }

@@ -7,7 +7,9 @@ import type { Random } from "../base/random.ts";
 import type { LogObserver, LogOptions } from "../log/index.ts";
 import { type Manifest, manifestName, readManifest, writeManifest } from "../log/manifest.ts";
 import { OpenFiles } from "../log/open-files.ts";
+import type { TopicSettings } from "../base/topic-settings.ts";
 import type { Catalog, Topic } from "./catalog.ts";
+import { effectiveSettings } from "./effective-settings.ts";
 import { ManifestCatalog, topicNotFound } from "./manifest-catalog.ts";
 import type { Replica } from "./replica.ts";
 import { ReplicaSet } from "./replica-set.ts";
@@ -27,6 +29,7 @@ export class DataDirectory {
   readonly #catalog: ManifestCatalog;
   readonly #lock: DiskLock;
   readonly #openFiles: OpenFiles;
+  readonly #log: LogSettings;
   #closing: Promise<void> | undefined;
 
   private constructor(parts: DataDirectoryParts) {
@@ -38,6 +41,7 @@ export class DataDirectory {
     this.#catalog = parts.catalog;
     this.#lock = parts.lock;
     this.#openFiles = parts.openFiles;
+    this.#log = parts.log;
   }
 
   /** Throws LOG_LOCKED, MANIFEST_CORRUPT, UNSUPPORTED_FORMAT, INVALID_CONFIG, DISK_FULL or DISK_FAILED. */
@@ -78,6 +82,11 @@ export class DataDirectory {
       "PARTITION_NOT_FOUND",
       `Cannot use partition ${partition} of topic ${topic.name}: it has ${count}, from 0`,
     );
+  }
+
+  /** What holds for a topic, its own settings and the node's together. */
+  effectiveSettings({ settings }: Topic): TopicSettings {
+    return effectiveSettings(settings, this.#log);
   }
 
   /** Read descriptors open at the moment. */
@@ -138,6 +147,7 @@ interface DataDirectoryParts {
   readonly orphans: readonly string[];
   readonly lock: DiskLock;
   readonly openFiles: OpenFiles;
+  readonly log: LogSettings;
 }
 
 async function openParts(
@@ -162,7 +172,7 @@ async function openParts(
     replicas,
     logger,
   });
-  return { path, storageId: manifest.storageId, catalog, replicas, orphans, lock, openFiles };
+  return { path, storageId: manifest.storageId, catalog, replicas, orphans, lock, openFiles, log };
 }
 
 /** A new directory's first manifest, written before anything else: so logs without a manifest always mean that it was lost. */

@@ -1,11 +1,14 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "../base/clock.ts";
 import type { Disk } from "../base/disk.ts";
 import { isProglogError, messageOf, ProglogError } from "../base/error.ts";
 import { partitionsMaxCount } from "../base/limits.ts";
 import type { Logger } from "../base/logger.ts";
 import type { Random } from "../base/random.ts";
-import { type Manifest, type ManifestTopic, writeManifest } from "../log/manifest.ts";
-import type { Catalog, NewTopic, Topic } from "./catalog.ts";
+import type { TopicSettingChanges } from "../base/topic-settings.ts";
+import { type Manifest, type ManifestPartition, type ManifestTopic, writeManifest } from "../log/manifest.ts";
+import type { Catalog, NewTopic, Topic, TopicChange } from "./catalog.ts";
+import { changeSettings, type SettingsOfTopic } from "./effective-settings.ts";
 import type { ReplicaSet } from "./replica-set.ts";
 import { checkTopicName } from "./topic-name.ts";
 import { makeUuid } from "./uuid.ts";
@@ -15,6 +18,7 @@ import { makeUuid } from "./uuid.ts";
  * is what a crash is held against:
  *
  * - create: the logs, then the manifest that names them. In between there are directories that nobody names.
+ * - change: the logs of partitions that come new, the manifest, then the open logs. A crash in between leaves what a start goes by.
  * - delete: a manifest that names the logs as deleted, their files, a manifest without them. In between there is a list to work off.
  *
  * So a log that a manifest names is always there, and files go only by a uuid that stands in a manifest as deleted.
@@ -47,12 +51,16 @@ export class ManifestCatalog implements Catalog {
     return this.#getTopic(name, "find");
   }
 
-  async createTopic({ name, partitions = 1 }: NewTopic): Promise<Topic> {
+  async createTopic({ name, partitions = 1, settings = {} }: NewTopic): Promise<Topic> {
     checkTopicName(name);
-    if (!Number.isInteger(partitions) || partitions < 1) {
-      throw new ProglogError("INVALID_ARGUMENT", `Cannot create topic ${name}: ${partitions} is no number of partitions`);
-    }
-    return this.#change(() => this.#create(name, partitions));
+    checkPartitions(partitions, `create topic ${name}`);
+    const checked = changeSettings({}, settings);
+    return this.#change(() => this.#create(name, partitions, checked));
+  }
+
+  async changeTopic(name: string, { partitions, settings = {} }: TopicChange): Promise<Topic> {
+    if (partitions !== undefined) checkPartitions(partitions, `change topic ${name}`);
+    return this.#change(() => this.#alter(name, partitions, settings));
   }
 
   async deleteTopic(name: string): Promise<void> {
@@ -70,27 +78,63 @@ export class ManifestCatalog implements Catalog {
     await this.#lastChange.catch(() => {});
   }
 
-  async #create(name: string, partitionCount: number): Promise<Topic> {
+  async #create(name: string, partitionCount: number, settings: SettingsOfTopic): Promise<Topic> {
     if (this.#topics.has(name))
       throw new ProglogError("TOPIC_ALREADY_EXISTS", `Cannot create topic ${name}: it is there already`);
-    this.#checkPartitionCount(name, partitionCount);
-    const { clock, random, replicas } = this.#options;
+    this.#checkPartitionCount(`create topic ${name} of ${partitionCount}`, partitionCount);
+    const { clock, random } = this.#options;
     const topic: ManifestTopic = {
       name,
       uuid: makeUuid(random),
       createdAt: clock.now(),
-      partitions: Array.from({ length: partitionCount }, (_, partition) => ({ partition, uuid: makeUuid(random) })),
-      settings: {},
+      partitions: this.#makePartitions(0, partitionCount),
+      settings,
     };
+    await this.#addLogs(topic, () => this.#write({ topics: [...this.#manifest.topics, topic] }));
+    return topic;
+  }
+
+  async #alter(name: string, partitionCount: number | undefined, changes: TopicSettingChanges): Promise<Topic> {
+    const topic = this.#getTopic(name, "change");
+    const { replicas, logger } = this.#options;
+    const settings = changeSettings(topic.settings, changes);
+    const logOptions = replicas.logOptions(settings);
+    const presentCount = topic.partitions.length;
+    const addedCount = (partitionCount ?? presentCount) - presentCount;
+    if (addedCount < 0) {
+      throw new ProglogError(
+        "INVALID_ARGUMENT",
+        `Cannot give topic ${name} ${partitionCount} partitions: it has ${presentCount}, and its records would have no place`,
+        { hint: "Create a topic of fewer partitions, and copy what is to stay." },
+      );
+    }
+    if (addedCount === 0 && isDeepStrictEqual(settings, topic.settings)) return topic;
+    if (addedCount > 0) this.#checkPartitionCount(`give topic ${name} ${addedCount} more`, addedCount);
+    const added = this.#makePartitions(presentCount, addedCount);
+    const next: ManifestTopic = { ...topic, settings, partitions: [...topic.partitions, ...added] };
+    const topics = this.#manifest.topics.map((other) => (other === topic ? next : other));
+    await this.#addLogs({ ...next, partitions: added }, () => this.#write({ topics }));
+    replicas.configure(next, logOptions);
+    logger.info({ topic: name, partitions: next.partitions.length, settings }, "a topic was changed");
+    return next;
+  }
+
+  #makePartitions(first: number, count: number): ManifestPartition[] {
+    const { random } = this.#options;
+    return Array.from({ length: count }, (_, number) => ({ partition: first + number, uuid: makeUuid(random) }));
+  }
+
+  /** Makes logs, and then the manifest that names them. */
+  async #addLogs(topic: ManifestTopic, name: () => Promise<void>): Promise<void> {
+    const { replicas } = this.#options;
     try {
       await replicas.create(topic);
-      await this.#write({ topics: [...this.#manifest.topics, topic] });
+      await name();
     } catch (error) {
       // No manifest names these logs, so they go; unless it can't be known whether one does.
       if (this.#uncertainty === undefined) await replicas.discard(topic);
       throw error;
     }
-    return topic;
   }
 
   async #delete(name: string): Promise<void> {
@@ -153,14 +197,19 @@ export class ManifestCatalog implements Catalog {
     throw topicNotFound(name, attempt);
   }
 
-  #checkPartitionCount(name: string, added: number): void {
+  #checkPartitionCount(attempt: string, added: number): void {
     const present = this.#manifest.topics.reduce((sum, { partitions }) => sum + partitions.length, 0);
     if (present + added <= partitionsMaxCount) return;
     const reason = `the node has ${present} partitions, and ${partitionsMaxCount} are allowed`;
-    throw new ProglogError("TOO_MANY_PARTITIONS", `Cannot create topic ${name} of ${added}: ${reason}`, {
+    throw new ProglogError("TOO_MANY_PARTITIONS", `Cannot ${attempt}: ${reason}`, {
       hint: "Delete topics that nobody needs.",
     });
   }
+}
+
+function checkPartitions(count: number, attempt: string): void {
+  if (Number.isSafeInteger(count) && count >= 1) return;
+  throw new ProglogError("INVALID_ARGUMENT", `Cannot ${attempt}: ${count} is no number of partitions`);
 }
 
 export interface ManifestCatalogOptions {

@@ -2,7 +2,9 @@ import { join } from "node:path";
 import type { Disk } from "../base/disk.ts";
 import { ProglogError } from "../base/error.ts";
 import { logOpensMaxCount } from "../base/limits.ts";
+import type { LogChanges } from "../log/index.ts";
 import type { Topic } from "./catalog.ts";
+import { logOptionsOf, type SettingsOfTopic } from "./effective-settings.ts";
 import { Replica, type ReplicaIdentity, type ReplicaOptions } from "./replica.ts";
 
 /** The replicas that this node has, by uuid, each with its log in `logs/<uuid>`. */
@@ -29,15 +31,15 @@ export class ReplicaSet {
 
   /** Opens what is there, a few at a time. A log that is missing is never made anew: its records would be gone in silence. */
   async openAll(topics: readonly Topic[]): Promise<void> {
-    await forEach(topics.flatMap(identities), async (identity) => {
-      this.#replicas.set(identity.uuid, await this.#open(identity, { createIfMissing: false }));
+    await forEach(topics.flatMap(partitionsOf), async ({ identity, settings }) => {
+      this.#replicas.set(identity.uuid, await this.#open(identity, settings, { createIfMissing: false }));
     });
   }
 
-  /** Makes the logs of a new topic. Throws when one can't be made; the others are left to `discard`. */
+  /** Makes the logs of new partitions. Throws when one can't be made; the others are left to `discard`. */
   async create(topic: Topic): Promise<void> {
-    await forEach(identities(topic), async (identity) => {
-      const replica = await this.#open(identity, { createIfMissing: true });
+    await forEach(partitionsOf(topic), async ({ identity, settings }) => {
+      const replica = await this.#open(identity, settings, { createIfMissing: true });
       if (replica.openError !== undefined) throw replica.openError;
       this.#replicas.set(identity.uuid, replica);
     });
@@ -46,6 +48,16 @@ export class ReplicaSet {
   /** Takes back a `create` that no manifest has named. What can't be removed is an orphan, and harmless. */
   async discard(topic: Topic): Promise<void> {
     for (const { uuid } of topic.partitions) await this.remove(uuid).catch(() => {});
+  }
+
+  /** What a topic of these settings is opened with. Throws UNSUPPORTED_FORMAT. */
+  logOptions(settings: SettingsOfTopic): LogChanges {
+    return logOptionsOf(settings, this.#options.log);
+  }
+
+  /** Makes the logs of a topic go by `options` from now on. One that isn't open does so when it is opened again. */
+  configure(topic: Topic, options: LogChanges): void {
+    for (const { uuid } of topic.partitions) this.#replicas.get(uuid)?.configure(options);
   }
 
   /** Closes the replica and removes its files. Only for a uuid whose deletion is decided. */
@@ -71,14 +83,23 @@ export class ReplicaSet {
     if (failures.length > 0) throw failures[0];
   }
 
-  #open(identity: ReplicaIdentity, { createIfMissing }: { readonly createIfMissing: boolean }): Promise<Replica> {
+  #open(
+    identity: ReplicaIdentity,
+    settings: SettingsOfTopic,
+    { createIfMissing }: { readonly createIfMissing: boolean },
+  ): Promise<Replica> {
     const { log, logger } = this.#options;
-    return Replica.open(identity, join(this.#directory, identity.uuid), { logger, log: { ...log, createIfMissing } });
+    return Replica.open(identity, join(this.#directory, identity.uuid), {
+      logger,
+      log: { ...log, createIfMissing },
+      // Asked for inside of the opening, so that settings nobody here understands are one partition's failure.
+      settings: () => this.logOptions(settings),
+    });
   }
 }
 
-function identities(topic: Topic): ReplicaIdentity[] {
-  return topic.partitions.map(({ partition, uuid }) => ({ topic: topic.name, partition, uuid }));
+function partitionsOf({ name, partitions, settings }: Topic) {
+  return partitions.map(({ partition, uuid }) => ({ identity: { topic: name, partition, uuid }, settings }));
 }
 
 /** Runs `run` for all items, `logOpensMaxCount` at a time. Waits for those under way before it throws. */

@@ -3,6 +3,7 @@ import type { Logger } from "../base/logger.ts";
 import type { RecordInput, StoredRecord } from "../batch/record.ts";
 import {
   type Log,
+  type LogChanges,
   type LogDamage,
   type LogObserver,
   type LogOptions,
@@ -45,7 +46,7 @@ export class Replica {
       },
     };
     try {
-      const log = await openLog(directory, { ...options.log, observer, takesLock: false });
+      const log = await openLog(directory, { ...options.log, ...options.settings?.(), observer, takesLock: false });
       if (log.recovery.kind === "recovered") logger.info({ ...identity, recovery: log.recovery }, "a log was recovered");
       return new Replica(identity, { kind: "open", log }, damages);
     } catch (error) {
@@ -117,6 +118,11 @@ export class Replica {
     });
   }
 
+  /** Changes how the log behaves from now on. One that isn't open has its options when it is opened. */
+  configure(changes: LogChanges): void {
+    if (this.#state.kind === "open") this.#state.log.configure(changes);
+  }
+
   status(): ReplicaStatus {
     const state = this.#state;
     const common = { ...this.identity, damages: this.#damages.count };
@@ -169,6 +175,8 @@ export interface ReplicaIdentity {
 
 export interface ReplicaOptions {
   readonly log: Omit<LogOptions, "takesLock">;
+  /** What the topic says, before `log`. When it throws, the log doesn't open for that reason. */
+  readonly settings?: () => LogChanges;
   readonly logger: Logger;
 }
 

@@ -1,6 +1,6 @@
 import { unreachable } from "../base/assert.ts";
 import { ProglogError } from "../base/error.ts";
-import { dayMs, GiB, hourMs, KiB, MiB, minuteMs, secondMs } from "../base/units.ts";
+import { formatBytes, formatDuration, parseBytes, parseDuration } from "../base/quantity.ts";
 import type { ConfigKey } from "./config.ts";
 
 export type ConfigValue = string | number | boolean | null;
@@ -31,19 +31,13 @@ export function parseConfigValue(key: ConfigKey, given: unknown, source: string)
       return given;
     }
     case "integer":
-      return checkBounds(key, parseNumber(given, noUnits), refuse, "a whole number", String);
+      return checkBounds(key, numberOf(given, parseWhole), refuse, "a whole number", String);
     case "bytes":
-      return checkBounds(
-        key,
-        parseNumber(given, byteUnits),
-        refuse,
-        "a number of bytes, as in 4096, 64KiB or 1GiB",
-        formatBytes,
-      );
+      return checkBounds(key, numberOf(given, parseBytes), refuse, "a number of bytes, as in 4096, 64KiB or 1GiB", formatBytes);
     case "duration":
       return checkBounds(
         key,
-        parseNumber(given, durationUnits),
+        numberOf(given, parseDuration),
         refuse,
         "a duration, as in 500 (ms), 30s, 12h or 7d",
         formatDuration,
@@ -53,18 +47,13 @@ export function parseConfigValue(key: ConfigKey, given: unknown, source: string)
   }
 }
 
-type Units = Readonly<Record<string, number>>;
-
-const noUnits: Units = {};
-const byteUnits: Units = { B: 1, KiB, MiB, GiB, TiB: 1024 * GiB, kB: 1e3, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 };
-const durationUnits: Units = { ms: 1, s: secondMs, m: minuteMs, h: hourMs, d: dayMs };
-
-function parseNumber(given: unknown, units: Units): number | undefined {
+function numberOf(given: unknown, parse: (text: string) => number | undefined): number | undefined {
   if (typeof given === "number") return given;
-  const [, digits, unit = ""] = typeof given === "string" ? (/^(\d+) ?([A-Za-z]*)$/.exec(given) ?? []) : [];
-  if (digits === undefined) return undefined;
-  const factor = unit === "" ? 1 : Object.hasOwn(units, unit) ? units[unit] : undefined;
-  return factor === undefined ? undefined : Number(digits) * factor;
+  return typeof given === "string" ? parse(given) : undefined;
+}
+
+function parseWhole(text: string): number | undefined {
+  return /^\d+$/.test(text) ? Number(text) : undefined;
 }
 
 function checkBounds(
@@ -79,19 +68,4 @@ function checkBounds(
   if (value < min) throw refuse(`it is less than ${format(min)}`);
   if (value > max) throw refuse(`it is more than ${format(max)}`);
   return value;
-}
-
-/** `67108864` as `64MiB`: the largest unit that divides it. */
-export function formatBytes(value: number): string {
-  return formatWith(value, ["TiB", "GiB", "MiB", "KiB"], byteUnits, "");
-}
-
-/** `604800000` as `7d`. */
-export function formatDuration(value: number): string {
-  return formatWith(value, ["d", "h", "m", "s"], durationUnits, "ms");
-}
-
-function formatWith(value: number, names: readonly string[], units: Units, smallest: string): string {
-  const name = names.find((candidate) => value !== 0 && value % (units[candidate] ?? 1) === 0);
-  return name === undefined ? `${value}${smallest}` : `${value / (units[name] ?? 1)}${name}`;
 }

@@ -1,7 +1,7 @@
 import { configDefinitions, type ConfigDefinition, environmentPrefix } from "./config-definitions.ts";
 import { type ConfigValue, parseConfigValue } from "./config-value.ts";
-import { findNearest } from "./nearest.ts";
 import { ProglogError } from "../base/error.ts";
+import { findNearest } from "../base/nearest.ts";
 import type { Compression } from "../batch/compression.ts";
 
 /** What a node is started with. Each key stands with its default, bounds and text in `config-definitions.ts`. */

@@ -1,4 +1,3 @@
 export { type Config, type ConfigKey, configKeys, type ConfigSources, parseConfig } from "./config.ts";
-export { formatBytes, formatDuration } from "./config-value.ts";
 export { createLogger } from "./logger.ts";
 export { type Node, type NodeParts, startNode } from "./node.ts";

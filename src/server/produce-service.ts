@@ -1,6 +1,6 @@
 import { assert } from "../base/assert.ts";
 import { isProglogError, ProglogError } from "../base/error.ts";
-import { lineBatchBytes } from "../base/limits.ts";
+import { lineBatchBytes, recordMaxBytes } from "../base/limits.ts";
 import { checkRecord, type RecordInput } from "../batch/record.ts";
 import type { Topic } from "../replica/catalog.ts";
 import type { DataDirectory } from "../replica/data-directory.ts";
@@ -28,11 +28,12 @@ export class ProduceService {
     checkTopicName(name);
     const topic = this.#directory.catalog.findTopic(name) ?? (await this.#createTopic(name, partition));
     const shares = this.#share(records, topic, partition);
+    const { maxRecordBytes } = this.#directory.effectiveSettings(topic);
     // All replicas are found before anything is appended.
     const appends = [...shares].map(([number, share]) => ({
       partition: number,
       replica: this.#directory.getReplicaOf(topic, number),
-      batches: packing === "one" && shares.size === 1 ? [share] : splitRecords(share),
+      batches: packing === "one" && shares.size === 1 ? [share] : splitRecords(share, maxRecordBytes),
     }));
     // Handed over in one turn, so that no other request comes between a partition's batches.
     const outcomes = await Promise.allSettled(
@@ -123,11 +124,15 @@ async function appendAll(
  * Batches of `lineBatchBytes`, or of one record that is larger. With what a record and a header take at least, that bounds their
  * numbers far below a batch's limits: so none is refused while those beside it are appended.
  */
-export function splitRecords(records: readonly RecordInput[]): readonly (readonly RecordInput[])[] {
+export function splitRecords(
+  records: readonly RecordInput[],
+  maxRecordBytes: number = recordMaxBytes,
+): readonly (readonly RecordInput[])[] {
   const batches: RecordInput[][] = [];
   let bytes = Number.POSITIVE_INFINITY;
   for (const record of records) {
-    const recordBytes = checkRecord(record) + recordOverheadBytes + (record.headers?.length ?? 0) * headerOverheadBytes;
+    const recordBytes =
+      checkRecord(record, maxRecordBytes) + recordOverheadBytes + (record.headers?.length ?? 0) * headerOverheadBytes;
     if (bytes + recordBytes > lineBatchBytes) {
       batches.push([]);
       bytes = 0;

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { ProglogError } from "../base/error.ts";
-import { formatBytes } from "./config-value.ts";
+import { formatBytes } from "../base/quantity.ts";
 import type { HeldBytes } from "./held-bytes.ts";
 
 /** Reads the bodies of requests. Their bytes are counted as they come, and given back when the answer is out. */

@@ -1,5 +1,5 @@
 import { ProglogError } from "../base/error.ts";
-import type { Topic } from "../replica/catalog.ts";
+import type { NewTopic, Topic, TopicChange } from "../replica/catalog.ts";
 import type { DataDirectory } from "../replica/data-directory.ts";
 import type { ReplicaStatus } from "../replica/replica.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
@@ -8,7 +8,7 @@ import { type HttpApp, sendJson } from "./http-app.ts";
 import { querySchema } from "./query.ts";
 import type { RouteServices } from "./route-services.ts";
 
-/** Listing, making, describing and deleting topics (docs/http.md). */
+/** Listing, making, describing, changing and deleting topics (docs/http.md). */
 export function addTopicRoutes(app: HttpApp, { directory, bodies }: RouteServices): void {
   const { catalog } = directory;
 
@@ -17,13 +17,13 @@ export function addTopicRoutes(app: HttpApp, { directory, bodies }: RouteService
     return sendJson(reply, { topics: topics.map((topic) => describeTopic(topic, directory)) });
   });
 
-  app.fastify.post<{ Body: NewTopicBody }>(
+  app.fastify.post<{ Body: NewTopic }>(
     "/v1/topics",
     {
       schema: { querystring: noQuery, body: newTopicSchema },
       preValidation: async (request, reply) => {
         checkJson(request.headers["content-type"]);
-        request.body = parseJson(await bodies.read(request.raw, reply.raw), "the body") as NewTopicBody;
+        request.body = parseJson(await bodies.read(request.raw, reply.raw), "the body") as NewTopic;
       },
     },
     async (request, reply) => {
@@ -38,6 +38,22 @@ export function addTopicRoutes(app: HttpApp, { directory, bodies }: RouteService
     async (request, reply) => {
       checkTopicName(request.params.topic);
       return sendJson(reply, describeTopic(await catalog.describeTopic(request.params.topic), directory));
+    },
+  );
+
+  app.fastify.patch<{ Params: TopicParams; Body: TopicChange }>(
+    "/v1/topics/:topic",
+    {
+      schema: { querystring: noQuery, body: topicChangeSchema },
+      preValidation: async (request, reply) => {
+        checkTopicName(request.params.topic);
+        checkJson(request.headers["content-type"], ["application/json", mergePatchMediaType]);
+        request.body = parseJson(await bodies.read(request.raw, reply.raw), "the body") as TopicChange;
+      },
+    },
+    async (request, reply) => {
+      const topic = await catalog.changeTopic(request.params.topic, request.body);
+      return sendJson(reply, describeTopic(topic, directory));
     },
   );
 
@@ -56,36 +72,41 @@ interface TopicParams {
   readonly topic: string;
 }
 
-interface NewTopicBody {
-  readonly name: string;
-  readonly partitions?: number;
-}
-
 const noQuery = querySchema({});
+
+const partitions = { type: "integer", minimum: 1 };
+/** Names and values are the catalog's to judge: it knows the nearest name, and says what a value should be. */
+const settings = { type: "object" };
 
 const newTopicSchema = {
   type: "object",
   additionalProperties: false,
   required: ["name"],
-  properties: { name: { type: "string" }, partitions: { type: "integer", minimum: 1 } },
+  properties: { name: { type: "string" }, partitions, settings },
 };
 
-function checkJson(contentType: string | undefined): void {
+const topicChangeSchema = { type: "object", additionalProperties: false, properties: { partitions, settings } };
+
+/** A change is one: what isn't there stays, null takes away (RFC 7396). */
+const mergePatchMediaType = "application/merge-patch+json";
+
+function checkJson(contentType: string | undefined, mediaTypes: readonly string[] = ["application/json"]): void {
   const mediaType = contentType?.split(";", 1)[0]?.trim().toLowerCase();
-  if (mediaType === undefined || mediaType === "application/json") return;
+  if (mediaType === undefined || mediaTypes.includes(mediaType)) return;
   throw new ProglogError("UNSUPPORTED_MEDIA_TYPE", `Cannot read a topic from ${JSON.stringify(mediaType.slice(0, 64))}`, {
     hint: "Send application/json, and say so in Content-Type.",
   });
 }
 
 /** A topic as it is shown: with the state of its partitions, as far as they are on this node. */
-function describeTopic({ name, uuid, createdAt, settings, partitions }: Topic, directory: DataDirectory): object {
+function describeTopic(topic: Topic, directory: DataDirectory): object {
   return {
-    name,
-    uuid,
-    createdAt,
-    settings,
-    partitions: partitions.map(({ partition, uuid: logUuid }) => {
+    name: topic.name,
+    uuid: topic.uuid,
+    createdAt: topic.createdAt,
+    settings: topic.settings,
+    effectiveSettings: directory.effectiveSettings(topic),
+    partitions: topic.partitions.map(({ partition, uuid: logUuid }) => {
       const status = directory.replicas.find(logUuid)?.status();
       return status === undefined ? { partition, state: "closed" } : describePartition(status);
     }),

@@ -1,10 +1,12 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import packageManifest from "../../package.json" with { type: "json" };
+import { encodeManifest } from "../../src/log/manifest.ts";
+import { goldenManifest } from "./golden-manifest.ts";
 import { goldenLogs, writeGoldenLog } from "./golden-logs.ts";
 
 /**
- * Writes the golden logs of this version anew: `tools/run-node test/golden/write.ts`. To be run once for a version that changes
+ * Writes the golden logs and the golden manifest of this version anew: `tools/run-node test/golden/write.ts`. To be run once for a version that changes
  * what is written, before it is released; those of released versions stay as they are for ever.
  */
 const directory = join(import.meta.dirname, packageManifest.version);
@@ -16,3 +18,6 @@ for (const golden of goldenLogs) {
   writeFileSync(join(directory, `${golden.name}.json`), `${JSON.stringify(records, undefined, 2)}\n`);
   console.log(`${golden.name}: ${files.size} files, ${records.length} records`);
 }
+writeFileSync(join(directory, "manifest"), encodeManifest(goldenManifest));
+writeFileSync(join(directory, "manifest.json"), `${JSON.stringify(goldenManifest, undefined, 2)}\n`);
+console.log(`manifest: ${goldenManifest.topics.length} topics`);

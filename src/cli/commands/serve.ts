@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
+import { formatBytes, formatDuration } from "../../base/quantity.ts";
 import type { ConfigKey } from "../../server/index.ts";
 import type { CommandContext } from "../command-context.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
@@ -26,14 +27,13 @@ Examples:
     )
     .action(context.action((flags: Readonly<Record<string, unknown>>) => serve(context, flags)));
   if (!argv.includes("serve")) return;
-  const { configKeys, formatBytes, formatDuration } = await import("../../server/index.ts");
-  const formats = { bytes: formatBytes, duration: formatDuration };
-  for (const key of configKeys) command.addOption(optionOf(key, formats));
+  const { configKeys } = await import("../../server/index.ts");
+  for (const key of configKeys) command.addOption(optionOf(key));
 }
 
 /** A flag may be told off as well as on, since the environment may have told it on. What a value is worth is the schema's to say. */
-function optionOf(key: ConfigKey, formats: Formats): Option {
-  const help = `${key.help} (default: ${defaultOf(key, formats)}, env: ${key.environment})`;
+function optionOf(key: ConfigKey): Option {
+  const help = `${key.help} (default: ${defaultOf(key)}, env: ${key.environment})`;
   return new Option(`--${key.name} ${valueOf(key)}`, help);
 }
 
@@ -49,13 +49,13 @@ const valueNames: Readonly<Record<Exclude<ConfigKey["kind"], "choice">, string>>
   duration: "<duration>",
 };
 
-function defaultOf({ kind, default: value, nullWord }: ConfigKey, formats: Formats): string {
+function defaultOf({ kind, default: value, nullWord }: ConfigKey): string {
   if (value === null) return nullWord ?? "none";
   const isMeasured = typeof value === "number" && (kind === "bytes" || kind === "duration");
   return isMeasured ? formats[kind](value) : String(value);
 }
 
-type Formats = Readonly<Record<"bytes" | "duration", (value: number) => string>>;
+const formats = { bytes: formatBytes, duration: formatDuration };
 
 async function serve(context: CommandContext, flags: Readonly<Record<string, unknown>>): Promise<ExitCode> {
   const { io, stdout, stderr, version } = context;

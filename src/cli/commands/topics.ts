@@ -1,16 +1,24 @@
 import type { Command } from "commander";
+import { ProglogError } from "../../base/error.ts";
+import {
+  formatTopicSetting,
+  isTopicSettingName,
+  type TopicSettingDefinition,
+  topicSettingDefinitions,
+  topicSettingNames,
+} from "../../base/topic-settings.ts";
 import type { CommandContext } from "../command-context.ts";
 import { confirm } from "../confirm.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
 import { formatBytes, formatNumberOf } from "../figures.ts";
 import type { LogClient, PartitionDescription, TopicDescription } from "../log-client.ts";
-import { parseInteger, serverOption } from "../option-parsers.ts";
+import { collectName, collectSetting, parseInteger, type Settings, serverOption } from "../option-parsers.ts";
 import { formatTable } from "../table.ts";
 
 export function addTopicsCommand(program: Command, context: CommandContext): void {
   const topics = program
     .command("topics")
-    .summary("list, create, describe and delete topics")
+    .summary("list, create, describe, alter and delete topics")
     .description("Works with topics.");
   topics.addHelpText(
     "after",
@@ -19,6 +27,7 @@ Examples:
   $ proglog topics list
   $ proglog topics create orders --partitions 4
   $ proglog topics describe orders --json
+  $ proglog topics alter orders --set retentionMs=30d
   $ proglog topics delete orders --yes
 `,
   );
@@ -34,8 +43,16 @@ Examples:
     .description("Creates a topic.")
     .argument("<name>", "letters, digits, '.', '_' and '-', at most 249")
     .option("--partitions <count>", "partitions (default: the server's)", parseInteger("--partitions", 1))
+    .option("--set <name=value>", "a setting, as often as needed", collectSetting)
     .addOption(serverOption())
-    .addHelpText("after", "\nExample:\n  $ proglog topics create orders --partitions 4\n")
+    .addHelpText(
+      "after",
+      `${settingsHelp()}
+Examples:
+  $ proglog topics create orders --partitions 4
+  $ proglog topics create access --set retentionMs=7d --set segmentBytes=64MiB
+`,
+    )
     .action(context.action((name: string, options: CreateOptions) => createTopic(context, name, options)));
   topics
     .command("describe")
@@ -45,6 +62,27 @@ Examples:
     .addOption(serverOption())
     .addHelpText("after", "\nExample:\n  $ proglog topics describe orders\n")
     .action(context.action((name: string, options: TopicOptions) => describeTopic(context, name, options)));
+  topics
+    .command("alter")
+    .description("Changes a topic, at once and while it is in use. All of it is done, or nothing.")
+    .argument("<name>", "topic")
+    .option("--set <name=value>", "a setting, as often as needed", collectSetting)
+    .option("--unset <name>", "a setting to be as the server has it by default", collectName)
+    .option(
+      "--partitions <count>",
+      "how many it is to have; never fewer, and keys may then lead to others than before",
+      parseInteger("--partitions", 1),
+    )
+    .addOption(serverOption())
+    .addHelpText(
+      "after",
+      `${settingsHelp()}
+Examples:
+  $ proglog topics alter orders --set retentionMs=30d --unset segmentBytes
+  $ proglog topics alter orders --partitions 8
+`,
+    )
+    .action(context.action((name: string, options: AlterOptions) => alterTopic(context, name, options)));
   topics
     .command("delete")
     .description("Deletes a topic and every record in it. There is no way back. Asks first, on a terminal.")
@@ -63,6 +101,11 @@ interface TopicOptions {
 interface CreateOptions {
   readonly server?: string;
   readonly partitions?: number;
+  readonly set?: Settings;
+}
+
+interface AlterOptions extends CreateOptions {
+  readonly unset?: readonly string[];
 }
 
 interface DeleteOptions {
@@ -81,9 +124,32 @@ async function listTopics(context: CommandContext, { server, json }: TopicOption
   return exitCodes.done;
 }
 
-async function createTopic(context: CommandContext, name: string, { server, partitions }: CreateOptions): Promise<ExitCode> {
-  const topic = await withClient(context, server, (client) => client.createTopic({ topic: name, partitions }));
+async function createTopic(
+  context: CommandContext,
+  name: string,
+  { server, partitions, set = {} }: CreateOptions,
+): Promise<ExitCode> {
+  const topic = await withClient(context, server, (client) => client.createTopic({ topic: name, partitions, settings: set }));
   await context.stdout.write(`Created ${topic.name} with ${formatNumberOf(topic.partitions.length, "partition")}.\n`);
+  return exitCodes.done;
+}
+
+async function alterTopic(
+  context: CommandContext,
+  name: string,
+  { server, partitions, set = {}, unset = [] }: AlterOptions,
+): Promise<ExitCode> {
+  const both = unset.find((setting) => Object.hasOwn(set, setting));
+  if (both !== undefined)
+    throw new ProglogError("INVALID_ARGUMENT", `Cannot alter ${name}: ${both} is to be set and unset at once`);
+  if (partitions === undefined && unset.length === 0 && Object.keys(set).length === 0) {
+    throw new ProglogError("INVALID_ARGUMENT", `Cannot alter ${name}: there is nothing to change`, {
+      hint: "Say --set, --unset or --partitions.",
+    });
+  }
+  const settings = { ...set, ...Object.fromEntries(unset.map((setting) => [setting, null])) };
+  const topic = await withClient(context, server, (client) => client.changeTopic({ topic: name, partitions, settings }));
+  await context.stdout.write(`Altered ${topic.name}.\n${formatSettings(topic)}`);
   return exitCodes.done;
 }
 
@@ -126,8 +192,31 @@ function formatTopic(topic: TopicDescription): string {
     return [String(partition.partition), ...figures, storeBytes === undefined ? "-" : formatBytes(storeBytes), state];
   });
   const table = formatTable(["PARTITION", "START", "END", "RECORDS", "STORED", "STATE"], rows);
-  return `${topic.name}, created ${new Date(topic.createdAt).toISOString()}\n${table}`;
+  return `${topic.name}, created ${new Date(topic.createdAt).toISOString()}\n${table}\n${formatSettings(topic)}`;
 }
+
+/** What holds, and where it comes from. A later server's settings are shown as they are. */
+function formatSettings({ settings, effectiveSettings }: TopicDescription): string {
+  const rows = Object.entries({ ...effectiveSettings, ...settings }).map(([name, value]) => {
+    const shown = isTopicSettingName(name) ? formatTopicSetting(name, value) : JSON.stringify(value);
+    return [name, shown, Object.hasOwn(settings, name) ? "topic" : "default"];
+  });
+  return formatTable(["SETTING", "VALUE", "SOURCE"], rows);
+}
+
+function settingsHelp(): string {
+  const rows = topicSettingNames.map((name) => {
+    const definition: TopicSettingDefinition = topicSettingDefinitions[name];
+    const values = definition.choices ?? [
+      valueNames[definition.kind],
+      ...(definition.mayBeUnlimited === true ? ["unlimited"] : []),
+    ];
+    return `  ${name}=<${values.join("|")}>\n      ${definition.help}\n`;
+  });
+  return `\nSettings (sizes take units, 64MiB; durations too, 7d):\n${rows.join("")}`;
+}
+
+const valueNames = { duration: "duration", bytes: "size", choice: "word", flag: "true|false" } as const;
 
 async function withClient<Result>(
   context: CommandContext,
