@@ -29,6 +29,8 @@ export interface Disk {
   lock(path: string): DiskLock;
   /** True where a file of this disk may be mapped into memory: a real one, on a file system that writes in place. */
   canMap(directory: string): boolean;
+  /** How many files the process may have open; undefined where nobody says. */
+  readonly openFilesMaxCount?: number | undefined;
 }
 
 export interface DiskFile {

@@ -112,6 +112,12 @@ export const topicNameMaxChars = 249;
 /** Partitions of a node, over all topics. Each keeps a few descriptors and some hundred KiB; a flood of made-up topic names ends here. */
 export const partitionsMaxCount = 10_000;
 
+/**
+ * Files that an open log holds: store, index and sync mark. A node takes no more partitions than its process may have files open for,
+ * less a reserve: out of descriptors, a log that rolls is poisoned, and nobody can connect.
+ */
+export const partitionFilesCount = 3;
+
 /** Logs opened or made at once at start: enough to keep a disk busy, few enough that recoveries don't fight for it. */
 export const logOpensMaxCount = 4;
 
@@ -120,6 +126,9 @@ export const orphansMaxCount = 100;
 
 /** Connections of a node, unless configured. With the files of the logs it fits under a limit of 1,024 descriptors. */
 export const connectionsMaxCount = 512;
+
+/** Descriptors left to read files, connections and the rest, when partitions are counted against the process's limit. */
+export const reservedFilesCount = openFilesMaxCount + connectionsMaxCount + 64;
 
 /** Requests that one connection may have waiting one behind the other (pipelining). Each could be a long poll. */
 export const pipelinedRequestsMaxCount = 16;

@@ -18,6 +18,11 @@ describe("node disk", () => {
 
   const interrupted = (): Error => Object.assign(new Error("EINTR: interrupted system call"), { code: "EINTR" });
 
+  test("it knows how many files the process may have open", { skip: process.platform !== "linux" }, () => {
+    const count = nodeDisk.openFilesMaxCount ?? 0;
+    assert(Number.isInteger(count) && count >= 64, String(count));
+  });
+
   test("a file is for its owner and the group, a directory too", async () => {
     const umask = process.umask(0);
     try {

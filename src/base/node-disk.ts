@@ -76,7 +76,25 @@ export const nodeDisk: Disk = {
       return false;
     }
   },
+
+  get openFilesMaxCount() {
+    openFilesMaxCount ??= readOpenFilesLimit();
+    return openFilesMaxCount;
+  },
 };
+
+let openFilesMaxCount: number | undefined;
+
+/** Of the process, as Linux tells it. Node has raised it to the hard limit when it started. */
+function readOpenFilesLimit(): number | undefined {
+  try {
+    const [, soft] = /^Max open files +(\d+)/m.exec(fs.readFileSync("/proc/self/limits", "utf8")) ?? [];
+    return soft === undefined ? undefined : Number(soft);
+  } catch {
+    // Another system: what can't be asked isn't known.
+    return undefined;
+  }
+}
 
 const fileMode = 0o640;
 const directoryMode = 0o750;

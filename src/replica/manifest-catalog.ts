@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "../base/clock.ts";
 import type { Disk } from "../base/disk.ts";
 import { isProglogError, messageOf, ProglogError } from "../base/error.ts";
-import { partitionsMaxCount } from "../base/limits.ts";
+import { partitionFilesCount, partitionsMaxCount, reservedFilesCount } from "../base/limits.ts";
 import type { Logger } from "../base/logger.ts";
 import type { Random } from "../base/random.ts";
 import type { TopicSettingChanges } from "../base/topic-settings.ts";
@@ -199,11 +199,17 @@ export class ManifestCatalog implements Catalog {
 
   #checkPartitionCount(attempt: string, added: number): void {
     const present = this.#manifest.topics.reduce((sum, { partitions }) => sum + partitions.length, 0);
-    if (present + added <= partitionsMaxCount) return;
-    const reason = `the node has ${present} partitions, and ${partitionsMaxCount} are allowed`;
-    throw new ProglogError("TOO_MANY_PARTITIONS", `Cannot ${attempt}: ${reason}`, {
-      hint: "Delete topics that nobody needs.",
-    });
+    const { openFilesMaxCount = Number.POSITIVE_INFINITY } = this.#options.disk;
+    const openableMaxCount = Math.max(1, Math.floor((openFilesMaxCount - reservedFilesCount) / partitionFilesCount));
+    const maxCount = Math.min(partitionsMaxCount, openableMaxCount);
+    if (present + added <= maxCount) return;
+    const isFewFiles = openableMaxCount < partitionsMaxCount;
+    const reason = isFewFiles ? ` where a process may have ${openFilesMaxCount} files open` : "";
+    throw new ProglogError(
+      "TOO_MANY_PARTITIONS",
+      `Cannot ${attempt}: the node has ${present} partitions, and ${maxCount} are allowed${reason}`,
+      { hint: `Delete topics that nobody needs${isFewFiles ? ", or raise the limit (ulimit -n)" : ""}.` },
+    );
   }
 }
 

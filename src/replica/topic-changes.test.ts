@@ -8,7 +8,7 @@ import type { Disk } from "../base/disk.ts";
 import { isProglogError, messageOf, ProglogError } from "../base/error.ts";
 import { silentLogger } from "../base/logger.ts";
 import { createMemoryDisk } from "../base/memory-disk.ts";
-import { partitionsMaxCount } from "../base/limits.ts";
+import { partitionFilesCount, partitionsMaxCount, reservedFilesCount } from "../base/limits.ts";
 import type { TopicSettingChanges } from "../base/topic-settings.ts";
 import { KiB, MiB } from "../base/units.ts";
 import { readManifest, writeManifest } from "../log/manifest.ts";
@@ -118,6 +118,21 @@ describe("changing a topic", () => {
       await assert.rejects(append(opened.directory, "xxxxxx"), { code: "RECORD_TOO_LARGE" });
     });
   }
+
+  test("a node takes no more partitions than its process may have files open for, and keeps some for others", async () => {
+    const disk: Disk = Object.assign(createMemoryDisk(), { openFilesMaxCount: reservedFilesCount + 2 * partitionFilesCount });
+    await using opened = await open(disk);
+    const { catalog } = opened.directory;
+    await assert.rejects(catalog.createTopic({ name: "orders", partitions: 3 }), {
+      code: "TOO_MANY_PARTITIONS",
+      message: /: the node has 0 partitions, and 2 are allowed where a process may have \d+ files open$/,
+      hint: /ulimit -n/,
+    });
+    await catalog.createTopic({ name: "orders" });
+    await catalog.changeTopic("orders", { partitions: 2 });
+    await assert.rejects(catalog.changeTopic("orders", { partitions: 3 }), { code: "TOO_MANY_PARTITIONS" });
+    assert.equal(disk.list("/data/logs").length, 2);
+  });
 
   test("a topic that isn't there can't be changed, and one isn't made with wrong settings", async () => {
     await using opened = await open(createMemoryDisk());
