@@ -11,7 +11,7 @@ runner := $(node) tools/test-runner/run.ts
 lint_paths := src sim test bench examples tools/test-runner
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-one test-debug prove-crash check types lint format format-check layering proto proto-check bench build pack clean
+.PHONY: help install run test test-one test-debug prove-crash check types lint format format-check layering proto proto-check openapi openapi-check bench build pack clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -56,7 +56,7 @@ prove-crash: install ## runs the crash, fault and kill proofs in full: takes lon
 
 # ---- check ----
 
-check: types lint format-check layering proto-check ## types, lint, format, layering, generated code up to date
+check: types lint format-check layering proto-check openapi-check ## types, lint, format, layering, generated files up to date
 
 types: install
 	$(node) $(bin)/typescript/bin/tsc
@@ -69,6 +69,12 @@ format-check: install
 
 layering: install
 	@$(runner) --file 'test/{layering,house-rules}.test.ts'
+
+openapi-check: install
+	@$(node) test/openapi/write.ts --check
+
+openapi: install ## writes docs/openapi.json anew, from the routes
+	@$(node) test/openapi/write.ts
 
 format: install ## formats the sources
 	$(node) $(bin)/@biomejs/biome/bin/biome format --write

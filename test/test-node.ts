@@ -4,7 +4,11 @@ import type { Clock } from "../src/base/clock.ts";
 import type { Disk } from "../src/base/disk.ts";
 import type { Logger } from "../src/base/logger.ts";
 import { createMemoryDisk } from "../src/base/memory-disk.ts";
+import { Conformance, keptDocument } from "./openapi/conformance.ts";
 import { type Node, parseConfig, startNode } from "../src/server/index.ts";
+
+/** Every answer that a test gets by `send` is held to the API's document. */
+const conformance = new Conformance(keptDocument());
 
 /** A node on a free port, in memory unless told otherwise, and what a test asks of it. */
 export class TestNode implements AsyncDisposable {
@@ -41,7 +45,18 @@ export class TestNode implements AsyncDisposable {
       response.once("error", reject);
       response.once("end", () => {
         const text = Buffer.concat(chunks).toString();
-        resolve({ status: response.statusCode ?? 0, headers: response.headers, text });
+        const status = response.statusCode ?? 0;
+        const fault = conformance.findFault({
+          method,
+          path,
+          requestBody: body?.toString(),
+          requestType: options.headers?.["content-type"]?.split(";", 1)[0],
+          status,
+          mediaType: (response.headers["content-type"] ?? "").split(";", 1)[0] ?? "",
+          body: text,
+        });
+        if (fault !== undefined) reject(new Error(`${method} ${path}: ${status} isn't as docs/openapi.json has it: ${fault}`));
+        else resolve({ status, headers: response.headers, text });
       });
     });
     const isChunked = options.headers?.["transfer-encoding"] !== undefined;

@@ -6,6 +6,7 @@ import type { Logger } from "../base/logger.ts";
 import { nodeDisk } from "../base/node-disk.ts";
 import { type Random, systemRandom } from "../base/random.ts";
 import { DataDirectory, type LogSettings } from "../replica/data-directory.ts";
+import { addApiRoutes } from "./api-routes.ts";
 import { checkBindAddress, isLoopback } from "./bind-address.ts";
 import { addBookRoutes } from "./book-routes.ts";
 import type { Config } from "./config.ts";
@@ -72,6 +73,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       bodies: new RequestBodies({ bodyMaxBytes: config.maxBodyBytes, held: bodies }),
       answers,
     };
+    addApiRoutes(app, { version });
     addBookRoutes(app, services);
     addRecordRoutes(app, services);
     addTopicRoutes(app, services);

@@ -1,0 +1,283 @@
+import type { ErrorCode } from "../base/error.ts";
+import {
+  consumeBytesDefault,
+  consumeMaxBytes,
+  consumeRecordsDefault,
+  consumeRecordsMaxCount,
+  consumeWaitMaxMs,
+} from "../base/limits.ts";
+import { ref, type Schema } from "./api-shapes.ts";
+
+/**
+ * What the API's document says of each route beyond what the route itself knows: one entry a route, by method and path as they are
+ * registered. Tests hold the two together: each route is here and each entry a route, and the parameters are the same.
+ */
+export interface ApiOperation {
+  readonly operationId: string;
+  readonly tag: ApiTag;
+  readonly summary: string;
+  readonly description?: string;
+  /** Of the query, by name, beyond what the route's own schema says. */
+  readonly query?: Readonly<Record<string, Schema>>;
+  /** Request headers that mean something here, by name. */
+  readonly headers?: Readonly<Record<string, Schema>>;
+  /** By media type. */
+  readonly body?: Readonly<Record<string, Schema>>;
+  readonly isBodyOptional?: boolean;
+  readonly answers: Readonly<Record<number, ApiAnswer>>;
+  /** Beside those that any route can have. */
+  readonly errors: readonly ErrorCode[];
+  /** The book's routes answer errors in plain text. Default: problems. */
+  readonly hasPlainErrors?: boolean;
+}
+
+export interface ApiAnswer {
+  readonly description: string;
+  readonly headers?: Readonly<Record<string, Schema>>;
+  /** By media type. Absent: no body. */
+  readonly content?: Readonly<Record<string, Schema>>;
+}
+
+export type ApiTag = keyof typeof apiTags;
+
+export const apiTags = {
+  records: "Producing and consuming.",
+  topics: "Topics, their settings and partitions.",
+  node: "How the node is.",
+  book: "The two routes of the book's first chapter, on the topic `default`.",
+} as const;
+
+const json = "application/json";
+const lines = "application/x-ndjson";
+const text = "text/plain";
+
+/** What reading a body can meet. */
+const bodyErrors = ["REQUEST_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE", "OVERLOADED", "CANCELLED"] as const;
+
+/** What the catalog's manifest can meet. */
+const catalogErrors = ["DISK_FULL", "DISK_FAILED"] as const;
+
+const produceErrors = [
+  "INVALID_RECORD",
+  "INVALID_BATCH",
+  "INVALID_TOPIC_NAME",
+  "RECORD_TOO_LARGE",
+  "BATCH_TOO_LARGE",
+  "UNSUPPORTED_COMPRESSION",
+  "TOPIC_NOT_FOUND",
+  "PARTITION_NOT_FOUND",
+  "TOO_MANY_PARTITIONS",
+  "APPEND_QUEUE_FULL",
+  "DISK_FULL",
+  "DISK_FAILED",
+  "LOG_CLOSED",
+  "LOG_POISONED",
+  "LOG_CORRUPT",
+  "LOG_NOT_FOUND",
+  "UNSUPPORTED_FORMAT",
+] as const;
+
+const consumeErrors = [
+  "INVALID_TOPIC_NAME",
+  "TOPIC_NOT_FOUND",
+  "PARTITION_NOT_FOUND",
+  "OFFSET_OUT_OF_RANGE",
+  "DISK_FULL",
+  "DISK_FAILED",
+  "LOG_CLOSED",
+  "LOG_POISONED",
+  "LOG_CORRUPT",
+  "LOG_NOT_FOUND",
+  "UNDECODABLE_BATCH",
+  "UNSUPPORTED_FORMAT",
+  "OVERLOADED",
+] as const;
+
+const topic = { [json]: ref("Topic") };
+
+export const apiOperations: Readonly<Record<string, ApiOperation>> = {
+  "POST /v1/topics/:topic/records": {
+    operationId: "produce",
+    tag: "records",
+    summary: "Append records",
+    description:
+      "One record, an array, or a record a line. Everything is checked before anything is appended; it is answered when it is on the disk.",
+    query: {
+      partition: {
+        description: "Without it, a record with a key goes by the key (murmur2), the others to the next partition.",
+      },
+    },
+    body: {
+      [json]: { anyOf: [ref("NewRecord"), { type: "array", minItems: 1, items: ref("NewRecord") }] },
+      [lines]: { type: "string", description: "A NewRecord in each line." },
+    },
+    answers: {
+      200: {
+        description: "Appended: to one partition, or to several.",
+        content: { [json]: { anyOf: [ref("ProducedRange"), ref("ProducedRanges")] } },
+      },
+    },
+    errors: [...bodyErrors, ...produceErrors],
+  },
+  "GET /v1/topics/:topic/records": {
+    operationId: "consume",
+    tag: "records",
+    summary: "Read records of a partition",
+    description: "From a starting point, bounded, and waiting if asked. `Accept: application/x-ndjson` gets a record a line.",
+    query: {
+      partition: { default: 0 },
+      from: { ...ref("StartingPoint"), default: "start" },
+      limit: {
+        default: consumeRecordsDefault,
+        description: `Records in the answer; more than ${consumeRecordsMaxCount} means that many.`,
+      },
+      maxBytes: {
+        default: consumeBytesDefault,
+        description: `Bytes of batches read, one in any case; more than ${consumeMaxBytes} means that many.`,
+      },
+      waitMs: {
+        default: 0,
+        description: `How long to wait for a first record; more than ${consumeWaitMaxMs} means that long.`,
+      },
+    },
+    answers: {
+      200: {
+        description: "What there is.",
+        headers: {
+          "Proglog-Next-Offset": { ...ref("Offset"), description: "With NDJSON: where to go on." },
+          "Proglog-Log-Start-Offset": { ...ref("Offset"), description: "With NDJSON." },
+          "Proglog-High-Watermark": { ...ref("Offset"), description: "With NDJSON." },
+        },
+        content: { [json]: ref("ConsumedRecords"), [lines]: { type: "string", description: "A Record in each line." } },
+      },
+    },
+    errors: consumeErrors,
+  },
+
+  "GET /v1/topics": {
+    operationId: "listTopics",
+    tag: "topics",
+    summary: "List the topics",
+    answers: { 200: { description: "The topics, by name.", content: { [json]: ref("Topics") } } },
+    errors: [],
+  },
+  "POST /v1/topics": {
+    operationId: "createTopic",
+    tag: "topics",
+    summary: "Make a topic",
+    body: { [json]: ref("NewTopic") },
+    answers: {
+      201: { description: "Made.", headers: { Location: { type: "string" } }, content: topic },
+    },
+    errors: [
+      ...bodyErrors,
+      ...catalogErrors,
+      "INVALID_TOPIC_NAME",
+      "TOPIC_ALREADY_EXISTS",
+      "TOO_MANY_PARTITIONS",
+      "UNSUPPORTED_COMPRESSION",
+    ],
+  },
+  "GET /v1/topics/:topic": {
+    operationId: "describeTopic",
+    tag: "topics",
+    summary: "Describe a topic",
+    answers: { 200: { description: "Its settings and the state of its partitions.", content: topic } },
+    errors: ["INVALID_TOPIC_NAME", "TOPIC_NOT_FOUND"],
+  },
+  "PATCH /v1/topics/:topic": {
+    operationId: "changeTopic",
+    tag: "topics",
+    summary: "Change a topic",
+    description: "Settings, and how many partitions it has. All of it is done, or nothing; it holds at once and is kept.",
+    body: { [json]: ref("TopicChange"), "application/merge-patch+json": ref("TopicChange") },
+    answers: { 200: { description: "Changed.", content: topic } },
+    errors: [
+      ...bodyErrors,
+      ...catalogErrors,
+      "INVALID_TOPIC_NAME",
+      "TOPIC_NOT_FOUND",
+      "TOO_MANY_PARTITIONS",
+      "UNSUPPORTED_COMPRESSION",
+      "UNSUPPORTED_FORMAT",
+    ],
+  },
+  "DELETE /v1/topics/:topic": {
+    operationId: "deleteTopic",
+    tag: "topics",
+    summary: "Delete a topic and its records, for good",
+    answers: { 204: { description: "Deleted." } },
+    errors: [...catalogErrors, "INVALID_TOPIC_NAME", "TOPIC_NOT_FOUND"],
+  },
+
+  "GET /v1/status": {
+    operationId: "getStatus",
+    tag: "node",
+    summary: "How the node and its partitions are",
+    answers: { 200: { description: "Also while it starts and stops.", content: { [json]: ref("Status") } } },
+    errors: [],
+  },
+  "GET /v1/openapi.json": {
+    operationId: "getApiDocument",
+    tag: "node",
+    summary: "This document",
+    answers: { 200: { description: "OpenAPI 3.1.", content: { [json]: { type: "object" } } } },
+    errors: [],
+  },
+  "GET /livez": {
+    operationId: "getLiveness",
+    tag: "node",
+    summary: "Whether the node's loop turns",
+    answers: { 200: { description: "It does.", content: { [text]: { const: "ok\n" } } } },
+    errors: [],
+    hasPlainErrors: true,
+  },
+  "GET /readyz": {
+    operationId: "getReadiness",
+    tag: "node",
+    summary: "Whether the node has opened its logs and serves",
+    answers: {
+      200: { description: "It serves.", content: { [text]: { const: "ok\n" } } },
+      503: { description: "It starts or stops.", content: { [text]: { enum: ["starting\n", "stopping\n"] } } },
+    },
+    errors: [],
+    hasPlainErrors: true,
+  },
+  "GET /metrics": {
+    operationId: "getMetrics",
+    tag: "node",
+    summary: "Metrics, in Prometheus' text",
+    answers: { 200: { description: "All of them.", content: { [text]: { type: "string" } } } },
+    errors: [],
+    hasPlainErrors: true,
+  },
+
+  "POST /": {
+    operationId: "produceBookRecord",
+    tag: "book",
+    summary: "Append a record, in the book's shapes",
+    description: "The content type isn't looked at, nor are fields that aren't known.",
+    body: { "*/*": ref("BookRecord") },
+    answers: { 200: { description: "Appended.", content: { [json]: ref("BookOffset") } } },
+    errors: [...bodyErrors, ...produceErrors],
+    hasPlainErrors: true,
+  },
+  "GET /": {
+    operationId: "consumeBookRecord",
+    tag: "book",
+    summary: "Read a record, in the book's shapes",
+    description: 'The offset stands in the query, or in a body `{"offset": 0}` for clients that can send one with a GET.',
+    query: { offset: ref("Offset") },
+    answers: {
+      200: { description: "The record.", content: { [json]: ref("BookRecord") } },
+      404: { description: "`offset not found`", content: { [text]: { type: "string" } } },
+    },
+    errors: [...bodyErrors, ...consumeErrors.filter((code) => code !== "OFFSET_OUT_OF_RANGE")],
+    hasPlainErrors: true,
+  },
+};
+
+/** What any route can meet, unless it is served while the node starts and stops. */
+export const servingErrors = ["UNAVAILABLE", "SHUTTING_DOWN"] as const satisfies readonly ErrorCode[];
+
+export const anyRouteErrors = ["INVALID_ARGUMENT", "FORBIDDEN_ORIGIN", "INTERNAL"] as const satisfies readonly ErrorCode[];
