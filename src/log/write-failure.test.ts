@@ -117,11 +117,13 @@ describe("an assertion that fails in the writer", () => {
     const world = new LogWorld();
     let isMoonFull = false;
     const { clock } = world;
-    const now = (): number => {
-      if (isMoonFull) throw new AssertionError("Assertion failed: the moon is full");
-      return clock.now();
+    // What the writer asks when it begins a sync.
+    const monotonic = (): number => {
+      if (!isMoonFull) return clock.monotonic();
+      isMoonFull = false;
+      throw new AssertionError("Assertion failed: the moon is full");
     };
-    const log = await world.open({ clock: { ...clock, now } });
+    const log = await world.open({ clock: { ...clock, monotonic } });
     const packed = encodeBatch([{ value: "a" }], { now: 0 });
     isMoonFull = true;
     await assert.rejects(log.appendBatch(packed), {
