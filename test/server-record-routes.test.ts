@@ -7,6 +7,7 @@ import { partitionOfKey } from "../src/wire/partitioner.ts";
 import { type Answer, type JsonObject, startTestNode, type TestNode } from "./test-node.ts";
 
 const lines = { "content-type": "application/x-ndjson" };
+const bytes = { "content-type": "application/octet-stream" };
 
 describe("producing over /v1", () => {
   test("one record is answered with its partition, offset and count", async () => {
@@ -23,38 +24,6 @@ describe("producing over /v1", () => {
     assert.deepEqual(JSON.parse(answer.text), { partition: 0, baseOffset: 1, count: 2, isDurable: true });
     assert.equal(await node.metric("proglog_log_appended_batches_total"), 2);
     assert.deepEqual(await valuesOf(node, "orders"), ["a", "b", "c"]);
-  });
-
-  test("lines are answered as a whole", async () => {
-    await using node = await startTestNode();
-    await node.post("/v1/topics/orders/records", { value: "a" });
-    const answer = await node.post("/v1/topics/orders/records", '{"value":"b"}\n\n{"value":"c"}\r\n{"value":"d"}', lines);
-    assert.deepEqual(JSON.parse(answer.text), { partition: 0, baseOffset: 1, count: 3, isDurable: true });
-    assert.deepEqual(await valuesOf(node, "orders"), ["a", "b", "c", "d"]);
-  });
-
-  test("lines of more than a batch are several, one behind the other even while others produce", async () => {
-    await using node = await startTestNode();
-    const body = Array.from(
-      { length: 40 },
-      (_, number) => `${JSON.stringify({ value: `${number} `.padEnd(100_000, "x") })}\n`,
-    ).join("");
-    const answers = await Promise.all([
-      node.post("/v1/topics/orders/records", body, lines),
-      node.post("/v1/topics/orders/records", { value: "other" }),
-      node.post("/v1/topics/orders/records", body, lines),
-      node.post("/v1/topics/orders/records", { value: "other" }),
-    ]);
-    assert((await node.metric("proglog_log_appended_batches_total")) > 4);
-    for (const { text } of answers.filter((_, number) => number % 2 === 0)) {
-      const { baseOffset, count } = JSON.parse(text) as { baseOffset: number; count: number };
-      assert.equal(count, 40);
-      const values = await valuesOf(node, "orders", `?from=${baseOffset}&limit=40&maxBytes=8000000`);
-      assert.deepEqual(
-        values.map((value) => Number.parseInt(value, 10)),
-        Array.from({ length: 40 }, (_, number) => number),
-      );
-    }
   });
 
   test("key, headers, timestamp and bytes come back as they were sent", async () => {
@@ -83,8 +52,14 @@ describe("producing over /v1", () => {
     ["blank lines", "\n\n", lines, 400, "INVALID_ARGUMENT"],
     ["a number", "1", {}, 400, "INVALID_RECORD"],
     ["an array with a wrong record at its end", '[{"value":"a"},{"value":1}]', {}, 400, "INVALID_RECORD"],
-    ["lines with a wrong one at their end", '{"value":"a"}\n{"value":"b"}\n{"valu":"c"}\n', lines, 400, "INVALID_RECORD"],
-    ["lines that break off", '{"value":"a"}\n{"value":"b', lines, 400, "INVALID_ARGUMENT"],
+    ["lines with a wrong one at their beginning", '{"valu":"a"}\n{"value":"b"}\n', lines, 400, "INVALID_RECORD"],
+    ["a line that breaks off", '{"value":"b', lines, 400, "INVALID_ARGUMENT"],
+    ["compressed lines", '{"value":"a"}', { ...lines, "content-encoding": "gzip" }, 415, "UNSUPPORTED_MEDIA_TYPE"],
+    ["a key beside JSON", '{"value":"a"}', { "proglog-key": "k" }, 400, "INVALID_ARGUMENT"],
+    ["bytes with a key that is no Base64", "a", { ...bytes, "proglog-key-base64": "a" }, 400, "INVALID_ARGUMENT"],
+    ["bytes with a key beyond ASCII in a header", "a", { ...bytes, "proglog-key": "\xfc" }, 400, "INVALID_ARGUMENT"],
+    ["bytes with two keys", "a", { ...bytes, "proglog-key": "k", "proglog-key-base64": "aw==" }, 400, "INVALID_ARGUMENT"],
+    ["bytes too many for a record", "x".repeat(recordMaxBytes + 1), bytes, 413, "RECORD_TOO_LARGE"],
     ["an unknown field", '{"value":"a","partition":0}', {}, 400, "INVALID_RECORD"],
     ["a form", "value=a", { "content-type": "application/x-www-form-urlencoded" }, 415, "UNSUPPORTED_MEDIA_TYPE"],
     ["no content type that is one", '{"value":"a"}', { "content-type": "json" }, 415, "UNSUPPORTED_MEDIA_TYPE"],
@@ -106,6 +81,33 @@ describe("producing over /v1", () => {
       assert.deepEqual(await valuesOf(node, "orders"), ["before"]);
     });
   }
+
+  test("bytes are the value of one record, its key in the query or in a header", async () => {
+    await using node = await startTestNode();
+    const value = Buffer.from([0, 255, 10, 13]);
+    const asked: readonly (readonly [string, Record<string, string>])[] = [
+      ["", {}],
+      ["?key=gr%C3%BC%C3%9Fe", {}],
+      ["?keyBase64=%2Fw==", {}],
+      ["", { "proglog-key": "a b" }],
+      ["", { "proglog-key-base64": "/w==" }],
+      ["?key=", {}],
+    ];
+    for (const [offset, [query, headers]] of asked.entries()) {
+      const answer = await node.send("POST", `/v1/topics/orders/records${query}`, {
+        body: value,
+        headers: { ...bytes, ...headers },
+      });
+      assert.deepEqual(JSON.parse(answer.text), { partition: 0, baseOffset: offset, count: 1, isDurable: true });
+    }
+    await node.send("POST", "/v1/topics/orders/records", { body: "", headers: bytes });
+    const { records } = await node.json<{ records: JsonObject[] }>("GET", "/v1/topics/orders/records");
+    assert.deepEqual(
+      records.map(({ key, keyBase64 }) => key ?? keyBase64),
+      [null, "grüße", "/w==", "a b", "/w==", "", null].map((key) => key ?? undefined),
+    );
+    assert.deepEqual([records[0]?.["key"], records[0]?.["valueBase64"], records[6]?.["value"]], [null, "AP8KDQ==", ""]);
+  });
 
   test("a body of the largest size is taken, and one byte more is 413, with and without its length told", async () => {
     await using node = await startTestNode({ flags: { "max-body-bytes": 4096 } });
@@ -197,8 +199,8 @@ describe("producing over /v1", () => {
     await using node = await startTestNode();
     await node.post("/v1/topics", { name: "orders", partitions: 3 });
     const keys = Array.from({ length: 12 }, (_, number) => `key-${number}`);
-    const body = keys.map((key) => `${JSON.stringify({ key, value: key })}\n`).join("");
-    const answer = JSON.parse((await node.post("/v1/topics/orders/records", body, lines)).text) as SpreadAnswer;
+    const body = keys.map((key) => ({ key, value: key }));
+    const answer = JSON.parse((await node.post("/v1/topics/orders/records", body)).text) as SpreadAnswer;
     assert.equal(answer.count, 12);
     assert.deepEqual(
       answer.partitions.map(({ partition }) => partition),

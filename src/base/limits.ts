@@ -139,7 +139,7 @@ export const headersMaxMs = 5_000;
 /** Bytes of a request's head. */
 export const headersMaxBytes = 16 * KiB;
 
-/** How long a whole request may take to arrive, its body included. */
+/** How long a whole request may take to arrive, its body included. An NDJSON body may take longer: see `uploadIdleMaxMs`. */
 export const requestMaxMs = 30_000;
 
 /** How long a connection may wait for its next request. */
@@ -156,6 +156,36 @@ export const answersMaxBytes = 128 * MiB;
 
 /** Bytes of records that one append over HTTP packs into a batch; an NDJSON body of more is appended as several. */
 export const lineBatchBytes = 1 * MiB;
+
+/** Records of one such batch: bounds what lines of a few bytes each take as objects, and so how long one of them waits for its answer. */
+export const lineBatchMaxCount = 10_000;
+
+/**
+ * One line of NDJSON: a record of the largest size in Base64, or with each character beyond ASCII escaped as Python does it, fits with
+ * room to spare. It is held while it comes, whatever it turns out to be.
+ */
+export const lineMaxBytes = 4 * MiB;
+
+/** What a line takes in memory beside its bytes, about: the record that it becomes. Counted, so that a million of `{"value":""}` aren't small. */
+export const lineOverheadBytes = 128;
+
+/** How long an NDJSON body may say nothing, not even an empty line. Long for a quiet source; short for a client that is gone without a word. */
+export const uploadIdleMaxMs = 300_000;
+
+/** Answer lines of an NDJSON body that its client hasn't read, some 3,000; then no more of the body is read. */
+export const uploadAnswerMaxBytes = 256 * KiB;
+
+/** Live tails of a node. With `tailUnsentMaxBytes` each, stuck ones hold 512 MiB together; `connectionsMaxCount` is usually met before. */
+export const tailsMaxCount = 2_048;
+
+/** Bytes handed to a tail's connection that aren't sent yet. Past it nothing is read for it until all are; one record may go beyond. */
+export const tailUnsentMaxBytes = 256 * KiB;
+
+/** Partitions that one tail may merge. The id of each of its events names a position in every one. */
+export const tailPartitionsMaxCount = 64;
+
+/** How often a tail says that it is there: below the 30 s after which some proxies end a silent answer. */
+export const tailHeartbeatMs = 15_000;
 
 /** Records of one answer over HTTP: unless asked for, and at most. Each is an object and a line of text. */
 export const consumeRecordsDefault = 1_000;

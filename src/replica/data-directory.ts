@@ -67,9 +67,14 @@ export class DataDirectory {
 
   /** This node's replica of a partition. Throws TOPIC_NOT_FOUND or PARTITION_NOT_FOUND. */
   getReplica(topicName: string, partition: number): Replica {
-    const topic = this.catalog.findTopic(topicName);
-    if (topic === undefined) throw topicNotFound(topicName, "use");
-    return this.getReplicaOf(topic, partition);
+    return this.getReplicaOf(this.getTopic(topicName), partition);
+  }
+
+  /** The topic as this node knows it. Throws TOPIC_NOT_FOUND. */
+  getTopic(name: string): Topic {
+    const topic = this.catalog.findTopic(name);
+    if (topic === undefined) throw topicNotFound(name, "use");
+    return topic;
   }
 
   getReplicaOf(topic: Topic, partition: number): Replica {

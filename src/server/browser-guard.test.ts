@@ -29,6 +29,16 @@ describe("the browser guard", () => {
       assert.throws(() => checkBrowser(headers, { isLoopbackOnly: true }), { code: "FORBIDDEN_ORIGIN" });
     });
   }
+  test("lets pages of the sites in that are allowed, exactly as they are written, and no host by another name", () => {
+    const allowed = { isLoopbackOnly: true, allowedOrigins: ["https://app.example"] };
+    checkBrowser({ host: "127.0.0.1:8000", origin: "https://app.example" }, allowed);
+    for (const headers of [
+      { host: "127.0.0.1:8000", origin: "http://app.example" },
+      { host: "127.0.0.1:8000", origin: "https://app.example.evil.example" },
+      { host: "app.example", origin: "https://app.example" },
+    ])
+      assert.throws(() => checkBrowser(headers, allowed), { code: "FORBIDDEN_ORIGIN" });
+  });
   test("asks for no loopback name where the node may be reached from elsewhere, and for the same site still", () => {
     checkBrowser({ host: "log.example:8000" }, { isLoopbackOnly: false });
     checkBrowser({ host: "log.example:8000", origin: "http://log.example:8000" }, { isLoopbackOnly: false });

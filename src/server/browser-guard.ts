@@ -6,7 +6,7 @@ import { isLoopback } from "./bind-address.ts";
  * Keeps web pages out that a browser on this machine has open: any page may send requests to a loopback port, and some without
  * asking (a form, a text/plain POST). Two things give them away.
  *
- * - `Origin` names the page's site. It must be this server's own, as `Host` names it.
+ * - `Origin` names the page's site. It must be this server's own, as `Host` names it, or one that the operator allows.
  * - A page whose site's name was made to mean 127.0.0.1 (DNS rebinding) has an honest `Origin`, but its `Host` is that name. A
  *   node that listens on loopback only is asked for by a loopback name, and by no other.
  *
@@ -14,7 +14,7 @@ import { isLoopback } from "./bind-address.ts";
  */
 export function checkBrowser(
   { origin, host }: IncomingHttpHeaders,
-  { isLoopbackOnly }: { readonly isLoopbackOnly: boolean },
+  { isLoopbackOnly, allowedOrigins = [] }: { readonly isLoopbackOnly: boolean; readonly allowedOrigins?: readonly string[] },
 ): void {
   if (isLoopbackOnly && host !== undefined && !isLoopback(hostNameOf(host))) {
     throw forbidden(
@@ -24,10 +24,11 @@ export function checkBrowser(
     );
   }
   if (origin === undefined || (host !== undefined && isSameHost(origin, host))) return;
+  if (allowedOrigins.includes(origin)) return;
   throw forbidden(
     `a request of a page of ${shorten(origin)}`,
     "pages of other sites may not use this node",
-    "Send it from a program.",
+    "Send it from a program, or start the node with --allow-origin.",
   );
 }
 

@@ -5,8 +5,8 @@ import type { ConfigValue } from "./config-value.ts";
 
 /** One key: what it may be, what it is when nobody says, and what it does. Names keep the book's words where the concept is the book's. */
 export interface ConfigDefinition<Value extends ConfigValue> {
-  /** `bytes` and `duration` take units: 64MiB, 7d. `flag` is true or false. */
-  readonly kind: "text" | "flag" | "choice" | "integer" | "bytes" | "duration";
+  /** `bytes` and `duration` take units: 64MiB, 7d. `flag` is true or false. `origins` are sites, with a comma between. */
+  readonly kind: "text" | "origins" | "flag" | "choice" | "integer" | "bytes" | "duration";
   readonly default: Value;
   /** For `integer`, `bytes` (in bytes) and `duration` (in ms): inclusive. */
   readonly min?: number;
@@ -28,6 +28,12 @@ export const configDefinitions: { readonly [Property in keyof Config]: ConfigDef
   bindAddr: { kind: "text", default: "127.0.0.1", help: "Address to listen on. Other than loopback only with --insecure." },
   rpcPort: { kind: "integer", default: 8000, min: 0, max: 65_535, help: "Port to listen on; 0 takes a free one." },
   insecure: { kind: "flag", default: false, help: "Listen beyond this machine without encryption or authentication." },
+  allowOrigin: {
+    kind: "origins",
+    default: null,
+    nullWord: "off",
+    help: "Sites whose pages may use the node from a browser: https://app.example, several with a comma between.",
+  },
   autoCreateTopics: { kind: "flag", default: true, help: "Make a topic that is produced to and isn't there." },
   sync: {
     kind: "choice",

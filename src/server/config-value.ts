@@ -20,6 +20,16 @@ export function parseConfigValue(key: ConfigKey, given: unknown, source: string)
       if (typeof given !== "string" || given.trim() === "") throw refuse("it is empty");
       return given;
     }
+    case "origins": {
+      const origins = typeof given === "string" ? given.split(",").map((origin) => origin.trim()) : [];
+      for (const origin of origins) {
+        // Any page at all could read and write everything.
+        if (origin === "*") throw refuse("every site there is may not be allowed; name them");
+        if (!isOrigin(origin)) throw refuse("it isn't a list of origins, as in https://app.example,http://localhost:5173");
+      }
+      if (origins.length === 0) throw refuse("it is empty");
+      return origins.join(",");
+    }
     case "flag": {
       if (given === true || given === "true" || given === "1") return true;
       if (given === false || given === "false" || given === "0") return false;
@@ -45,6 +55,11 @@ export function parseConfigValue(key: ConfigKey, given: unknown, source: string)
     default:
       return unreachable(key.kind);
   }
+}
+
+/** Exactly as a browser writes it: a longer or differently written one would never match. */
+function isOrigin(text: string): boolean {
+  return URL.canParse(text) && /^https?:/.test(text) && new URL(text).origin === text;
 }
 
 function numberOf(given: unknown, parse: (text: string) => number | undefined): number | undefined {

@@ -69,6 +69,12 @@ test("bytes and durations take units", () => {
   assert.equal(parseConfig({ flags: { "scrub-interval-ms": "off" } }).scrubIntervalMs, null);
 });
 
+test("origins are a list of sites as browsers write them", () => {
+  const origins = (text: string): string | null => parseConfig({ flags: { "allow-origin": text } }).allowOrigin;
+  assert.equal(origins("https://a.example, http://localhost:5173"), "https://a.example,http://localhost:5173");
+  assert.equal(origins("off"), null);
+});
+
 const wrong: readonly (readonly [string, unknown])[] = [
   ["rpc-port", "65536"],
   ["rpc-port", "-1"],
@@ -91,6 +97,14 @@ const wrong: readonly (readonly [string, unknown])[] = [
   ["segment-max-bytes", "1constructor"],
   ["segment-max-age-ms", "7days"],
   ["retention-max-bytes", "0"],
+  ["allow-origin", "*"],
+  ["allow-origin", ""],
+  ["allow-origin", "https://a.example,"],
+  ["allow-origin", "a.example"],
+  ["allow-origin", "https://a.example/"],
+  ["allow-origin", "HTTPS://a.example"],
+  ["allow-origin", "https://a.example:443"],
+  ["allow-origin", "null"],
 ];
 
 for (const [name, value] of wrong) {

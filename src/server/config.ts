@@ -10,6 +10,8 @@ export interface Config {
   readonly bindAddr: string;
   readonly rpcPort: number;
   readonly insecure: boolean;
+  /** Origins with a comma between. Null: off, none but the node's own. */
+  readonly allowOrigin: string | null;
   readonly autoCreateTopics: boolean;
   readonly sync: "always" | "interval" | "never";
   readonly syncIntervalMs: number;

@@ -1,4 +1,4 @@
-import { createServer, type Server } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { Clock } from "../base/clock.ts";
@@ -7,8 +7,10 @@ import { headersMaxBytes, headersMaxMs, keepAliveMaxMs, pipelinedRequestsMaxCoun
 import type { Logger } from "../base/logger.ts";
 import { type Problem, problemMediaType, toProblem } from "../wire/problem.ts";
 import { checkBrowser } from "./browser-guard.ts";
+import { answerPreflight, nameOrigin } from "./cross-origin.ts";
 import type { Metrics } from "./metrics.ts";
 import { queryError } from "./query.ts";
+import { RequestDeadlines } from "./request-deadlines.ts";
 
 /**
  * The HTTP/1.1 side: what holds for every route. A request is admitted or refused here, its errors become problems (or the book's
@@ -18,8 +20,11 @@ export class HttpApp {
   readonly fastify: FastifyInstance;
   readonly #options: HttpAppOptions;
   readonly #server: Server;
-  /** Requests that a connection has open. */
-  readonly #pipelined = new WeakMap<Socket, number>();
+  readonly #deadlines: RequestDeadlines;
+  /** Answers that a connection has open. */
+  readonly #answers = new WeakMap<Socket, Set<ServerResponse>>();
+  /** Requests that last as long as their clients like. */
+  readonly #lasting = new WeakSet<IncomingMessage>();
   readonly #idle = Promise.withResolvers<void>();
   #requestCount = 0;
   #phase: "starting" | "serving" | "stopping" = "starting";
@@ -30,11 +35,14 @@ export class HttpApp {
     this.#server = createServer({
       maxHeaderSize: headersMaxBytes,
       headersTimeout: headersMs,
-      requestTimeout: requestMs,
+      // Kept by our own: it would cut off an upload that is alive.
+      requestTimeout: 0,
       keepAliveTimeout: keepAliveMs,
       connectionsCheckingInterval: checkMs,
     });
-    this.#server.on("clientError", refuseUnreadable);
+    this.#server.on("clientError", (error, socket) => this.#refuseUnreadable(error, socket as Socket));
+    const { clock } = options;
+    this.#deadlines = new RequestDeadlines({ clock, requestMs, checkMs, onDue: (request) => this.#cutOff(request) });
     this.fastify = fastify({
       serverFactory: (handler) => this.#server.on("request", handler),
       exposeHeadRoutes: false,
@@ -62,6 +70,16 @@ export class HttpApp {
 
   serve(): void {
     this.#phase = "serving";
+  }
+
+  /**
+   * The request lasts as long as its client likes: its body may take any time to arrive, and its duration says nothing. When it is
+   * answered, what is left of its body has the usual time.
+   */
+  letLast(request: FastifyRequest, reply: FastifyReply): void {
+    this.#lasting.add(request.raw);
+    this.#deadlines.lift(request.raw);
+    reply.raw.once("close", () => this.#deadlines.start(request.raw));
   }
 
   takeConnection(socket: Socket): void {
@@ -92,12 +110,16 @@ export class HttpApp {
     app.addContentTypeParser("*", (_request, _payload, done) => done(null));
     app.addHook("onRequest", async (request, reply) => {
       this.#requestCount += 1;
-      this.#countPipelined(request.raw.socket, 1);
+      this.#addAnswer(request.raw.socket, reply.raw);
+      this.#deadlines.start(request.raw);
       const startMs = this.#options.clock.monotonic();
       reply.raw.once("close", () => this.#requestEnded(request, reply, startMs));
       reply.header("cache-control", "no-store");
       checkBrowser(request.headers, this.#options);
+      nameOrigin(request, reply, this.#options.allowedOrigins);
+      if (answerPreflight(request, reply, this.#options.allowedOrigins)) return reply;
       if (request.routeOptions.config.isAlwaysServed !== true) this.#checkServing();
+      return undefined;
     });
     app.addHook("onSend", async (_request, reply, payload) => {
       if (this.#phase === "stopping") reply.header("connection", "close");
@@ -119,27 +141,51 @@ export class HttpApp {
     });
   }
 
-  #countPipelined(socket: Socket, step: 1 | -1): void {
-    const count = (this.#pipelined.get(socket) ?? 0) + step;
-    this.#pipelined.set(socket, count);
+  #addAnswer(socket: Socket, answer: ServerResponse): void {
+    const answers = this.#answers.get(socket) ?? new Set();
+    this.#answers.set(socket, answers.add(answer));
     // node:http takes up any number of requests of a connection at once, and holds back only the answers.
-    if (count > pipelinedRequestsMaxCount) socket.destroy();
+    if (answers.size > pipelinedRequestsMaxCount) socket.destroy();
+  }
+
+  /** A request that is no HTTP, too long in the head, or too slow. Amid an answer there is no place for another. */
+  #refuseUnreadable(error: Error, socket: Socket): void {
+    const answers = this.#answers.get(socket) ?? new Set();
+    const isAnswering = [...answers].some(({ headersSent }) => headersSent);
+    if (isAnswering || !socket.writable) socket.destroy();
+    else socket.end(`HTTP/1.1 ${unreadableStatus(error)}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+  }
+
+  /** The request took too long to arrive. */
+  #cutOff(request: IncomingMessage): void {
+    const { socket } = request;
+    const isAnswered = this.#answers.get(socket)?.size === 0;
+    if (isAnswered) socket.destroy();
+    else this.#refuseUnreadable(new RequestTimeout(), socket);
   }
 
   #requestEnded(request: FastifyRequest, reply: FastifyReply, startMs: number): void {
     const { metrics, clock, logger } = this.#options;
-    const status = reply.raw.writableFinished ? reply.raw.statusCode : clientClosedStatus;
+    const isLasting = this.#lasting.has(request.raw) && reply.raw.headersSent;
+    // What lasts until the client has enough was answered.
+    const status = reply.raw.writableFinished || isLasting ? reply.raw.statusCode : clientClosedStatus;
     const durationMs = clock.monotonic() - startMs;
-    metrics.requestAnswered({ route: request.routeOptions.url ?? "none", status, durationMs });
+    metrics.requestAnswered({ route: request.routeOptions.url ?? "none", status, ...(isLasting ? {} : { durationMs }) });
     logger.debug({ method: request.method, path: pathOf(request), status, durationMs }, "request");
-    this.#countPipelined(request.raw.socket, -1);
+    this.#answers.get(request.raw.socket)?.delete(reply.raw);
     this.#requestCount -= 1;
     if (this.#phase === "stopping" && this.#requestCount === 0) this.#idle.resolve();
   }
 
   #sendError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-    const error = toProglogError(thrown);
-    const problem = toProblem(error);
+    const problem = this.explain(thrown, request);
+    if (problem.status === 503) reply.header("retry-after", "1");
+    return isV1(request) ? sendProblem(reply, problem) : sendPlainError(reply, problem);
+  }
+
+  /** What a client is told of an error. One that is our fault is logged with what it isn't told. */
+  explain(thrown: unknown, request: FastifyRequest): Problem {
+    const problem = toProblem(toProglogError(thrown));
     if (problem.status === 500) {
       const cause = thrown instanceof Error ? thrown.stack : messageOf(thrown);
       this.#options.logger.error(
@@ -147,8 +193,7 @@ export class HttpApp {
         "a request failed",
       );
     }
-    if (problem.status === 503) reply.header("retry-after", "1");
-    return isV1(request) ? sendProblem(reply, problem) : sendPlainError(reply, problem);
+    return problem;
   }
 
   /** Paths that aren't there, and methods that aren't on a path that is. */
@@ -178,10 +223,12 @@ export interface HttpAppOptions {
   readonly clock: Clock;
   /** The node can be reached from this machine only. */
   readonly isLoopbackOnly: boolean;
+  /** Sites whose pages may use the node, beside its own. Default: none. */
+  readonly allowedOrigins?: readonly string[];
   readonly timeouts?: HttpTimeouts;
 }
 
-/** node:http keeps them by timers of its own, not by our clock. */
+/** But for `requestMs`, node:http keeps them by timers of its own, not by our clock. */
 export interface HttpTimeouts {
   /** Until a request's head is complete. */
   readonly headersMs: number;
@@ -267,15 +314,10 @@ function toProglogError(error: unknown): unknown {
   }
 }
 
-/** A request that is no HTTP, too long in the head, or too slow. */
-function refuseUnreadable(error: Error, socket: Socket): void {
+class RequestTimeout extends Error {}
+
+function unreadableStatus(error: Error): string {
   const code = "code" in error ? error.code : undefined;
-  const status =
-    code === "HPE_HEADER_OVERFLOW"
-      ? "431 Request Header Fields Too Large"
-      : code === "ERR_HTTP_REQUEST_TIMEOUT"
-        ? "408 Request Timeout"
-        : "400 Bad Request";
-  if (socket.writable) socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
-  else socket.destroy();
+  if (code === "HPE_HEADER_OVERFLOW") return "431 Request Header Fields Too Large";
+  return code === "ERR_HTTP_REQUEST_TIMEOUT" || error instanceof RequestTimeout ? "408 Request Timeout" : "400 Bad Request";
 }

@@ -2,9 +2,9 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { DataDirectory, LogObserver } from "../replica/data-directory.ts";
 import { type ReplicaStatus, replicaStates } from "../replica/replica.ts";
-import type { HeldBytes } from "./held-bytes.ts";
 import type { Listener, RefusedReason } from "./listener.ts";
 import type { Protocol } from "./protocol.ts";
+import type { RouteServices } from "./route-services.ts";
 
 /** What the node counts, in Prometheus' text. Each node has a registry of its own, so that several can live in one process. */
 export class Metrics {
@@ -75,21 +75,15 @@ export class Metrics {
     this.#gauge("proglog_heap_used_bytes", "Memory of live JavaScript objects", [], (gauge) =>
       gauge.set(process.memoryUsage().heapUsed),
     );
-    const cpu = new Counter({
-      name: "process_cpu_seconds_total",
-      help: "Processor time of the process",
-      registers: [this.#registry],
-      collect() {
-        const { user, system } = process.cpuUsage();
-        cpu.reset();
-        cpu.inc((user + system) / 1e6);
-      },
+    this.#total("process_cpu_seconds_total", "Processor time of the process", () => {
+      const { user, system } = process.cpuUsage();
+      return (user + system) / 1e6;
     });
   }
 
   requestAnswered({ route, status, durationMs }: AnsweredRequest): void {
     this.#requests.inc({ route, status });
-    this.#requestSeconds.observe({ route }, durationMs / 1000);
+    if (durationMs !== undefined) this.#requestSeconds.observe({ route }, durationMs / 1000);
   }
 
   connectionAccepted(protocol: Protocol): void {
@@ -101,11 +95,19 @@ export class Metrics {
   }
 
   /** Adds what is asked of the node's parts at each scrape. To be called once. */
-  watch({ directory, listener, bodies, answers, waitCount }: WatchedParts): void {
+  watch({ directory, listener, bodies, answers, consume, tails }: WatchedParts): void {
     this.#gauge("proglog_connections", "Connections open", [], (gauge) => gauge.set(listener.connectionCount));
-    this.#gauge("proglog_http_body_bytes", "Bytes of request bodies held", [], (gauge) => gauge.set(bodies.bytes));
+    this.#gauge("proglog_http_body_bytes", "Bytes of request bodies held", [], (gauge) => gauge.set(bodies.held.bytes));
+    this.#gauge("proglog_http_uploads", "Bodies of lines that come while they are appended", [], (gauge) =>
+      gauge.set(bodies.liveCount),
+    );
     this.#gauge("proglog_http_answer_bytes", "Bytes of answers not taken yet", [], (gauge) => gauge.set(answers.bytes));
-    this.#gauge("proglog_consume_waits", "Reads that wait for records", [], (gauge) => gauge.set(waitCount()));
+    this.#gauge("proglog_consume_waits", "Reads that wait for records", [], (gauge) => gauge.set(consume.waitCount));
+    this.#gauge("proglog_tails", "Live tails open", [], (gauge) => gauge.set(tails.count));
+    this.#gauge("proglog_tail_unsent_bytes", "Bytes that clients of live tails haven't taken", [], (gauge) =>
+      gauge.set(tails.unsentBytes),
+    );
+    this.#total("proglog_tail_sent_bytes_total", "Bytes handed to live tails", () => tails.sentBytes);
     this.#gauge("proglog_open_read_files", "Descriptors of sealed files kept open", [], (gauge) =>
       gauge.set(directory.openFileCount),
     );
@@ -171,6 +173,19 @@ export class Metrics {
     return new Counter({ name, help, labelNames, registers: [this.#registry] });
   }
 
+  /** A counter that somebody else counts. */
+  #total(name: string, help: string, valueOf: () => number): void {
+    const total = new Counter({
+      name,
+      help,
+      registers: [this.#registry],
+      collect() {
+        total.reset();
+        total.inc(valueOf());
+      },
+    });
+  }
+
   #seconds<Label extends string = never>(name: string, help: string, labelNames: readonly Label[] = []): Histogram<Label> {
     return new Histogram({ name, help, labelNames, buckets, registers: [this.#registry] });
   }
@@ -190,15 +205,12 @@ export interface AnsweredRequest {
   /** The route's pattern, never the path: labels must stay few. */
   readonly route: string;
   readonly status: number;
-  readonly durationMs: number;
+  /** Absent for what lasts as long as its client likes. */
+  readonly durationMs?: number;
 }
 
-export interface WatchedParts {
-  readonly directory: DataDirectory;
+export interface WatchedParts extends Omit<RouteServices, "produce"> {
   readonly listener: Listener;
-  readonly bodies: HeldBytes;
-  readonly answers: HeldBytes;
-  readonly waitCount: () => number;
 }
 
 /** From a sync of a fast disk to a long poll. */

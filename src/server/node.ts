@@ -10,6 +10,7 @@ import { addApiRoutes } from "./api-routes.ts";
 import { checkBindAddress, isLoopback } from "./bind-address.ts";
 import { addBookRoutes } from "./book-routes.ts";
 import type { Config } from "./config.ts";
+import { addConsumeRoutes } from "./consume-routes.ts";
 import { ConsumeService } from "./consume-service.ts";
 import { addHealthRoutes } from "./health-routes.ts";
 import { HeldBytes } from "./held-bytes.ts";
@@ -18,8 +19,10 @@ import { Listener } from "./listener.ts";
 import { createLogger } from "./logger.ts";
 import { Metrics } from "./metrics.ts";
 import { ProduceService } from "./produce-service.ts";
-import { addRecordRoutes } from "./record-routes.ts";
+import { addProduceRoutes } from "./produce-routes.ts";
 import { RequestBodies } from "./request-bodies.ts";
+import { TailService } from "./tail-service.ts";
+import type { RouteServices } from "./route-services.ts";
 import { addTopicRoutes } from "./topic-routes.ts";
 
 /** A running node. */
@@ -62,20 +65,27 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       observer: metrics.logObserver,
     });
     undo.push(() => directory.close(new ProglogError("SHUTTING_DOWN", "Cannot go on: the node didn't start")));
-    const app = new HttpApp({ logger, metrics, clock, isLoopbackOnly: isLoopback(config.bindAddr) });
+    const app = new HttpApp({
+      logger,
+      metrics,
+      clock,
+      isLoopbackOnly: isLoopback(config.bindAddr),
+      allowedOrigins: config.allowOrigin?.split(",") ?? [],
+    });
     undo.push(() => app.close());
-    const bodies = new HeldBytes(bodiesMaxBytes);
-    const answers = new HeldBytes(answersMaxBytes);
-    const services = {
+    const held = new HeldBytes(bodiesMaxBytes);
+    const services: RouteServices = {
       directory,
       produce: new ProduceService(directory, { isAutoCreating: config.autoCreateTopics }),
       consume: new ConsumeService(directory, clock),
-      bodies: new RequestBodies({ bodyMaxBytes: config.maxBodyBytes, held: bodies }),
-      answers,
+      tails: new TailService(directory, clock),
+      bodies: new RequestBodies({ bodyMaxBytes: config.maxBodyBytes, held, clock }),
+      answers: new HeldBytes(answersMaxBytes),
     };
     addApiRoutes(app, { version });
     addBookRoutes(app, services);
-    addRecordRoutes(app, services);
+    addProduceRoutes(app, services);
+    addConsumeRoutes(app, services);
     addTopicRoutes(app, services);
     addHealthRoutes(app, { directory, metrics, startedAt: clock.now(), now: () => clock.now(), version });
     await app.ready();
@@ -93,10 +103,10 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       listener.stop();
       listener.destroyConnections();
     });
-    metrics.watch({ directory, listener, bodies, answers, waitCount: () => services.consume.waitCount });
+    metrics.watch({ ...services, listener });
     await directory.openReplicas();
     app.serve();
-    const node = new RunningNode({ config, directory, app, listener, consume: services.consume, metrics, clock, logger });
+    const node = new RunningNode({ ...services, config, app, listener, metrics, clock, logger });
     logger.info({ url: node.url, dataDir: config.dataDir, storageId: node.storageId }, "serving");
     return node;
   } catch (error) {
@@ -130,17 +140,20 @@ class RunningNode implements Node {
   }
 
   async #close(): Promise<void> {
-    const { config, directory, app, listener, consume, metrics, clock, logger } = this.#parts;
+    const { config, directory, app, listener, consume, tails, bodies, metrics, clock, logger } = this.#parts;
     listener.stop();
     const drained = app.drain();
+    const stopError = new ProglogError("SHUTTING_DOWN", "Cannot go on: the node is stopping", { hint: "Come back." });
     consume.stop();
+    tails.stop(stopError);
+    bodies.stop(stopError);
     const grace = Promise.withResolvers<void>();
     const timer = clock.setTimer(config.stopGraceMs, grace.resolve);
     await Promise.race([drained, grace.promise]);
     timer.cancel();
     listener.destroyConnections();
     try {
-      await directory.close(new ProglogError("SHUTTING_DOWN", "Cannot go on: the node is stopping"));
+      await directory.close(stopError);
     } finally {
       await app.close().catch((error: unknown) => logFailure(logger, error));
       metrics.close();
@@ -149,12 +162,10 @@ class RunningNode implements Node {
   }
 }
 
-interface RunningParts {
+interface RunningParts extends RouteServices {
   readonly config: Config;
-  readonly directory: DataDirectory;
   readonly app: HttpApp;
   readonly listener: Listener;
-  readonly consume: ConsumeService;
   readonly metrics: Metrics;
   readonly clock: Clock;
   readonly logger: Logger;

@@ -12,7 +12,7 @@ import { partitionOfKey } from "../wire/partitioner.ts";
 export class ProduceService {
   readonly #directory: DataDirectory;
   readonly #isAutoCreating: boolean;
-  /** Counts requests with records that have no key: each takes the next partition, and all its records go there. */
+  /** Counts appends with records that have no key: each takes the next partition, and all its records go there. */
   #turn = 0;
 
   constructor(directory: DataDirectory, options: { readonly isAutoCreating: boolean }) {
@@ -20,13 +20,31 @@ export class ProduceService {
     this.#isAutoCreating = options.isAutoCreating;
   }
 
-  /**
-   * Appends the records, at least one, and resolves when they are committed: the ranges they got, one for each partition that took some,
-   * in order of the partitions. When one of several batches fails, the error's `details.outcome` is "unknown".
-   */
-  async produce({ topic: name, partition, records, packing }: ProduceRequest): Promise<readonly ProducedRange[]> {
+  /** As `findTarget` and one `append` to it. */
+  async produce({ topic, partition, ...append }: ProduceRequest): Promise<readonly ProducedRange[]> {
+    return this.findTarget({ topic, partition }).append(append);
+  }
+
+  /** Where records are to go. Throws what is wrong with it before any of them is read. A topic that isn't there is made by the first append. */
+  findTarget({ topic: name, partition }: ProducePlace): ProduceTarget {
     checkTopicName(name);
-    const topic = this.#directory.catalog.findTopic(name) ?? (await this.#createTopic(name, partition));
+    let topic = this.#directory.catalog.findTopic(name);
+    if (topic === undefined) this.#checkCreatable(name, partition);
+    else if (partition !== undefined) this.#directory.getReplicaOf(topic, partition);
+    return {
+      append: async (append) => {
+        // Found once: a topic that is deleted meanwhile isn't made again, its replica says what became of it.
+        topic ??= await this.#createTopic(name);
+        return this.#append(topic, partition, append);
+      },
+    };
+  }
+
+  async #append(
+    topic: Topic,
+    partition: number | undefined,
+    { records, packing }: ProduceAppend,
+  ): Promise<readonly ProducedRange[]> {
     const shares = this.#share(records, topic, partition);
     const { maxRecordBytes } = this.#directory.effectiveSettings(topic);
     // All replicas are found before anything is appended.
@@ -46,7 +64,7 @@ export class ProduceService {
       .sort((a, b) => a.partition - b.partition);
   }
 
-  async #createTopic(name: string, partition: number | undefined): Promise<Topic> {
+  #checkCreatable(name: string, partition: number | undefined): void {
     if (!this.#isAutoCreating) {
       throw new ProglogError("TOPIC_NOT_FOUND", `Cannot produce to topic ${name}: there is none of that name`, {
         hint: "Create it first: this node is told not to make topics that are produced to.",
@@ -61,6 +79,9 @@ export class ProduceService {
         },
       );
     }
+  }
+
+  async #createTopic(name: string): Promise<Topic> {
     try {
       return await this.#directory.catalog.createTopic({ name });
     } catch (error) {
@@ -85,14 +106,27 @@ export class ProduceService {
   }
 }
 
-export interface ProduceRequest {
+export interface ProduceTarget {
+  /**
+   * Appends the records, at least one, and resolves when they are committed: the ranges they got, one for each partition that took
+   * some, in order of the partitions. When one of several batches fails, the error's `details.outcome` is "unknown".
+   */
+  append(append: ProduceAppend): Promise<readonly ProducedRange[]>;
+}
+
+export interface ProducePlace {
   readonly topic: string;
   /** Default: by key, else in turn. */
   readonly partition?: number | undefined;
+}
+
+export interface ProduceAppend {
   readonly records: readonly RecordInput[];
   /** `one`: records that all go to one partition are one batch, appended whole or not at all. `many`: they are as many as is good. */
   readonly packing: "one" | "many";
 }
+
+export interface ProduceRequest extends ProducePlace, ProduceAppend {}
 
 /** Offsets `[baseOffset, baseOffset + count)` of a partition. */
 export interface ProducedRange extends ReplicaAppend {
@@ -131,8 +165,7 @@ export function splitRecords(
   const batches: RecordInput[][] = [];
   let bytes = Number.POSITIVE_INFINITY;
   for (const record of records) {
-    const recordBytes =
-      checkRecord(record, maxRecordBytes) + recordOverheadBytes + (record.headers?.length ?? 0) * headerOverheadBytes;
+    const recordBytes = measuredBytes(record, maxRecordBytes);
     if (bytes + recordBytes > lineBatchBytes) {
       batches.push([]);
       bytes = 0;
@@ -141,6 +174,11 @@ export function splitRecords(
     bytes += recordBytes;
   }
   return batches;
+}
+
+/** What a record takes in a batch, about. */
+export function measuredBytes(record: RecordInput, maxRecordBytes?: number): number {
+  return checkRecord(record, maxRecordBytes) + recordOverheadBytes + (record.headers?.length ?? 0) * headerOverheadBytes;
 }
 
 /** About what lengths and deltas of a small record take. */

@@ -1,16 +1,29 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { type Clock, systemClock } from "../base/clock.ts";
 import { ProglogError } from "../base/error.ts";
+import { uploadIdleMaxMs } from "../base/limits.ts";
 import { formatBytes } from "../base/quantity.ts";
 import type { HeldBytes } from "./held-bytes.ts";
+import { LiveBody } from "./live-body.ts";
 
 /** Reads the bodies of requests. Their bytes are counted as they come, and given back when the answer is out. */
 export class RequestBodies {
+  /** What is read of bodies and still needed. */
+  readonly held: HeldBytes;
   readonly #bodyMaxBytes: number;
-  readonly #held: HeldBytes;
+  readonly #clock: Clock;
+  readonly #live = new Set<LiveBody>();
+  #stopError: ProglogError | undefined;
 
-  constructor(limits: { readonly bodyMaxBytes: number; readonly held: HeldBytes }) {
-    this.#bodyMaxBytes = limits.bodyMaxBytes;
-    this.#held = limits.held;
+  constructor(options: { readonly bodyMaxBytes: number; readonly held: HeldBytes; readonly clock?: Clock }) {
+    this.held = options.held;
+    this.#bodyMaxBytes = options.bodyMaxBytes;
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  /** Live bodies under way. */
+  get liveCount(): number {
+    return this.#live.size;
   }
 
   /**
@@ -19,21 +32,16 @@ export class RequestBodies {
    * the client gets to see the answer.
    */
   async read(request: IncomingMessage, response: ServerResponse): Promise<Buffer> {
-    const encoding = request.headers["content-encoding"];
-    if (encoding !== undefined && encoding !== "identity") {
-      throw new ProglogError("UNSUPPORTED_MEDIA_TYPE", `Cannot read the body: it is encoded as ${encoding.slice(0, 32)}`, {
-        hint: "Send it as it is.",
-      });
-    }
+    checkEncoding(request);
     if (Number(request.headers["content-length"] ?? 0) > this.#bodyMaxBytes) throw this.#tooLarge();
     const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
     const chunks: Buffer[] = [];
     let bytes = 0;
-    response.once("close", () => this.#held.giveBack(bytes));
+    response.once("close", () => this.held.giveBack(bytes));
     const onData = (chunk: Buffer): void => {
       if (bytes + chunk.length > this.#bodyMaxBytes) return reject(this.#tooLarge());
       try {
-        this.#held.take(chunk.length, "read the body");
+        this.held.take(chunk.length, "read the body");
       } catch (error) {
         return reject(error);
       }
@@ -51,6 +59,25 @@ export class RequestBodies {
     }
   }
 
+  /** A body of any length, to be used while it comes; its bytes are for its user to count. Throws UNSUPPORTED_MEDIA_TYPE for a compressed one. */
+  open(request: IncomingMessage): LiveBody {
+    checkEncoding(request);
+    const body = new LiveBody(request, {
+      clock: this.#clock,
+      idleMs: uploadIdleMaxMs,
+      onLeave: () => void this.#live.delete(body),
+    });
+    this.#live.add(body);
+    if (this.#stopError !== undefined) body.stop(this.#stopError);
+    return body;
+  }
+
+  /** Ends all live bodies, those to come too. */
+  stop(error: ProglogError): void {
+    this.#stopError = error;
+    for (const body of this.#live) body.stop(error);
+  }
+
   #tooLarge(): ProglogError {
     const reason = `it is larger than ${formatBytes(this.#bodyMaxBytes)}`;
     return new ProglogError("REQUEST_TOO_LARGE", `Cannot read the body: ${reason}`, {
@@ -58,4 +85,12 @@ export class RequestBodies {
       details: { maxBytes: this.#bodyMaxBytes },
     });
   }
+}
+
+function checkEncoding(request: IncomingMessage): void {
+  const encoding = request.headers["content-encoding"];
+  if (encoding === undefined || encoding === "identity") return;
+  throw new ProglogError("UNSUPPORTED_MEDIA_TYPE", `Cannot read the body: it is encoded as ${encoding.slice(0, 32)}`, {
+    hint: "Send it as it is.",
+  });
 }

@@ -1,24 +1,22 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isProglogError } from "../base/error.ts";
-import { parseJsonBody, parseLinesBody } from "./record-body.ts";
+import { parseJsonBody, parseLine } from "./record-body.ts";
 
 test("a JSON body is one record or an array of them", () => {
   assert.deepEqual(valuesOf(parseJsonBody(Buffer.from('{"value":"a"}'))), ["a"]);
   assert.deepEqual(valuesOf(parseJsonBody(Buffer.from('[{"value":"a"},{"value":"b"}]'))), ["a", "b"]);
 });
 
-test("a body of lines is a record a line; blank ones are skipped, and the last may lack its end", () => {
-  const body = Buffer.from('{"value":"a"}\r\n\n \t\n{"value":"b"}');
-  assert.deepEqual(valuesOf([...parseLinesBody(body)]), ["a", "b"]);
-  assert.deepEqual([...parseLinesBody(Buffer.from("\n\n"))], []);
-  assert.deepEqual([...parseLinesBody(Buffer.alloc(0))], []);
+test("a line is a record, and a blank one is none", () => {
+  assert.deepEqual(parseLine(Buffer.from('{"value":"a"}\r'), 1)?.value, "a");
+  for (const blank of ["", "\r", " \t\r"]) assert.equal(parseLine(Buffer.from(blank), 1), undefined);
 });
 
-test("a wrong line is named by its number, blank ones counted", () => {
-  assertRefused(() => [...parseLinesBody(Buffer.from('{"value":"a"}\n\n{"value":\n'))], "INVALID_ARGUMENT", /line 3/);
-  assertRefused(() => [...parseLinesBody(Buffer.from('{"value":"a"}\n{"valu":"a"}\n'))], "INVALID_RECORD", /line 2/);
-  assertRefused(() => [...parseLinesBody(Buffer.from('{"value":"a"}{"value":"b"}\n'))], "INVALID_ARGUMENT", /line 1/);
+test("a wrong line is named by its number", () => {
+  assertRefused(() => parseLine(Buffer.from('{"value":'), 3), "INVALID_ARGUMENT", /line 3/);
+  assertRefused(() => parseLine(Buffer.from('{"valu":"a"}'), 2), "INVALID_RECORD", /line 2/);
+  assertRefused(() => parseLine(Buffer.from('{"value":"a"}{"value":"b"}'), 1), "INVALID_ARGUMENT", /line 1/);
 });
 
 test("a wrong record of an array is named by its number", () => {
@@ -35,7 +33,7 @@ test("a body that is empty, no JSON, no UTF-8 or without a record is refused", (
   }
   const notUtf8 = Buffer.from('{"value":"\xff"}', "latin1");
   assertRefused(() => parseJsonBody(notUtf8), "INVALID_ARGUMENT", /body/);
-  assertRefused(() => [...parseLinesBody(notUtf8)], "INVALID_ARGUMENT", /line 1/);
+  assertRefused(() => parseLine(notUtf8, 1), "INVALID_ARGUMENT", /line 1/);
 });
 
 function valuesOf(records: readonly { readonly value: unknown }[]): unknown[] {

@@ -15,22 +15,11 @@ export function parseJsonBody(body: Buffer): RecordInput[] {
   return records;
 }
 
-/**
- * The records of an NDJSON body, one for each line that isn't blank, parsed as they are asked for: a body of many small lines takes
- * long enough that its reader should let others have a turn in between. Throws as `parseJsonBody`, naming the line, from 1.
- */
-export function* parseLinesBody(body: Buffer): Generator<RecordInput> {
-  let start = 0;
-  for (let number = 1; start < body.length; number += 1) {
-    const newline = body.indexOf(newlineByte, start);
-    const end = newline === -1 ? body.length : newline;
-    const line = body.subarray(start, end);
-    start = end + 1;
-    if (!isBlank(line)) yield parseJsonRecord(parseJson(line, `line ${number}`), `line ${number}`);
-  }
+/** The record of line `number` of an NDJSON body, undefined for a blank one. Throws as `parseJsonBody`, naming the line. */
+export function parseLine(line: Buffer, number: number): RecordInput | undefined {
+  if (isBlank(line)) return undefined;
+  return parseJsonRecord(parseJson(line, `line ${number}`), `line ${number}`);
 }
-
-const newlineByte = 0x0a;
 
 function isBlank(line: Buffer): boolean {
   return line.every((byte) => byte === 0x20 || byte === 0x09 || byte === 0x0d);

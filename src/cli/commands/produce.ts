@@ -7,7 +7,7 @@ import { type ExitCode, exitCodes } from "../exit-codes.ts";
 import { AppendedOffsets } from "../appended-offsets.ts";
 import { formatBytes, formatCount, formatNumberOf } from "../figures.ts";
 import { type LineShape, parseKeySeparator, recordOfLine } from "../input-record.ts";
-import { LineSplitter } from "../line-splitter.ts";
+import { LineSplitter } from "../../wire/line-splitter.ts";
 import type { PackedRecord } from "../log-client.ts";
 import { parseInteger, serverOption, topicOption } from "../option-parsers.ts";
 import { OutputClosedError } from "../output.ts";

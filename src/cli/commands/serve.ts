@@ -43,6 +43,7 @@ function valueOf({ kind, choices = [] }: ConfigKey): string {
 
 const valueNames: Readonly<Record<Exclude<ConfigKey["kind"], "choice">, string>> = {
   text: "<text>",
+  origins: "<origins>",
   flag: "[true|false]",
   integer: "<number>",
   bytes: "<size>",

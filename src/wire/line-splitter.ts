@@ -7,13 +7,18 @@ import { ProglogError } from "../base/error.ts";
  */
 export class LineSplitter {
   readonly #lineMaxBytes: number;
-  /** The pieces of the line that has not ended yet. */
-  #pieces: Buffer[] = [];
-  #pieceBytes = 0;
+  /** Begins with the bytes of the line that has not ended yet: one buffer that doubles, as a line may come byte by byte. */
+  #unfinished: Buffer = nothing;
+  #unfinishedBytes = 0;
   #lineNumber = 0;
 
   constructor(options: { readonly lineMaxBytes: number }) {
     this.#lineMaxBytes = options.lineMaxBytes;
+  }
+
+  /** What it holds of the line that has not ended yet. */
+  get heldBytes(): number {
+    return this.#unfinishedBytes;
   }
 
   /**
@@ -25,7 +30,7 @@ export class LineSplitter {
     for (;;) {
       const end = chunk.indexOf(newline, start);
       const piece = end === -1 ? chunk.subarray(start) : chunk.subarray(start, end);
-      if (this.#pieceBytes + piece.length > this.#lineMaxBytes)
+      if (this.#unfinishedBytes + piece.length > this.#lineMaxBytes)
         throw lineTooLongError(this.#lineNumber + 1, this.#lineMaxBytes);
       if (end === -1) {
         this.#keep(piece);
@@ -38,25 +43,34 @@ export class LineSplitter {
 
   /** The last line, when it doesn't end in `\n`. */
   end(): Buffer | undefined {
-    return this.#pieceBytes === 0 ? undefined : this.#finish(Buffer.alloc(0));
+    return this.#unfinishedBytes === 0 ? undefined : this.#finish(nothing);
   }
 
+  /** A copy: a short rest must not hold on to the whole chunk, nor be overwritten with it. */
   #keep(piece: Buffer): void {
-    if (piece.length === 0) return;
-    // A copy: a short rest must not hold on to the whole chunk, nor be overwritten with it.
-    this.#pieces.push(Buffer.from(piece));
-    this.#pieceBytes += piece.length;
+    const bytes = this.#unfinishedBytes + piece.length;
+    if (bytes > this.#unfinished.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.min(Math.max(bytes, 2 * this.#unfinished.length), this.#lineMaxBytes));
+      this.#unfinished.copy(larger, 0, 0, this.#unfinishedBytes);
+      this.#unfinished = larger;
+    }
+    piece.copy(this.#unfinished, this.#unfinishedBytes);
+    this.#unfinishedBytes = bytes;
   }
 
   #finish(piece: Buffer): Buffer {
     this.#lineNumber += 1;
-    if (this.#pieceBytes === 0) return piece;
-    const line = Buffer.concat([...this.#pieces, piece]);
-    this.#pieces = [];
-    this.#pieceBytes = 0;
+    if (this.#unfinishedBytes === 0) return piece;
+    this.#keep(piece);
+    const line = this.#unfinished.subarray(0, this.#unfinishedBytes);
+    // Given away: the next line gets a buffer of its own.
+    this.#unfinished = nothing;
+    this.#unfinishedBytes = 0;
     return line;
   }
 }
+
+const nothing = Buffer.alloc(0);
 
 const newline = 0x0a;
 

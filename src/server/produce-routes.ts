@@ -1,0 +1,111 @@
+import { Readable } from "node:stream";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { assert } from "../base/assert.ts";
+import { isProglogError, ProglogError } from "../base/error.ts";
+import { uploadAnswerMaxBytes } from "../base/limits.ts";
+import type { RecordInput } from "../batch/record.ts";
+import { parseJsonBody } from "../wire/record-body.ts";
+import { type HttpApp, sendJson } from "./http-app.ts";
+import { type RefusedLines, type UploadAnswer, uploadLines } from "./line-upload.ts";
+import { bytesMediaType, jsonMediaType, linesMediaType, parseMediaType } from "./media-type.ts";
+import type { ProducedRange, ProduceTarget } from "./produce-service.ts";
+import { integerParameter } from "./query.ts";
+import { type KeyQuery, parseRecordKey, refuseRecordKey } from "./record-key.ts";
+import { produceSchema, recordsPath, type TopicParams } from "./record-schemas.ts";
+import type { RouteServices } from "./route-services.ts";
+
+/** Producing (docs/http.md). */
+export function addProduceRoutes(app: HttpApp, { produce, bodies }: RouteServices): void {
+  app.fastify.post<{ Params: TopicParams; Querystring: ProduceQuery }>(
+    recordsPath,
+    { schema: produceSchema },
+    async (request, reply) => {
+      const { query, headers } = request;
+      const mediaType = checkMediaType(headers["content-type"]);
+      const partition = integerParameter(query.partition, "partition", undefined);
+      if (mediaType !== bytesMediaType) refuseRecordKey(query, headers);
+      const key = mediaType === bytesMediaType ? parseRecordKey(query, headers) : null;
+      const target = produce.findTarget({ topic: request.params.topic, partition });
+      if (mediaType === linesMediaType) return upload(request, reply, target);
+      const body = await bodies.read(request.raw, reply.raw);
+      const records: readonly RecordInput[] = mediaType === bytesMediaType ? [{ key, value: body }] : parseJsonBody(body);
+      return sendJson(reply, formatRanges(await target.append({ records, packing: "one" })));
+    },
+  );
+
+  async function upload(request: FastifyRequest, reply: FastifyReply, target: ProduceTarget): Promise<FastifyReply> {
+    const body = bodies.open(request.raw);
+    app.letLast(request, reply);
+    const append = (records: readonly RecordInput[]) => target.append({ records, packing: "one" });
+    const answers = uploadLines({ body, append, held: bodies.held });
+    const first = await answers.next();
+    // As long as nothing is appended, the answer may have a status of its own.
+    assert(first.done !== true, "an upload has an answer");
+    if (first.value.kind === "refused") {
+      await answers.return();
+      throw namingLine(first.value);
+    }
+    const lines = formatAnswers(first.value, answers, (error) => app.explain(error, request));
+    const text = Readable.from(lines, { objectMode: false, highWaterMark: uploadAnswerMaxBytes });
+    return reply.header("content-type", linesMediaType).send(text);
+  }
+}
+
+interface ProduceQuery extends KeyQuery {
+  readonly partition?: string;
+}
+
+/** Strict, so that a form or a file sent by mistake isn't taken for records. A request that says nothing means JSON. */
+function checkMediaType(contentType: string | undefined): RecordsMediaType {
+  const mediaType = parseMediaType(contentType) ?? jsonMediaType;
+  const known = recordsMediaTypes.find((one) => one === mediaType);
+  if (known !== undefined) return known;
+  throw new ProglogError("UNSUPPORTED_MEDIA_TYPE", `Cannot read records from ${JSON.stringify(mediaType.slice(0, 64))}`, {
+    hint: `Send ${recordsMediaTypes.join(" or ")}, and say so in Content-Type.`,
+  });
+}
+
+const recordsMediaTypes = [jsonMediaType, linesMediaType, bytesMediaType] as const;
+
+type RecordsMediaType = (typeof recordsMediaTypes)[number];
+
+/** One range in the open; several, where keys led to several partitions, in a list. */
+function formatRanges(ranges: readonly ProducedRange[]): object {
+  const [range] = ranges;
+  if (range !== undefined && ranges.length === 1) return range;
+  return { count: ranges.reduce((sum, { count }) => sum + count, 0), partitions: ranges };
+}
+
+async function* formatAnswers(
+  first: UploadAnswer,
+  rest: AsyncGenerator<UploadAnswer, void, undefined>,
+  explain: (error: unknown) => ReturnType<HttpApp["explain"]>,
+): AsyncGenerator<string, void, undefined> {
+  try {
+    yield formatAnswer(first, explain);
+    for await (const answer of rest) yield formatAnswer(answer, explain);
+  } finally {
+    // Also when nobody asked for more than the first.
+    await rest.return();
+  }
+}
+
+function formatAnswer(answer: UploadAnswer, explain: (error: unknown) => ReturnType<HttpApp["explain"]>): string {
+  if (answer.kind === "appended") {
+    const { ranges, firstLine, lastLine } = answer;
+    return `${JSON.stringify({ ...formatRanges(ranges), firstLine, lastLine })}\n`;
+  }
+  const problem = explain(answer.error);
+  const lastLine = problem.outcome === "unknown" ? answer.lastLine : undefined;
+  return `${JSON.stringify({ error: problem, line: answer.line, ...(lastLine === undefined ? {} : { lastLine }) })}\n`;
+}
+
+/** The error with its line among its details, as there is no line of an answer for it to stand in. */
+function namingLine({ error, line, lastLine }: RefusedLines): unknown {
+  if (!isProglogError(error)) return error;
+  return new ProglogError(error.code, error.message, {
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    details: { ...error.details, line, ...(lastLine === undefined ? {} : { lastLine }) },
+    cause: error,
+  });
+}
