@@ -172,6 +172,9 @@ export const lineOverheadBytes = 128;
 /** How long an NDJSON body may say nothing, not even an empty line. Long for a quiet source; short for a client that is gone without a word. */
 export const uploadIdleMaxMs = 300_000;
 
+/** How long what is left of an NDJSON body is read and dropped after an error: a client that reads its answer has stopped by then. */
+export const uploadRestMaxMs = 5_000;
+
 /** Answer lines of an NDJSON body that its client hasn't read, some 3,000; then no more of the body is read. */
 export const uploadAnswerMaxBytes = 256 * KiB;
 

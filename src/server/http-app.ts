@@ -3,7 +3,14 @@ import type { Socket } from "node:net";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { Clock } from "../base/clock.ts";
 import { isProglogError, messageOf, ProglogError } from "../base/error.ts";
-import { headersMaxBytes, headersMaxMs, keepAliveMaxMs, pipelinedRequestsMaxCount, requestMaxMs } from "../base/limits.ts";
+import {
+  headersMaxBytes,
+  headersMaxMs,
+  keepAliveMaxMs,
+  pipelinedRequestsMaxCount,
+  requestMaxMs,
+  uploadRestMaxMs,
+} from "../base/limits.ts";
 import type { Logger } from "../base/logger.ts";
 import { type Problem, problemMediaType, toProblem } from "../wire/problem.ts";
 import { checkBrowser } from "./browser-guard.ts";
@@ -74,12 +81,12 @@ export class HttpApp {
 
   /**
    * The request lasts as long as its client likes: its body may take any time to arrive, and its duration says nothing. When it is
-   * answered, what is left of its body has the usual time.
+   * answered, what is left of its body has little time: it is read only so that the client gets to see the answer.
    */
   letLast(request: FastifyRequest, reply: FastifyReply): void {
     this.#lasting.add(request.raw);
     this.#deadlines.lift(request.raw);
-    reply.raw.once("close", () => this.#deadlines.start(request.raw));
+    reply.raw.once("close", () => this.#deadlines.start(request.raw, uploadRestMaxMs));
   }
 
   takeConnection(socket: Socket): void {

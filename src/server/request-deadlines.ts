@@ -16,12 +16,12 @@ export class RequestDeadlines {
   }
 
   /** To be called when the head is there, and again to begin anew. A request without a body has arrived. */
-  start(request: IncomingMessage): void {
+  start(request: IncomingMessage, withinMs: number = this.#options.requestMs): void {
     const { headers } = request;
     const hasBody = headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
     if (!hasBody || request.complete || request.destroyed) return;
     if (!this.#due.has(request)) request.once("close", () => this.lift(request));
-    this.#due.set(request, this.#options.clock.monotonic() + this.#options.requestMs);
+    this.#due.set(request, this.#options.clock.monotonic() + withinMs);
     this.#arm();
   }
 
