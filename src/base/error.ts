@@ -25,7 +25,7 @@ export type ErrorCode =
   | "TOO_MANY_PARTITIONS"
   | "PARTITION_NOT_FOUND"
   | "LOG_NOT_FOUND"
-  // What was said about the append doesn't hold: nothing was done.
+  // What it builds on isn't the case any more.
   | "PRODUCER_FENCED"
   | "OUT_OF_ORDER_SEQUENCE"
   | "DUPLICATE_SEQUENCE"

@@ -7,6 +7,7 @@ export type { ErrorCode, ErrorDetails } from "../base/error.ts";
 export { isProglogError, ProglogError } from "../base/error.ts";
 export type { Logger } from "../base/logger.ts";
 export type {
+  AppendOptions,
   AppendResult,
   Log,
   LogChanges,

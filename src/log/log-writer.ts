@@ -257,6 +257,7 @@ export class LogWriter {
         count: append.header.recordCount,
         appendTime: header.appendTime,
         isDurable,
+        isDuplicate: false,
       });
     }
   }

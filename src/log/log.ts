@@ -105,6 +105,19 @@ export interface ReadOptions {
   readonly signal?: AbortSignal;
 }
 
+export interface AppendOptions {
+  /** Codec for `append`. Ignored by `appendBatch`. */
+  readonly compression?: Compression;
+  /**
+   * Makes a retry harmless: the same records with the same numbers are appended once, and answered as they were the first time. The
+   * id is the producer's own (0 to 2^53-1), the epoch counts its lives (0 to 32,767), `baseSequence` its records (0 to 2^31-1, then
+   * 0 again). For `appendBatch` the batch itself carries it.
+   */
+  readonly producer?: { readonly id: number; readonly epoch: number; readonly baseSequence: number };
+  /** Appends only if the log end offset is this one when the append's turn comes; else CONDITION_FAILED. */
+  readonly expectedOffset?: number;
+}
+
 export interface AppendResult {
   readonly baseOffset: number;
   /** Inclusive. */
@@ -113,6 +126,8 @@ export interface AppendResult {
   readonly appendTime: number;
   /** False under `interval` and `never`: written, and not yet synced. */
   readonly isDurable: boolean;
+  /** It was a retry of what had been appended before: nothing was appended now, and this is where it was then. */
+  readonly isDuplicate: boolean;
 }
 
 export interface StoredBatch {
@@ -193,12 +208,9 @@ export interface Log extends AsyncDisposable {
    * Errors: INVALID_RECORD, RECORD_TOO_LARGE, INVALID_BATCH, BATCH_TOO_LARGE, APPEND_QUEUE_FULL, OVERLOADED, DISK_FULL, LOG_CLOSED,
    * LOG_POISONED (nothing was appended); DISK_FAILED (it may have been: read it after opening the log again).
    */
-  append(
-    records: RecordInput | readonly RecordInput[],
-    options?: { readonly compression?: Compression },
-  ): Promise<AppendResult>;
+  append(records: RecordInput | readonly RecordInput[], options?: AppendOptions): Promise<AppendResult>;
   /** Appends a packed record batch v2, as it is unless the options say otherwise. The buffer isn't changed, and must not be until this settles. */
-  appendBatch(batch: Buffer): Promise<AppendResult>;
+  appendBatch(batch: Buffer, options?: Pick<AppendOptions, "expectedOffset">): Promise<AppendResult>;
 
   /** Errors: OFFSET_OUT_OF_RANGE with details {offset, logStartOffset, highWatermark}, LOG_CORRUPT, UNDECODABLE_BATCH. */
   read(offset: number): Promise<StoredRecord>;

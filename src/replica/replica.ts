@@ -2,6 +2,7 @@ import { isProglogError, messageOf, ProglogError } from "../base/error.ts";
 import type { Logger } from "../base/logger.ts";
 import type { RecordInput, StoredRecord } from "../batch/record.ts";
 import {
+  type AppendOptions,
   type Log,
   type LogChanges,
   type LogDamage,
@@ -67,13 +68,13 @@ export class Replica {
   }
 
   /** Appends the records as one batch. Resolves when they are committed. */
-  append(records: readonly RecordInput[]): Promise<ReplicaAppend> {
-    return this.#use((log) => log.append(records));
+  append(records: readonly RecordInput[], options?: AppendOptions): Promise<ReplicaAppend> {
+    return this.#use((log) => log.append(records, options));
   }
 
   /** Appends a packed record batch v2 as it is. It must not be changed until this settles. */
-  appendBatch(batch: Buffer): Promise<ReplicaAppend> {
-    return this.#use((log) => log.appendBatch(batch));
+  appendBatch(batch: Buffer, options?: Pick<AppendOptions, "expectedOffset">): Promise<ReplicaAppend> {
+    return this.#use((log) => log.appendBatch(batch, options));
   }
 
   /** What `from` means right now: an offset from the log start offset to the high watermark. */
@@ -185,7 +186,11 @@ export interface ReplicaAppend {
   readonly count: number;
   /** False where the log is told to sync later than it answers. */
   readonly isDurable: boolean;
+  /** A retry: nothing was appended now, and this is where it was appended before. */
+  readonly isDuplicate: boolean;
 }
+
+export type { AppendOptions };
 
 export interface ReadBounds {
   /** Records at most. */

@@ -11,6 +11,7 @@ import type { ReplicaRead } from "../replica/replica.ts";
 import { formatJsonRecord } from "../wire/json-record.ts";
 import { parseStartingPoint } from "../wire/starting-point.ts";
 import { parseTailPosition } from "../wire/tail-position.ts";
+import { formatEndOffset } from "./append-headers.ts";
 import type { HttpApp } from "./http-app.ts";
 import { eventStreamMediaType, findAccepted, jsonMediaType, linesMediaType } from "./media-type.ts";
 import { integerParameter } from "./query.ts";
@@ -25,6 +26,8 @@ export function addConsumeRoutes(app: HttpApp, { consume, tails, answers }: Rout
     const format = chooseTail(mediaType, request.query);
     if (format !== undefined) return tail(request, reply, format);
     const read = await readOnce(request, reply);
+    // What an append on a condition needs: that nothing came behind what was read here.
+    reply.header("etag", formatEndOffset(read.nextOffset));
     const isLines = mediaType === linesMediaType;
     const text = isLines ? formatLines(read) : `${JSON.stringify(formatRead(read))}\n`;
     // A client that doesn't take its answer holds it in memory: so it is counted until it is gone.

@@ -5,6 +5,7 @@ import { isProglogError, ProglogError } from "../base/error.ts";
 import { uploadAnswerMaxBytes } from "../base/limits.ts";
 import type { RecordInput } from "../batch/record.ts";
 import { parseJsonBody } from "../wire/record-body.ts";
+import { formatEndOffset, parseAppendOptions } from "./append-headers.ts";
 import { type HttpApp, sendJson } from "./http-app.ts";
 import { type RefusedLines, type UploadAnswer, uploadLines } from "./line-upload.ts";
 import { bytesMediaType, jsonMediaType, linesMediaType, parseMediaType } from "./media-type.ts";
@@ -25,11 +26,20 @@ export function addProduceRoutes(app: HttpApp, { produce, bodies }: RouteService
       const partition = integerParameter(query.partition, "partition", undefined);
       if (mediaType !== bytesMediaType) refuseRecordKey(query, headers);
       const key = mediaType === bytesMediaType ? parseRecordKey(query, headers) : null;
+      const options = parseAppendOptions(headers);
+      if (mediaType === linesMediaType && options !== undefined) throw linesWithOptions();
       const target = produce.findTarget({ topic: request.params.topic, partition });
       if (mediaType === linesMediaType) return upload(request, reply, target);
       const body = await bodies.read(request.raw, reply.raw);
       const records: readonly RecordInput[] = mediaType === bytesMediaType ? [{ key, value: body }] : parseJsonBody(body);
-      return sendJson(reply, formatRanges(await target.append({ records, packing: "one" })));
+      const ranges = await target.append({ records, packing: "one", options }).catch((error: unknown) => {
+        const { logEndOffset } = isProglogError(error, "CONDITION_FAILED") ? error.details : {};
+        if (typeof logEndOffset === "number") reply.header("etag", formatEndOffset(logEndOffset));
+        throw error;
+      });
+      const [range] = ranges;
+      if (range !== undefined && ranges.length === 1) reply.header("etag", formatEndOffset(range.baseOffset + range.count));
+      return sendJson(reply, formatRanges(ranges));
     },
   );
 
@@ -72,8 +82,21 @@ type RecordsMediaType = (typeof recordsMediaTypes)[number];
 /** One range in the open; several, where keys led to several partitions, in a list. */
 function formatRanges(ranges: readonly ProducedRange[]): object {
   const [range] = ranges;
-  if (range !== undefined && ranges.length === 1) return range;
-  return { count: ranges.reduce((sum, { count }) => sum + count, 0), partitions: ranges };
+  if (range !== undefined && ranges.length === 1) return formatRange(range);
+  return { count: ranges.reduce((sum, { count }) => sum + count, 0), partitions: ranges.map(formatRange) };
+}
+
+function formatRange({ isDuplicate, ...range }: ProducedRange): object {
+  return isDuplicate ? { ...range, duplicate: true } : range;
+}
+
+/** A retry must be cut into the batches of the first try, and where lines are cut depends on when they come. */
+function linesWithOptions(): ProglogError {
+  return new ProglogError(
+    "INVALID_ARGUMENT",
+    "Cannot append lines on a condition or with a sequence: they go off in batches as they come",
+    { hint: "Send an array, which is one batch." },
+  );
 }
 
 async function* formatAnswers(

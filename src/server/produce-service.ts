@@ -4,7 +4,7 @@ import { lineBatchBytes, recordMaxBytes } from "../base/limits.ts";
 import { checkRecord, type RecordInput } from "../batch/record.ts";
 import type { Topic } from "../replica/catalog.ts";
 import type { DataDirectory } from "../replica/data-directory.ts";
-import type { Replica, ReplicaAppend } from "../replica/replica.ts";
+import type { AppendOptions, Replica, ReplicaAppend } from "../replica/replica.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
 import { partitionOfKey } from "../wire/partitioner.ts";
 
@@ -43,8 +43,9 @@ export class ProduceService {
   async #append(
     topic: Topic,
     partition: number | undefined,
-    { records, packing }: ProduceAppend,
+    { records, packing, options }: ProduceAppend,
   ): Promise<readonly ProducedRange[]> {
+    if (options !== undefined) return [await this.#appendToOne(topic, partition, { records, options })];
     const shares = this.#share(records, topic, partition);
     const { maxRecordBytes } = this.#directory.effectiveSettings(topic);
     // All replicas are found before anything is appended.
@@ -62,6 +63,25 @@ export class ProduceService {
     return outcomes
       .flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value] : []))
       .sort((a, b) => a.partition - b.partition);
+  }
+
+  /** As one batch, to one partition: numbers and ends are a partition's own. */
+  async #appendToOne(
+    topic: Topic,
+    partition: number | undefined,
+    { records, options }: Required<Pick<ProduceAppend, "records" | "options">>,
+  ): Promise<ProducedRange> {
+    const number = partition ?? 0;
+    if (partition === undefined && topic.partitions.length > 1) {
+      throw new ProglogError(
+        "INVALID_ARGUMENT",
+        `Cannot append on a condition or with a sequence: topic ${topic.name} has ${topic.partitions.length} partitions, and none is named`,
+        { hint: "Name one: ends and sequences are a partition's own." },
+      );
+    }
+    const replica = this.#directory.getReplicaOf(topic, number);
+    const { baseOffset, count, isDurable, isDuplicate } = await replica.append(records, options);
+    return { partition: number, baseOffset, count, isDurable, isDuplicate };
   }
 
   #checkCreatable(name: string, partition: number | undefined): void {
@@ -124,6 +144,8 @@ export interface ProduceAppend {
   readonly records: readonly RecordInput[];
   /** `one`: records that all go to one partition are one batch, appended whole or not at all. `many`: they are as many as is good. */
   readonly packing: "one" | "many";
+  /** What it is appended on. The records are then one batch of one partition, which must be named where the topic has several. */
+  readonly options?: AppendOptions | undefined;
 }
 
 export interface ProduceRequest extends ProducePlace, ProduceAppend {}
@@ -151,7 +173,7 @@ async function appendAll(
       range === undefined ? outcome.value : { ...range, count: range.count + count, isDurable: range.isDurable && isDurable };
   }
   assert(range !== undefined, "a share of a request has a batch");
-  return { partition, baseOffset: range.baseOffset, count: range.count, isDurable: range.isDurable };
+  return { partition, baseOffset: range.baseOffset, count: range.count, isDurable: range.isDurable, isDuplicate: false };
 }
 
 /**

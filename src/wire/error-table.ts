@@ -69,10 +69,11 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorTableEntry>> = {
   PARTITION_NOT_FOUND: refusal(grpc.notFound, 404),
   LOG_NOT_FOUND: refusal(grpc.dataLoss, 500),
 
-  // What was said about the append doesn't hold.
+  // What it builds on isn't the case any more.
   PRODUCER_FENCED: refusal(grpc.aborted, 409),
   OUT_OF_ORDER_SEQUENCE: refusal(grpc.failedPrecondition, 409),
-  DUPLICATE_SEQUENCE: refusal(grpc.alreadyExists, 409),
+  // The records are there, since an earlier try: to append them with another sequence would double them.
+  DUPLICATE_SEQUENCE: { grpc: grpc.alreadyExists, http: 409, isRetryable: false, outcome: "unknown" },
   CONDITION_FAILED: refusal(grpc.failedPrecondition, 412),
 
   // The log can't, now or any more. Only a write or sync that failed under way leaves open what a restart will find.
