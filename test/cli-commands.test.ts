@@ -49,7 +49,7 @@ describe("the commands and a node", () => {
     assert.equal(consumed.io.stdout.bytes.toString("latin1"), lines.toString("latin1"));
   });
 
-  test("a great many lines keep their order over many requests, and each is acknowledged once", async () => {
+  test("a great many lines keep their order over many batches, and each is acknowledged once", async () => {
     const lines = Array.from({ length: 100_000 }, (_, line) => `line ${line} ${"x".repeat(line % 50)}\n`).join("");
     const produced = await run(["produce", "--topic", "many", "--print-offsets"], lines);
     assert.match(produced.stderr, /^100,000 records, offsets 0-99999\n$/);

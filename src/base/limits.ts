@@ -303,11 +303,14 @@ export const cliAnswerMaxMs = 30 * secondMs;
 /** An answer that the command line takes: several times the most that a server puts into one. */
 export const cliAnswerMaxBytes = 128 * MiB;
 
-/**
- * Records that the command line sends together; a larger one goes alone. As large as a batch has to be to be fast, and far below
- * what a server takes.
- */
-export const cliRequestMaxBytes = 1 * MiB;
+/** What the command line may have sent that isn't acknowledged: enough to keep a server busy, and little enough to be in doubt about. */
+export const cliPendingMaxBytes = 4 * MiB;
+
+/** How long an upload of the command line may have nothing to send: far below what a server, or a proxy before it, waits for. */
+export const cliQuietMaxMs = 10 * secondMs;
+
+/** A line of a server's answer to an upload: far more than that of many partitions takes. */
+export const cliAnswerLineMaxBytes = 1 * MiB;
 
 /** How long a server is asked to wait for a record before it answers that there is none; then it is asked again. */
 export const cliFollowWaitMs = 20 * secondMs;

@@ -5,14 +5,14 @@ import { fromProblem, problemMediaType } from "../wire/problem.ts";
 import { formatStartingPoint } from "../wire/starting-point.ts";
 import { type HttpAnswer, HttpExchange, type HttpRequest } from "./http-exchange.ts";
 import type {
-  AppendedRange,
   ChangeTopicRequest,
   ConsumedRecords,
   ConsumeRequest,
   CreateTopicRequest,
   LogClient,
-  ProduceRequest,
+  RecordUpload,
   TopicDescription,
+  UploadRequest,
 } from "./log-client.ts";
 import { unpackRecord } from "./record-json.ts";
 import type { ServerAddress } from "./server-address.ts";
@@ -29,16 +29,21 @@ export class HttpClient implements LogClient {
     return this.#exchange.address;
   }
 
-  async produce({ topic, partition, records }: ProduceRequest): Promise<readonly AppendedRange[]> {
-    const answer = await this.#ask<ProduceAnswer>({
+  openUpload({ topic, partition }: UploadRequest): RecordUpload {
+    const asked = {
       attempt: `produce to ${topic}`,
       method: "POST",
       path: recordsPath(topic, { partition }),
-      headers: { "content-type": "application/json" },
-      // An array, which is appended whole or not at all where it goes to one partition.
-      body: Buffer.from(`[${records.map((record) => record.text).join(",")}]`),
+    } as const;
+    return this.#exchange.upload({
+      ...asked,
+      mediaType: "application/x-ndjson",
+      refusal: (answer) => {
+        // A success of another kind isn't ours.
+        if (isSuccess(answer)) return this.#strangerError(asked, answer);
+        return this.#failureOf(asked, answer);
+      },
     });
-    return "partitions" in answer ? answer.partitions : [answer];
   }
 
   async consume({ topic, partition, from, limit, waitMs = 0, signal }: ConsumeRequest): Promise<ConsumedRecords> {
@@ -103,13 +108,20 @@ export class HttpClient implements LogClient {
     } catch (error) {
       throw request.method === "GET" ? withoutOutcome(error) : error;
     }
-    const isSuccess = answer.status >= 200 && answer.status < 300;
-    if (isSuccess && answer.body.length === 0) return undefined as Answer;
-    const json = this.#parse(request, answer);
-    if (isSuccess) return json as Answer;
-    const error = fromProblem(json) ?? unknownProblem(json);
-    if (error === undefined) throw this.#strangerError(request, answer);
+    if (isSuccess(answer) && answer.body.length === 0) return undefined as Answer;
+    if (isSuccess(answer)) return this.#parse(request, answer) as Answer;
+    const error = this.#failureOf(request, answer);
     throw request.method === "GET" ? withoutOutcome(error) : error;
+  }
+
+  /** What an answer that is no success says. */
+  #failureOf(request: HttpRequest, answer: HttpAnswer): unknown {
+    try {
+      const json = this.#parse(request, answer);
+      return fromProblem(json) ?? unknownProblem(json) ?? this.#strangerError(request, answer);
+    } catch (error) {
+      return error;
+    }
   }
 
   #parse(request: HttpRequest, answer: HttpAnswer): unknown {
@@ -136,8 +148,9 @@ export class HttpClient implements LogClient {
   }
 }
 
-/** One range in the open; several, where keys led to several partitions, in a list. */
-type ProduceAnswer = AppendedRange | { readonly partitions: readonly AppendedRange[] };
+function isSuccess({ status }: HttpAnswer): boolean {
+  return status >= 200 && status < 300;
+}
 
 interface ConsumeAnswer {
   readonly records: readonly JsonRecord[];

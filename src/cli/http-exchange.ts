@@ -1,7 +1,8 @@
-import { Agent, type IncomingMessage, request } from "node:http";
+import { Agent, type IncomingHttpHeaders, type IncomingMessage, request } from "node:http";
 import { systemErrorCode } from "../base/disk.ts";
 import { messageOf, ProglogError } from "../base/error.ts";
 import { cliAnswerMaxBytes, cliAnswerMaxMs, cliConnectMaxMs } from "../base/limits.ts";
+import { HttpUpload } from "./http-upload.ts";
 import { formatServerAddress, type ServerAddress } from "./server-address.ts";
 
 /** One request and its whole answer, over connections that are kept. What goes wrong on the way is told from what the server says. */
@@ -68,6 +69,39 @@ export class HttpExchange {
     });
   }
 
+  /**
+   * A request whose body is written while its answer comes, as long as that has this media type and a status of success. Else it fails with what
+   * `refusal` makes of the answer, or as `send` does; then nothing was appended when no connection came about.
+   */
+  upload({ attempt, path, mediaType, refusal }: UploadExchange): HttpUpload {
+    let isConnected = false;
+    const outgoing = request({
+      host: this.#server.host,
+      port: this.#server.port,
+      agent: this.#agent,
+      method: "POST",
+      path,
+      headers: { "content-type": mediaType },
+    });
+    const timer = setTimeout(() => outgoing.destroy(this.#timeoutError(attempt, false)), cliConnectMaxMs);
+    const onConnected = (): void => {
+      isConnected = true;
+      clearTimeout(timer);
+    };
+    outgoing.on("socket", (socket) => {
+      if (socket.connecting) socket.once("connect", onConnected);
+      else onConnected();
+    });
+    outgoing.once("close", () => clearTimeout(timer));
+    return new HttpUpload(outgoing, {
+      timeoutMs: cliAnswerMaxMs,
+      isAnswer: ({ statusCode = 0, headers }) => statusCode === 200 && mediaTypeOf(headers) === mediaType,
+      refusal: async (incoming) => refusal(await readAnswer(incoming, attempt)),
+      lostError: (cause) => this.#lostError(attempt, isConnected, cause),
+      timeoutError: () => this.#timeoutError(attempt, isConnected),
+    });
+  }
+
   close(): void {
     this.#agent.destroy();
   }
@@ -111,6 +145,14 @@ export interface HttpRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
+export interface UploadExchange {
+  readonly attempt: string;
+  readonly path: string;
+  /** Of body and answer. */
+  readonly mediaType: string;
+  readonly refusal: (answer: HttpAnswer) => unknown;
+}
+
 export interface HttpAnswer {
   readonly status: number;
   /** Without parameters: "application/json". */
@@ -128,6 +170,10 @@ async function readAnswer(incoming: IncomingMessage, attempt: string): Promise<H
     }
     pieces.push(piece);
   }
-  const mediaType = (incoming.headers["content-type"] ?? "").split(";", 1)[0] ?? "";
-  return { status: incoming.statusCode ?? 0, mediaType: mediaType.trim().toLowerCase(), body: Buffer.concat(pieces) };
+  return { status: incoming.statusCode ?? 0, mediaType: mediaTypeOf(incoming.headers), body: Buffer.concat(pieces) };
+}
+
+function mediaTypeOf(headers: IncomingHttpHeaders): string {
+  const mediaType = (headers["content-type"] ?? "").split(";", 1)[0] ?? "";
+  return mediaType.trim().toLowerCase();
 }

@@ -3,13 +3,12 @@ import type { StartingPoint } from "../wire/starting-point.ts";
 
 /**
  * What the commands ask of a server. Every method throws `ProglogError`: the server's own codes, or UNAVAILABLE and TIMEOUT for what
- * happened on the way. After a `produce`, `details.outcome` says whether the records may have been appended all the same:
- * "unknown", or "not-appended".
+ * happened on the way.
  */
 export interface LogClient {
   /** Where it sends to, for messages: "127.0.0.1:8000". */
   readonly address: string;
-  produce(request: ProduceRequest): Promise<readonly AppendedRange[]>;
+  openUpload(request: UploadRequest): RecordUpload;
   consume(request: ConsumeRequest): Promise<ConsumedRecords>;
   listTopics(): Promise<readonly TopicDescription[]>;
   createTopic(request: CreateTopicRequest): Promise<TopicDescription>;
@@ -20,12 +19,29 @@ export interface LogClient {
   close(): void;
 }
 
-export interface ProduceRequest {
+export interface UploadRequest {
   readonly topic: string;
   /** Default: by key, or the server's choice. */
   readonly partition?: number | undefined;
-  /** Appended together, in this order: each from `packRecord`. */
-  readonly records: readonly PackedRecord[];
+}
+
+/** Records on their way to a topic. They are appended in the order in which they are written, and acknowledged in it. */
+export interface RecordUpload {
+  write(records: readonly PackedRecord[]): void;
+  /** No more come. Twice is fine. */
+  end(): void;
+  /**
+   * The next acknowledgement; undefined when the upload has ended and everything is acknowledged. Throws what ended it otherwise;
+   * then `details.outcome` says whether what isn't acknowledged may have been appended all the same ("unknown", or "not-appended"),
+   * and `details.lastLine`, where it is known, the number of the last record of which that holds.
+   */
+  next(): Promise<Acknowledged | undefined>;
+}
+
+/** The next so many records, and where they lie. */
+export interface Acknowledged {
+  readonly records: number;
+  readonly ranges: readonly AppendedRange[];
 }
 
 /** A record as it travels, packed once, when its size is counted. */

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { topicSettingNames } from "../base/topic-settings.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { main } from "./main.ts";
@@ -22,30 +23,31 @@ async function startStub(listener: RequestListener): Promise<AsyncDisposable & {
   };
 }
 
-async function readBody(request: IncomingMessage): Promise<string> {
-  let body = "";
-  for await (const chunk of request) body += String(chunk);
-  return body;
-}
-
 function sendJson(response: ServerResponse, json: object, status = 200): void {
   response.writeHead(status, { "content-type": status < 400 ? "application/json; charset=utf-8" : "application/problem+json" });
   response.end(JSON.stringify(json));
 }
 
-/** Appends to a log of its own, as long as `count` requests come, each on a new connection; the next one is for `after`. */
-function appendingStub(count: number, after: (request: IncomingMessage, response: ServerResponse) => void): RequestListener {
-  let requests = 0;
+/** Appends lines to a log of its own as they come, and answers what came together; after `count` answers it is for `after`. */
+function appendingStub(
+  count: number,
+  after: (request: IncomingMessage, response: ServerResponse) => void,
+  isDurable = true,
+): RequestListener {
+  let answers = 0;
   let nextOffset = 0;
   return (request, response) => {
-    void readBody(request).then((body) => {
-      requests += 1;
-      if (requests > count) return after(request, response);
-      const records = body.split("\n").length - 1;
-      response.setHeader("connection", "close");
-      sendJson(response, { partition: 0, baseOffset: nextOffset, count: records, isDurable: true });
+    request.on("data", (chunk: Buffer) => {
+      answers += 1;
+      if (answers > count) return after(request, response);
+      const records = chunk.toString().split("\n").length - 1;
+      if (!response.headersSent) response.writeHead(200, { "content-type": "application/x-ndjson" });
+      response.write(`${JSON.stringify({ partition: 0, baseOffset: nextOffset, count: records, isDurable })}\n`);
       nextOffset += records;
     });
+    request.on("end", () => response.end());
+    // One that is cut off is the client's end, too.
+    request.on("error", () => {});
   };
 }
 
@@ -172,13 +174,15 @@ test("a connection lost under a produce leaves its lines in doubt, and the error
   );
 });
 
-test("a server that goes between two requests leaves nothing in doubt", async () => {
+test("a server that goes while nothing is under way leaves nothing in doubt", async () => {
   const server = await startStub(appendingStub(1, () => {}));
   const io = new MemoryIo();
   io.stdin.write("1\n2\n");
   const running = run(["produce", "--print-offsets", "--server", server.address], io);
   await io.stdout.waitFor(/^0 2\n/);
   await server[Symbol.asyncDispose]();
+  // The other end hears of it in one of its next turns.
+  for (let turn = 0; turn < 50; turn += 1) await setImmediate();
   io.stdin.end("3\n");
   const { code, stderr } = await running;
   assert.equal(code, exitCodes.unreachable);
@@ -242,21 +246,52 @@ test("a line too long is named, after what came before it is acknowledged", asyn
   );
 });
 
-test("Ctrl-C on produce waits for the request under way, and a second one ends the process at once", async () => {
+test("a server that refuses a line is heard, and the line counts from the first that was read", async () => {
+  const problem = { code: "RECORD_TOO_LARGE", detail: "Cannot accept line 2: it is too large", outcome: "not-appended" };
+  await using stub = await startStub(
+    appendingStub(1, (_request, response) => void response.end(`${JSON.stringify({ error: problem, line: 2 })}\n`)),
+  );
+  const io = new MemoryIo();
+  io.stdin.write("1\n");
+  const running = run(["produce", "--print-offsets", "--server", stub.address], io);
+  await io.stdout.waitFor(/^0 1\n/);
+  io.stdin.end("2\n3\n");
+  const { code, stderr } = await running;
+  assert.equal(code, exitCodes.failed);
+  assert.match(
+    stderr,
+    /^proglog: RECORD_TOO_LARGE: Cannot accept line 2: it is too large; 1 record acknowledged, offset 0; the first line not acknowledged is 2\n$/,
+  );
+});
+
+test("an answer that ends before everything is acknowledged leaves the rest in doubt", async () => {
+  await using stub = await startStub(appendingStub(1, (_request, response) => void response.end()));
+  const io = new MemoryIo();
+  io.stdin.write("1\n");
+  const running = run(["produce", "--print-offsets", "--server", stub.address], io);
+  await io.stdout.waitFor(/^0 1\n/);
+  io.stdin.end("2\n");
+  const { code, stderr } = await running;
+  assert.equal(code, exitCodes.unknown);
+  assert.match(stderr, /; 1 record acknowledged, offset 0; the first line not acknowledged is 2; line 2 may have been/);
+});
+
+test("Ctrl-C on produce waits for what is under way, and a second one ends the process at once", async () => {
   let answer: (() => void) | undefined;
   const asked = Promise.withResolvers<void>();
   await using stub = await startStub((request, response) => {
-    void readBody(request).then(() => {
-      answer = () => sendJson(response, { partition: 0, baseOffset: 0, count: 1, isDurable: true });
-      asked.resolve();
-    });
+    request.once("data", () => asked.resolve());
+    answer = () => {
+      response.writeHead(200, { "content-type": "application/x-ndjson" });
+      response.end(`${JSON.stringify({ partition: 0, baseOffset: 0, count: 1, isDurable: true })}\n`);
+    };
   });
   const io = new MemoryIo();
   io.stdin.write("1\n");
   const running = run(["produce", "--server", stub.address], io);
   await asked.promise;
-  io.stdin.write("2\n");
   assert.ok(io.send("SIGINT"));
+  io.stdin.write("2\n");
   assert.equal(io.exitedWith, undefined);
   io.send("SIGINT");
   assert.equal(io.exitedWith, exitCodes.interrupted);
@@ -267,21 +302,20 @@ test("Ctrl-C on produce waits for the request under way, and a second one ends t
 });
 
 test("acknowledgements without a sync are told", async () => {
-  await using stub = await startStub((_request, response) =>
-    sendJson(response, { partition: 0, baseOffset: 7, count: 1, isDurable: false }),
-  );
+  await using stub = await startStub(appendingStub(1, () => {}, false));
   const { code, stderr } = await run(["produce", "a", "--server", stub.address]);
   assert.equal(code, exitCodes.done);
-  assert.match(stderr, /^1 record, offset 7; acknowledged before they are synced/);
+  assert.match(stderr, /^1 record, offset 0; acknowledged before they are synced/);
 });
 
 test("when nobody reads offsets or progress any more, the records are sent all the same", async () => {
-  const bodies: string[] = [];
+  let body = "";
+  const append = appendingStub(9, () => {});
   await using stub = await startStub((request, response) => {
-    void readBody(request).then((body) => {
-      bodies.push(body);
-      sendJson(response, { partition: 0, baseOffset: bodies.length - 1, count: 1, isDurable: true });
+    request.on("data", (chunk: Buffer) => {
+      body += chunk.toString();
     });
+    append(request, response);
   });
   const io = new MemoryIo();
   io.stdout.breakPipe();
@@ -291,10 +325,7 @@ test("when nobody reads offsets or progress any more, the records are sent all t
   io.stdin.end("2\n");
   const { code } = await running;
   assert.equal(code, exitCodes.done);
-  assert.deepEqual(
-    bodies.flatMap((body) => JSON.parse(body) as unknown),
-    [{ value: "1" }, { value: "2" }],
-  );
+  assert.equal(body, '{"value":"1"}\n{"value":"2"}\n');
 });
 
 test("a reader that follows goes on at its next offset when the server was away", async () => {

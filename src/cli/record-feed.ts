@@ -1,10 +1,15 @@
-import { batchMaxRecords, cliRequestMaxBytes } from "../base/limits.ts";
-import type { AppendedRange, LogClient, PackedRecord } from "./log-client.ts";
+import type { Clock, Timer } from "../base/clock.ts";
+import { isProglogError } from "../base/error.ts";
+import { cliPendingMaxBytes, cliQuietMaxMs } from "../base/limits.ts";
+import type { Acknowledged, AppendedRange, LogClient, PackedRecord, RecordUpload } from "./log-client.ts";
 
 /**
- * Sends records in the order in which they come, and holds few of them. One request is under way at a time: so order is kept, and
- * an error leaves no doubt about what lies before it. What comes while it is under way goes together in the next one, so
- * a slow source gets its acknowledgements at once, and a fast one gets large batches, without a delay to be set.
+ * Sends records in the order in which they come, and holds few of them. They go as they come, in one upload that lasts as long as its
+ * source does; the server appends them batch by batch, in order, and acknowledges each. So a slow source gets its acknowledgements
+ * at once and a fast one large batches, and an error leaves no doubt about what lies before it.
+ *
+ * An upload in which nothing came for a while is ended, and the next record begins another: no connection is kept for a source
+ * that has gone quiet. One that is lost while all it had sent is acknowledged is no loss.
  */
 export interface FeedOptions {
   readonly client: LogClient;
@@ -14,6 +19,7 @@ export interface FeedOptions {
   readonly source: AsyncIterable<readonly PackedRecord[]>;
   /** When aborted, nothing more is sent; what is under way is waited for. */
   readonly signal: AbortSignal;
+  readonly clock: Clock;
   /** Called after each acknowledgement. */
   readonly onAppended: (appended: Appended) => Promise<void>;
 }
@@ -27,50 +33,85 @@ export interface Appended {
 export interface FeedResult {
   /** Records that are acknowledged: the first so many of the source. */
   readonly acknowledged: number;
-  /** Records behind those that were under way when it failed. */
+  /** Records behind those that may have been appended when it failed. */
   readonly failedCount: number;
   readonly failure?: { readonly of: "source" | "request"; readonly error: unknown };
 }
 
 export async function feedRecords(options: FeedOptions): Promise<FeedResult> {
-  const { client, topic, partition, signal } = options;
+  const { client, topic, partition, signal, clock } = options;
   const source = options.source[Symbol.asyncIterator]();
-  const queue = new RecordQueue();
+  const pending = new PendingRecords();
+  let upload: RecordUpload | undefined;
   let reading: Promise<Turn> | undefined;
-  let sending: Promise<Turn> | undefined;
+  let answering: Promise<Turn> | undefined;
+  let quiet: { readonly timer: Timer; readonly turn: Promise<Turn> } | undefined;
   let sourceFailure: FeedResult["failure"];
   let hasEnded = false;
   let acknowledged = 0;
+  /** Of this upload. */
+  let uploaded = 0;
 
   for (;;) {
-    if (sending === undefined && !queue.isEmpty && !signal.aborted) sending = send(queue.take());
-    if (reading === undefined && !hasEnded && !queue.isFull && !signal.aborted) reading = read();
-    if (sending === undefined && reading === undefined) break;
+    const isOver = hasEnded || signal.aborted;
+    if (reading === undefined && !isOver && !pending.isFull) reading = read();
+    if (upload !== undefined && isOver) upload.end();
+    if (upload !== undefined) answering ??= nextAnswer(upload);
+    if (reading === undefined && answering === undefined) break;
 
-    const turn = await Promise.race([sending, reading].filter((one) => one !== undefined));
+    const turn = await Promise.race([answering, reading, quiet?.turn].filter((one) => one !== undefined));
+    if (turn.kind !== "abandoned") quiet = endQuiet(quiet);
     switch (turn.kind) {
       case "read":
         reading = undefined;
-        for (const record of turn.records) queue.add(record);
+        if (upload === undefined) {
+          upload = client.openUpload({ topic, partition });
+          uploaded = 0;
+        }
+        upload.write(turn.records);
+        pending.add(turn.records);
         break;
       case "ended":
         reading = undefined;
         hasEnded = true;
         sourceFailure = turn.failure;
         break;
-      case "answered":
-        sending = undefined;
-        acknowledged += turn.appended.records;
-        await options.onAppended(turn.appended);
+      case "answered": {
+        answering = undefined;
+        const { ranges, records } = turn.acknowledged;
+        acknowledged += records;
+        uploaded += records;
+        await options.onAppended({ ranges, records, bytes: pending.take(records) });
+        if (pending.count === 0 && !hasEnded) quiet = beginQuiet(clock);
         break;
+      }
       case "failed":
-        return { acknowledged, failedCount: turn.records, failure: { of: "request", error: turn.error } };
+        if (pending.count > 0) return failed(turn.error);
+        upload = undefined;
+        answering = undefined;
+        break;
+      case "closed":
+        upload = undefined;
+        answering = undefined;
+        break;
+      case "quiet":
+        upload?.end();
+        // Nothing of it is under way. What becomes of its end concerns nobody.
+        upload = undefined;
+        answering = undefined;
+        break;
       case "abandoned":
         reading = undefined;
         break;
     }
   }
   return { acknowledged, failedCount: 0, ...(sourceFailure === undefined ? {} : { failure: sourceFailure }) };
+
+  function failed(error: unknown): FeedResult {
+    const lastLine = isProglogError(error) ? error.details["lastLine"] : undefined;
+    const failedCount = typeof lastLine === "number" ? lastLine - uploaded : pending.count;
+    return { acknowledged, failedCount, failure: { of: "request", error } };
+  }
 
   /** Is over when we are told to stop, though the source may never come back: a terminal may not say another word. */
   function read(): Promise<Turn> {
@@ -91,53 +132,60 @@ export async function feedRecords(options: FeedOptions): Promise<FeedResult> {
       return { kind: "ended", failure: { of: "source", error } };
     }
   }
-
-  async function send(records: readonly PackedRecord[]): Promise<Turn> {
-    try {
-      const ranges = await client.produce({ topic, partition, records });
-      const bytes = records.reduce((sum, record) => sum + record.bytes, 0);
-      return { kind: "answered", appended: { ranges, records: records.length, bytes } };
-    } catch (error) {
-      return { kind: "failed", records: records.length, error };
-    }
-  }
 }
 
 type Turn =
   | { readonly kind: "read"; readonly records: readonly PackedRecord[] }
   | { readonly kind: "ended"; readonly failure?: FeedResult["failure"] }
-  | { readonly kind: "answered"; readonly appended: Appended }
-  | { readonly kind: "failed"; readonly records: number; readonly error: unknown }
+  | { readonly kind: "answered"; readonly acknowledged: Acknowledged }
+  /** The upload ended well. */
+  | { readonly kind: "closed" }
+  | { readonly kind: "failed"; readonly error: unknown }
+  | { readonly kind: "quiet" }
   | { readonly kind: "abandoned" };
 
-/** What was read and is not under way yet. Full at one request's worth, so memory holds two and what was read at once. */
-class RecordQueue {
-  #records: PackedRecord[] = [];
+async function nextAnswer(upload: RecordUpload): Promise<Turn> {
+  try {
+    const acknowledged = await upload.next();
+    return acknowledged === undefined ? { kind: "closed" } : { kind: "answered", acknowledged };
+  } catch (error) {
+    return { kind: "failed", error };
+  }
+}
+
+function beginQuiet(clock: Clock): { readonly timer: Timer; readonly turn: Promise<Turn> } {
+  const { promise, resolve } = Promise.withResolvers<Turn>();
+  return { timer: clock.setTimer(cliQuietMaxMs, () => resolve({ kind: "quiet" })), turn: promise };
+}
+
+function endQuiet(quiet: { readonly timer: Timer } | undefined): undefined {
+  quiet?.timer.cancel();
+}
+
+/** What was sent and isn't acknowledged yet: of the records only their sizes. */
+class PendingRecords {
+  #sizes: number[] = [];
   #bytes = 0;
 
-  get isEmpty(): boolean {
-    return this.#records.length === 0;
+  get count(): number {
+    return this.#sizes.length;
   }
 
   get isFull(): boolean {
-    return this.#bytes >= cliRequestMaxBytes;
+    return this.#bytes >= cliPendingMaxBytes;
   }
 
-  add(record: PackedRecord): void {
-    this.#records.push(record);
-    this.#bytes += record.bytes;
-  }
-
-  /** The oldest records that fit in one request, but at least one. */
-  take(): readonly PackedRecord[] {
-    let count = 0;
-    let bytes = 0;
-    for (const record of this.#records) {
-      if (count > 0 && (bytes + record.bytes > cliRequestMaxBytes || count === batchMaxRecords)) break;
-      count += 1;
-      bytes += record.bytes;
+  add(records: readonly PackedRecord[]): void {
+    for (const { bytes } of records) {
+      this.#sizes.push(bytes);
+      this.#bytes += bytes;
     }
+  }
+
+  /** Forgets the oldest. Returns their bytes. */
+  take(count: number): number {
+    const bytes = this.#sizes.splice(0, count).reduce((sum, size) => sum + size, 0);
     this.#bytes -= bytes;
-    return this.#records.splice(0, count);
+    return bytes;
   }
 }

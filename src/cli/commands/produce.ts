@@ -98,7 +98,15 @@ async function produce(context: CommandContext, values: readonly string[], optio
   const source = values.length > 0 ? packValues(values, options) : packLines(io.stdin, options);
   try {
     const { topic, partition } = options;
-    const result = await feedRecords({ client, topic, partition, source, signal: stop.signal, onAppended });
+    const result = await feedRecords({
+      client,
+      topic,
+      partition,
+      source,
+      signal: stop.signal,
+      clock: io.clock,
+      onAppended,
+    });
     await progress.clear();
     if (result.failure !== undefined) {
       throw describeFailure(result, result.failure, { offsets, unit: values.length > 0 ? "value" : "line" });
@@ -176,13 +184,20 @@ function describeFailure(
         : `${unit}s ${formatCount(first)} to ${formatCount(acknowledged + failedCount)}`;
     facts.push(`${range} may have been appended all the same`);
   }
-  const message = `${messageOf(error)}; ${facts.join("; ")}`;
+  const message = `${renumbered(error, first)}; ${facts.join("; ")}`;
   if (!isProglogError(error)) return Object.assign(new Error(message, { cause: error }), codeOf(error));
   return new ProglogError(error.code, message, {
     ...(error.hint === undefined ? {} : { hint: error.hint }),
     details: { ...error.details, acknowledged },
     cause: error,
   });
+}
+
+/** The server counts the lines of its request, which may have begun in the middle of ours. */
+function renumbered(error: unknown, line: number): string {
+  const message = messageOf(error);
+  const named = isProglogError(error) ? error.details["line"] : undefined;
+  return named === undefined ? message : message.replace(`line ${String(named)}`, `line ${formatCount(line)}`);
 }
 
 function codeOf(error: unknown): { readonly code?: unknown } {
