@@ -121,6 +121,21 @@ describe("lines streamed in", () => {
     assert.deepEqual(await valuesOf(node), ["a"]);
   });
 
+  test("a connection that is to be closed is, behind the rest of the body, so that no reset takes the answer away", async () => {
+    await using node = await startTestNode();
+    for (const first of ['{"value":"a"}\nx\n', "x\n"]) {
+      const rest = '{"value":"b"}\n'.repeat(10_000);
+      const head = "POST /v1/topics/orders/records HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-ndjson\r\n";
+      const socket = node.connect().write(`${head}connection: close\r\ncontent-length: ${first.length + rest.length}\r\n\r\n`);
+      socket.write(first);
+      if (first !== "x\n") await socket.waitFor(/"line":2\}\n\r\n$/);
+      await node.until(async () => (await node.metric("proglog_http_uploads")) === 0);
+      assert.equal(socket.socket.readyState, "open");
+      socket.write(rest);
+      assert.match(await socket.closed, first === "x\n" ? /"line":1\}\}\n$/ : /"line":2\}\n\r\n0\r\n\r\n$/);
+    }
+  });
+
   test("a client that goes on sending after an error is cut off a little later", async () => {
     const clock = createVirtualClock();
     await using node = await startTestNode({ clock });
@@ -257,7 +272,8 @@ class Upload {
   constructor(node: TestNode, topic = "orders") {
     const { promise, resolve, reject } = Promise.withResolvers<AsyncIterator<Buffer>>();
     this.#received = promise;
-    this.#sent = request(`${node.node.url}/v1/topics/${topic}/records`, { method: "POST", agent: false, headers: lines });
+    const headers = { ...lines, connection: "keep-alive" };
+    this.#sent = request(`${node.node.url}/v1/topics/${topic}/records`, { method: "POST", agent: false, headers });
     this.#sent.on("error", reject);
     this.#sent.once("response", (response) => {
       this.status = response.statusCode ?? 0;

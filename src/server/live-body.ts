@@ -11,6 +11,7 @@ export class LiveBody {
   readonly #options: LiveBodyOptions;
   #end: BodyEnd | undefined;
   #waiting: (() => void) | undefined;
+  #isLeft = false;
 
   constructor(request: IncomingMessage, options: LiveBodyOptions) {
     this.#request = request;
@@ -46,13 +47,29 @@ export class LiveBody {
     return clock.setTimer(idleMs, () => this.#request.destroy());
   }
 
-  /** To be called when nobody wants more of it. What comes flows on and is dropped, so that the client gets to see its answer. */
+  /** To be called when nobody wants more of it. What comes flows on and is dropped, so that the client gets to see its answer. Twice is fine. */
   leave(): void {
+    if (this.#isLeft) return;
+    this.#isLeft = true;
     this.stop(cancelledError());
     const request = this.#request;
     request.off("readable", this.#wake).off("end", this.#onEnd).off("close", this.#onClose).off("error", this.#onClose);
     request.on("error", () => {}).on("data", () => {});
     this.#options.onLeave();
+  }
+
+  /**
+   * Resolves when the rest has come, or after so long. A connection that is to be closed behind its answer must have been read to its
+   * end by then: else the system resets it, and what the client hadn't read of the answer is lost.
+   */
+  async dropRest(withinMs: number): Promise<void> {
+    this.leave();
+    if (this.#request.readableEnded || this.#request.destroyed) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = this.#options.clock.setTimer(withinMs, resolve);
+    this.#request.once("close", resolve);
+    await promise;
+    timer.cancel();
   }
 
   async #change(): Promise<void> {

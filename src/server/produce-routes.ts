@@ -2,8 +2,9 @@ import { Readable } from "node:stream";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { assert } from "../base/assert.ts";
 import { isProglogError, ProglogError } from "../base/error.ts";
-import { uploadAnswerMaxBytes } from "../base/limits.ts";
+import { uploadAnswerMaxBytes, uploadRestMaxMs } from "../base/limits.ts";
 import type { RecordInput } from "../batch/record.ts";
+import type { Problem } from "../wire/problem.ts";
 import { parseJsonBody } from "../wire/record-body.ts";
 import { formatEndOffset, parseAppendOptions } from "./append-headers.ts";
 import { type HttpApp, sendJson } from "./http-app.ts";
@@ -53,11 +54,30 @@ export function addProduceRoutes(app: HttpApp, { produce, bodies }: RouteService
     assert(first.done !== true, "an upload has an answer");
     if (first.value.kind === "refused") {
       await answers.return();
+      await dropRest();
       throw namingLine(first.value);
     }
-    const lines = formatAnswers(first.value, answers, (error) => app.explain(error, request));
-    const text = Readable.from(lines, { objectMode: false, highWaterMark: uploadAnswerMaxBytes });
+    const text = Readable.from(formatAnswers(first.value), { objectMode: false, highWaterMark: uploadAnswerMaxBytes });
     return reply.header("content-type", linesMediaType).send(text);
+
+    async function* formatAnswers(firstAnswer: UploadAnswer): AsyncGenerator<string, void, undefined> {
+      try {
+        yield formatAnswer(firstAnswer, explain);
+        for await (const answer of answers) yield formatAnswer(answer, explain);
+        await dropRest();
+      } finally {
+        // Also when nobody asked for more than the first.
+        await answers.return();
+      }
+    }
+
+    function explain(error: unknown): Problem {
+      return app.explain(error, request);
+    }
+
+    async function dropRest(): Promise<void> {
+      if (!reply.raw.shouldKeepAlive) await body.dropRest(uploadRestMaxMs);
+    }
   }
 }
 
@@ -99,21 +119,7 @@ function linesWithOptions(): ProglogError {
   );
 }
 
-async function* formatAnswers(
-  first: UploadAnswer,
-  rest: AsyncGenerator<UploadAnswer, void, undefined>,
-  explain: (error: unknown) => ReturnType<HttpApp["explain"]>,
-): AsyncGenerator<string, void, undefined> {
-  try {
-    yield formatAnswer(first, explain);
-    for await (const answer of rest) yield formatAnswer(answer, explain);
-  } finally {
-    // Also when nobody asked for more than the first.
-    await rest.return();
-  }
-}
-
-function formatAnswer(answer: UploadAnswer, explain: (error: unknown) => ReturnType<HttpApp["explain"]>): string {
+function formatAnswer(answer: UploadAnswer, explain: (error: unknown) => Problem): string {
   if (answer.kind === "appended") {
     const { ranges, firstLine, lastLine } = answer;
     return `${JSON.stringify({ ...formatRanges(ranges), firstLine, lastLine })}\n`;

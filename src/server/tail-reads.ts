@@ -1,4 +1,4 @@
-import { consumeRecordsDefault, tailUnsentMaxBytes } from "../base/limits.ts";
+import { consumeRecordsMaxCount, tailUnsentMaxBytes } from "../base/limits.ts";
 import type { Replica } from "../replica/replica.ts";
 import { formatJsonRecord } from "../wire/json-record.ts";
 
@@ -46,5 +46,5 @@ async function readLines(replica: Replica, offset: number): Promise<TailRead> {
   return { lines, nextOffset, highWatermark };
 }
 
-/** What a tail may have unsent, so that little of what is read must be read again. */
-const bounds = { limit: consumeRecordsDefault, maxBytes: tailUnsentMaxBytes };
+/** Bytes as many as a tail may have unsent, so that little of what is read must be read again; and a batch of small records whole. */
+const bounds = { limit: consumeRecordsMaxCount, maxBytes: tailUnsentMaxBytes };
