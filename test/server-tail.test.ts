@@ -248,6 +248,26 @@ describe("a live tail", () => {
     stuck.close();
     other.close();
   });
+
+  test("that isn't taken holds no more of a large batch, either", async () => {
+    await using node = await startTestNode();
+    await node.post("/v1/topics", { name: "orders" });
+    const stuck = await Tail.open(node);
+    await stuck.nextBlock();
+    stuck.response.pause();
+    const value = "x".repeat(50_000);
+    const batchRecords = 70;
+    const batches = 6;
+    for (let batch = 0; batch < batches; batch += 1) await produce(node, ...Array.from({ length: batchRecords }, () => value));
+    await node.until(async () => (await node.metric("proglog_tail_unsent_bytes")) > tailUnsentMaxBytes);
+    assert((await node.metric("proglog_tail_unsent_bytes")) < tailUnsentMaxBytes + 2 * value.length);
+    const records = await stuck.nextRecords(batches * batchRecords);
+    assert.deepEqual(
+      records.map(([id]) => Number(id)),
+      Array.from({ length: batches * batchRecords }, (_, offset) => offset),
+    );
+    stuck.close();
+  });
 });
 
 describe("a thousand live tails", () => {

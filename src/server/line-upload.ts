@@ -66,8 +66,6 @@ export async function* uploadLines({ body, append, held }: UploadOptions): Async
     watching?.cancel();
     body.leave();
     lines.drop();
-    // Its records are the log's until it is done with them.
-    await appending;
   }
 
   async function appendGroup({ records, firstLine, lastLine, bytes }: LineGroup): Promise<Turn> {
