@@ -81,7 +81,7 @@ test("whatever is asked for is refused with its setting named, or is what logs c
     fc.property(fc.dictionary(names, values, { maxKeys: 3 }), (changes) => {
       let settings: SettingsOfTopic;
       try {
-        settings = changeSettings({ retentionMs: 5 }, changes as TopicSettingChanges);
+        settings = changeSettings({ retentionMs: 5 }, changes);
       } catch (error) {
         assert(isProglogError(error), String(error));
         assert(Object.hasOwn(changes, String(error.details["setting"])) || String(error.details["setting"]).length === 64);
