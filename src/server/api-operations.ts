@@ -49,6 +49,8 @@ export const apiTags = {
 
 const json = "application/json";
 const lines = "application/x-ndjson";
+const bytes = "application/octet-stream";
+const events = "text/event-stream";
 const text = "text/plain";
 
 /** What reading a body can meet. */
@@ -101,31 +103,74 @@ export const apiOperations: Readonly<Record<string, ApiOperation>> = {
     tag: "records",
     summary: "Append records",
     description:
-      "One record, an array, or a record a line. Everything is checked before anything is appended; it is answered when it is on the disk.",
+      "One record, an array, the bytes of one, or lines without an end. But for lines, everything is checked before anything is appended. It is answered when it is on the disk; lines batch by batch.",
     query: {
       partition: {
         description: "Without it, a record with a key goes by the key (murmur2), the others to the next partition.",
       },
+      key: { description: "Of a record that comes as bytes." },
+      keyBase64: { description: "The same in Base64." },
+    },
+    headers: {
+      "If-Match": {
+        type: "string",
+        pattern: '^("[0-9]{1,16}"|[0-9]{1,16})$',
+        description: "Append only if the partition ends at this offset: the `ETag` of an answer.",
+      },
+      "Producer-Id": { ...ref("Offset"), description: "The producer's own number: makes a retry harmless, with the next two." },
+      "Producer-Epoch": {
+        type: "integer",
+        minimum: 0,
+        maximum: 2 ** 15 - 1,
+        default: 0,
+        description: "A higher one replaces the producer's earlier ones.",
+      },
+      "Producer-Sequence": {
+        type: "integer",
+        minimum: 0,
+        maximum: 2 ** 31 - 1,
+        description: "The number of the first record among the producer's in this partition, from 0.",
+      },
+      "Proglog-Key": { type: "string", description: "The key of a record that comes as bytes, in ASCII." },
+      "Proglog-Key-Base64": { type: "string", description: "The same in Base64." },
     },
     body: {
       [json]: { anyOf: [ref("NewRecord"), { type: "array", minItems: 1, items: ref("NewRecord") }] },
-      [lines]: { type: "string", description: "A NewRecord in each line." },
+      [lines]: { type: "string", description: "A NewRecord in each line, for as long as they come." },
+      [bytes]: { type: "string", format: "binary", description: "The value of one record." },
     },
     answers: {
       200: {
-        description: "Appended: to one partition, or to several.",
-        content: { [json]: { anyOf: [ref("ProducedRange"), ref("ProducedRanges")] } },
+        description: "Appended: to one partition, or to several. Lines: an answer to each batch, as it is on the disk.",
+        headers: { ETag: { type: "string", description: "The end of the partition behind the records, for `If-Match`." } },
+        content: {
+          [json]: { anyOf: [ref("ProducedRange"), ref("ProducedRanges")] },
+          [lines]: {
+            type: "string",
+            description:
+              "In each line a ProducedRange or ProducedRanges with `firstLine` and `lastLine`. An `error`, a Problem, with the first `line` that isn't appended, is the last.",
+          },
+        },
       },
     },
-    errors: [...bodyErrors, ...produceErrors],
+    errors: [
+      ...bodyErrors,
+      ...produceErrors,
+      "TIMEOUT",
+      "CONDITION_FAILED",
+      "PRODUCER_FENCED",
+      "OUT_OF_ORDER_SEQUENCE",
+      "DUPLICATE_SEQUENCE",
+    ],
   },
   "GET /v1/topics/:topic/records": {
     operationId: "consume",
     tag: "records",
-    summary: "Read records of a partition",
-    description: "From a starting point, bounded, and waiting if asked. `Accept: application/x-ndjson` gets a record a line.",
+    summary: "Read records of a partition, or follow a topic",
+    description:
+      "From a starting point, bounded, and waiting if asked. `Accept: application/x-ndjson` gets a record a line. `Accept: text/event-stream`, or NDJSON with `follow=true`, is a live tail: of all partitions where none is named, and without the bounds.",
     query: {
-      partition: { default: 0 },
+      partition: { description: "Without it: 0; all of them in a live tail." },
       from: { ...ref("StartingPoint"), default: "start" },
       limit: {
         default: consumeRecordsDefault,
@@ -139,16 +184,28 @@ export const apiOperations: Readonly<Record<string, ApiOperation>> = {
         default: 0,
         description: `How long to wait for a first record; more than ${consumeWaitMaxMs} means that long.`,
       },
+      follow: { description: "With NDJSON: a live tail." },
+    },
+    headers: {
+      "Last-Event-ID": { type: "string", description: "Where a live tail goes on: the id of the last event seen." },
     },
     answers: {
       200: {
         description: "What there is.",
         headers: {
+          ETag: { type: "string", description: "The `nextOffset`, for `If-Match`." },
           "Proglog-Next-Offset": { ...ref("Offset"), description: "With NDJSON: where to go on." },
           "Proglog-Log-Start-Offset": { ...ref("Offset"), description: "With NDJSON." },
           "Proglog-High-Watermark": { ...ref("Offset"), description: "With NDJSON." },
         },
-        content: { [json]: ref("ConsumedRecords"), [lines]: { type: "string", description: "A Record in each line." } },
+        content: {
+          [json]: ref("ConsumedRecords"),
+          [lines]: { type: "string", description: "A Record in each line; in a live tail with its `partition`." },
+          [events]: {
+            type: "string",
+            description: "A Record with its `partition` in the data of each event; the event's id is where to go on.",
+          },
+        },
       },
     },
     errors: consumeErrors,

@@ -91,6 +91,7 @@ export const shapes = {
         type: "boolean",
         description: "False where the node answers before it syncs (`--sync interval` or `never`).",
       },
+      duplicate: { type: "boolean", description: "A retry of what had been appended before." },
     },
   },
   ProducedRanges: {

@@ -47,7 +47,9 @@ export class ProduceService {
   ): Promise<readonly ProducedRange[]> {
     if (options !== undefined) return [await this.#appendToOne(topic, partition, { records, options })];
     const shares = this.#share(records, topic, partition);
-    const { maxRecordBytes } = this.#directory.effectiveSettings(topic);
+    // An upload may last for days: the settings are those of now.
+    const current = this.#directory.catalog.findTopic(topic.name) ?? topic;
+    const { maxRecordBytes } = this.#directory.effectiveSettings(current);
     // All replicas are found before anything is appended.
     const appends = [...shares].map(([number, share]) => ({
       partition: number,
