@@ -210,6 +210,58 @@ describe("a power cut at any moment", () => {
     run: (owing) => owing.appendGroup(...letters("b", 2)),
   });
 
+  crashTest("of producers' appends leaves each retry what it is", {
+    log: { indexMaxBytes: 48 },
+    begin: (owing) => produce(owing, 3),
+    async run(owing) {
+      await owing.append(...owing.tagged(1, "a", "b"));
+      await owing.appendGroup("nobody's", ...owing.tagged(4, "c"));
+      await owing.append(...owing.tagged(1, "d"));
+    },
+  });
+
+  crashTest("of closing and opening a log of producers leaves each retry what it is", {
+    async run(owing) {
+      await produce(owing, 2);
+      await owing.reopen();
+      await owing.append("nobody's");
+      await owing.reopen();
+      await produce(owing, 1);
+    },
+  });
+
+  crashTest("of truncating what producers wrote makes it as if it had never been", {
+    log: { indexMaxBytes: 32 },
+    begin: (owing) => produce(owing, 7),
+    async run(owing) {
+      await owing.truncate(6);
+      await produce(owing, 1);
+      await owing.truncate(3);
+      await produce(owing, 1);
+    },
+  });
+
+  // The base record of the closed log says more than what is left, until as much was appended again, and more.
+  crashTest("of truncating what producers wrote to a log that was closed makes it as if it had never been", {
+    begin: (owing) => produce(owing, 5).then(() => owing.close()),
+    async run(owing) {
+      await owing.truncate(3);
+      await owing.append(...owing.tagged(3, "another"));
+      await produce(owing, 4);
+    },
+  });
+
+  crashTest("of trimming what producers wrote leaves their retries what they are", {
+    log: { indexMaxBytes: 32 },
+    begin: (owing) => produce(owing, 7),
+    async run(owing) {
+      await owing.trim(5);
+      await produce(owing, 1);
+      await owing.truncate(6);
+      await produce(owing, 1);
+    },
+  });
+
   crashTest("of opening in the middle of a truncation brings nothing back", {
     log: { indexMaxBytes: 32 },
     async begin(owing) {
@@ -251,6 +303,7 @@ async function proveKilled(context: TestContext, title: string, proof: CrashProo
     async ({ image: disk, owed }) => {
       const owing = await OwingLog.open(disk, { log, owed });
       await OwingLog.open(disk.crash(loseAll), { log, owed: owing.owed() });
+      await owing.retryLost();
       await owing.append("next");
       await OwingLog.open(disk.crash(randomChoice(random)), { log, owed: owing.owed() });
     },
@@ -290,6 +343,7 @@ async function recovers(crash: Crash, log: LogOptions, tried: TriedImages): Prom
   };
   const disk = crash.image.crash(keepAll, { isRecording: false });
   const owing = await OwingLog.open(disk, { log, owed: crash.owed });
+  await owing.retryLost();
   await owing.appendGroup("more", "and more");
   await OwingLog.open(disk.crash(randomChoice(random)), { log, owed: owing.owed() });
 
@@ -322,5 +376,14 @@ async function appendOneByOne(owing: OwingLog, letter: string, count: number): P
   for (const value of letters(letter, count)) {
     owing.clock.advance(1);
     await owing.append(value);
+  }
+}
+
+/** Batches of three producers in turn, of one value or two. */
+async function produce(owing: OwingLog, count: number): Promise<void> {
+  for (let i = 0; i < count; i += 1) {
+    owing.clock.advance(1);
+    const values = i % 2 === 0 ? [`${i}`.repeat(60)] : [`${i}a`, `${i}b`];
+    await owing.append(...owing.tagged(1 + (i % 3), ...values));
   }
 }

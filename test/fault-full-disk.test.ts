@@ -48,6 +48,21 @@ describe("a full disk", () => {
     },
   });
 
+  fullDiskTest("while producers write, and what they wrote is truncated and trimmed", {
+    log: { segmentMaxBytes: 1024 },
+    begin: (owing) => produce(owing, 6),
+    async run(attempt, owing) {
+      await attempt(() => owing.open());
+      await attempt(() => produce(owing, 5));
+      await attempt(() => owing.truncate(3));
+      await attempt(() => produce(owing, 2));
+      await attempt(() => owing.trim(2));
+      await attempt(() => owing.close());
+      await attempt(() => owing.open());
+      await attempt(() => produce(owing, 1));
+    },
+  });
+
   fullDiskTest("while a log is closed and opened", {
     begin: (owing) => owing.appendGroup("a", "b").then(() => owing.close()),
     async run(attempt, owing) {
@@ -196,6 +211,10 @@ async function appendOneByOne(owing: OwingLog, count: number): Promise<void> {
     owing.clock.advance(1);
     await owing.append(`a${i}`.repeat(100));
   }
+}
+
+async function produce(owing: OwingLog, count: number): Promise<void> {
+  for (let i = 0; i < count; i += 1) await owing.append(...owing.tagged(1 + (i % 2), `${i}`.repeat(300)));
 }
 
 async function leavePoisoned(owing: OwingLog): Promise<void> {

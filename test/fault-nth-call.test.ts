@@ -114,6 +114,21 @@ describe("a disk call that fails", () => {
     },
   });
 
+  faultTests("while producers write, and what they wrote is truncated and trimmed", {
+    log: { indexMaxBytes: 32 },
+    begin: (owing) => produce(owing, 6),
+    async run(attempt, owing) {
+      await attempt(() => owing.open());
+      await attempt(() => produce(owing, 2));
+      await attempt(() => owing.truncate(3));
+      await attempt(() => produce(owing, 1));
+      await attempt(() => owing.trim(2));
+      await attempt(() => owing.close());
+      await attempt(() => owing.open());
+      await attempt(() => produce(owing, 1));
+    },
+  });
+
   faultTests("while a log is read and scrubbed", {
     log: { indexMaxBytes: 32 },
     begin: (owing) => appendOneByOne(owing, 4),
@@ -238,6 +253,10 @@ async function appendOneByOne(owing: OwingLog, count: number): Promise<void> {
     owing.clock.advance(1);
     await owing.append(`a${i}`);
   }
+}
+
+async function produce(owing: OwingLog, count: number): Promise<void> {
+  for (let i = 0; i < count; i += 1) await owing.append(...owing.tagged(1 + (i % 2), `${i}`));
 }
 
 async function leaveTornGroup(owing: OwingLog): Promise<void> {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { createMemoryDisk } from "../src/base/memory-disk.ts";
 import type { Disk } from "../src/base/disk.ts";
+import { createVirtualClock } from "../sim/clock.ts";
 import packageManifest from "../package.json" with { type: "json" };
 import { openLog } from "../src/log/open-log.ts";
 import { readSyncMark } from "../src/log/sync-mark.ts";
@@ -101,6 +102,20 @@ describe(`what ${packageManifest.version} writes`, () => {
       assert.deepEqual(records, expectedOf(packageManifest.version, golden.name));
     });
   }
+
+  test("the producers that golden files know are known", async () => {
+    const disk = await diskWith(filesOf(packageManifest.version, "producers"));
+    // By today's clock they have been idle for too long.
+    const log = await openLog("/log", { disk, clock: createVirtualClock(0) });
+    assert.equal(log.status().producers, 2);
+    const retry = { producer: { id: 2, epoch: 3, baseSequence: 2 ** 31 - 2 } };
+    const { baseOffset, lastOffset, isDuplicate } = await log.append(
+      ["a", "b", "c"].map((value) => ({ value })),
+      retry,
+    );
+    assert.deepEqual([baseOffset, lastOffset, isDuplicate], [2, 4, true]);
+    await log.close();
+  });
 
   test("golden files hold each kind of file, several segments and a trimmed start", () => {
     const files = filesOf(packageManifest.version, "closed");

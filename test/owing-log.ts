@@ -7,6 +7,7 @@ import { createVirtualClock, type VirtualClock } from "../sim/clock.ts";
 import type { SimDisk } from "../sim/disk.ts";
 import { createSeededRandom } from "../sim/random.ts";
 import { checkOwed, nothingOwed, type OwedRecords, settle } from "./owed-records.ts";
+import { batchesOf, checkRetries, producerOf, tagNext } from "./tagged-values.ts";
 
 export const logDirectory = "/log";
 
@@ -37,6 +38,8 @@ export class OwingLog {
   #syncedCount = 0;
   /** A truncation to here is under way, or has failed half-way. */
   #keepMin = Number.POSITIVE_INFINITY;
+  /** What was under way when the log was opened and isn't there. */
+  #lost: readonly string[] = [];
   #startMin = 0;
   #startMax = 0;
 
@@ -85,16 +88,33 @@ export class OwingLog {
     assert.equal(this.#log.highWatermark, this.#log.logEndOffset, "what an opened log holds is durable");
     const settled = settle(this.#log, owed);
     this.#take(settled);
+    this.#lost = owed.values.slice(settled.values.length);
     this.#changed();
     await checkOwed(this.#log, settled);
+    await checkRetries(this.#log, settled.values);
   }
 
-  /** Appends one batch. */
+  /** Tags the values of one batch as the next of a producer: appended then, they are sent as that producer's. */
+  tagged(producerId: number, ...values: readonly string[]): string[] {
+    return tagNext(producerId, values, [...this.#acknowledged, ...this.#underWay].flat());
+  }
+
+  /** Appends what producers had sent and the crash before the opening took away, as they do who got no answer. */
+  async retryLost(): Promise<void> {
+    for (const batch of batchesOf(this.#lost)) {
+      const { isDuplicate } = await this.append(...batch.values);
+      assert.equal(isDuplicate, false, "what isn't there is appended");
+    }
+    await checkRetries(this.log, this.owedToKill().values);
+  }
+
+  /** Appends one batch, as a producer's where the values are tagged. */
   async append(...values: readonly string[]): Promise<AppendResult> {
     this.#underWay.push(values);
     let result: AppendResult;
     try {
-      result = await this.log.append(values.map((value) => ({ value })));
+      const records = values.map((value) => ({ value }));
+      result = await this.log.append(records, producerOf(values));
     } catch (error) {
       if (!isOutcomeUnknown(error)) this.#underWay.splice(this.#underWay.indexOf(values), 1);
       throw error;

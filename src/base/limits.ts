@@ -101,6 +101,10 @@ export const searchedHeadMaxBytes = 256;
 export const searchOverlapBytes = 64 * KiB;
 
 /** A base record: some 100 bytes for each live producer, so 500,000 of them. */
+/** Producers that a log knows at once; of more, the one that has been idle the longest is forgotten. Each takes some 700 bytes. */
+export const producersMaxCount = 10_000;
+
+/** A base record: at most 136 bytes for each of `producersMaxCount` producers, and 24 for each term. */
 export const baseRecordMaxBytes = 64 * MiB;
 
 /** A manifest: some 200 bytes for each partition, so hundreds of times `partitionsMaxCount`. */

@@ -103,6 +103,27 @@ export function readBatchHeader(buffer: Buffer, at = 0): BatchHeader {
   return parseBatchHeader(buffer, at, invalidBatch("Cannot read the batch header"));
 }
 
+/** Who sent a batch, and where its records stand among all that this producer sent. */
+export interface BatchProducer {
+  readonly producerId: number;
+  readonly producerEpoch: number;
+  /** Of the first record. */
+  readonly baseSequence: number;
+}
+
+/** The producer of a batch that was checked once; undefined when it has none. For those who read many and want nothing else. */
+export function findBatchProducer(batch: Buffer): BatchProducer | undefined {
+  // The upper half of -1, as nearly all of them have it.
+  if (batch.readInt32BE(producerIdAt) < 0) return undefined;
+  const producer = {
+    producerId: readInt64BE(batch, producerIdAt),
+    producerEpoch: batch.readInt16BE(producerEpochAt),
+    baseSequence: batch.readInt32BE(baseSequenceAt),
+  };
+  const isSound = Number.isSafeInteger(producer.producerId) && producer.producerEpoch >= 0 && producer.baseSequence >= 0;
+  return isSound ? producer : undefined;
+}
+
 /** `readBatchHeader` for those whose errors have another code. */
 export function parseBatchHeader(buffer: Buffer, at: number, refuse: Refuse): BatchHeader {
   assert(at >= 0, "a batch begins at a position");

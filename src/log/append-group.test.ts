@@ -11,7 +11,7 @@ const seed = 77;
 
 function pending(valueBytes: number): PendingAppend {
   const batch = encodeBatch([{ value: Buffer.alloc(valueBytes, valueBytes) }, { value: null }], { now: 1 });
-  return { batch, header: readBatchHeader(batch), resolve() {}, reject() {} };
+  return { batch, header: readBatchHeader(batch), expectedOffset: undefined, resolve() {}, reject() {} };
 }
 
 test("what a group writes is its frames one behind the other, whatever sizes small and large batches come in", () => {

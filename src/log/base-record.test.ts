@@ -22,13 +22,18 @@ const record: BaseRecord = {
     {
       producerId: 2 ** 40,
       producerEpoch: 3,
-      appendTime: 1_760_000_000_000,
+      isComplete: true,
       batches: [
-        { baseSequence: 10, recordCount: 5, baseOffset: 89_000 },
-        { baseSequence: 15, recordCount: 1, baseOffset: 89_010 },
+        { baseSequence: 10, recordCount: 5, baseOffset: 89_000, appendTime: 1_760_000_000_000 },
+        { baseSequence: 15, recordCount: 1, baseOffset: 89_010, appendTime: 1_760_000_000_001 },
       ],
     },
-    { producerId: 7, producerEpoch: 0, appendTime: 1_760_000_000_001, batches: [] },
+    {
+      producerId: 7,
+      producerEpoch: 0,
+      isComplete: false,
+      batches: [{ baseSequence: 9, recordCount: 1, baseOffset: 89_011, appendTime: 1_760_000_000_001 }],
+    },
   ],
   otherSections: [{ type: 900, bytes: Buffer.from("of a later version") }],
 };
@@ -74,9 +79,11 @@ describe("base record", () => {
       "01000000" + "30000000" + "0100000000000000" + "0100000000000000" + "0000000000000000",
       "0400000000000000" + "8038010000000000" + "c057010000000000",
       "02000000" + "07000000" + Buffer.from("members").toString("hex"),
-      "03000000" + "50000000" + "0000000000010000" + "03000000" + "02000000" + "00c02cc899010000",
-      "0a000000" + "05000000" + "a85b010000000000" + "0f000000" + "01000000" + "b25b010000000000",
-      "0700000000000000" + "00000000" + "00000000" + "01c02cc899010000",
+      "03000000" + "68000000" + "0000000000010000" + "0300" + "0100" + "02000000",
+      "0a000000" + "05000000" + "a85b010000000000" + "00c02cc899010000",
+      "0f000000" + "01000000" + "b25b010000000000" + "01c02cc899010000",
+      "0700000000000000" + "0000" + "0000" + "01000000",
+      "09000000" + "01000000" + "b35b010000000000" + "01c02cc899010000",
       "84030000" + "12000000" + Buffer.from("of a later version").toString("hex"),
     ].map((hex) => Buffer.from(hex, "hex"));
     const bytes = Buffer.concat([head, ...sections]);
@@ -99,9 +106,12 @@ describe("base record", () => {
       producers: fc.array(
         plain({
           producerId: safe,
-          producerEpoch: u32,
-          appendTime: safe,
-          batches: fc.array(plain({ baseSequence: u32, recordCount: u32, baseOffset: safe }), { maxLength: 5 }),
+          producerEpoch: fc.integer({ min: 0, max: 2 ** 16 - 1 }),
+          isComplete: fc.boolean(),
+          batches: fc.array(plain({ baseSequence: u32, recordCount: u32, baseOffset: safe, appendTime: safe }), {
+            minLength: 1,
+            maxLength: 5,
+          }),
         }),
         { maxLength: 4 },
       ),
@@ -147,13 +157,14 @@ describe("base record", () => {
     assert.equal(decodeBaseRecord(change((bytes) => bytes.writeUInt32LE(49, 92))), undefined);
     assert.equal(decodeBaseRecord(change((bytes) => bytes.writeUInt32LE(2 ** 32 - 1, 92))), undefined);
     const producerCountAt = 88 + 8 + 48 + 8 + 7 + 8 + 12;
-    assert.equal(decodeBaseRecord(change((bytes) => bytes.writeUInt32LE(6, producerCountAt))), undefined);
+    for (const count of [0, 6])
+      assert.equal(decodeBaseRecord(change((bytes) => bytes.writeUInt32LE(count, producerCountAt))), undefined);
   });
 
   test("one with a number beyond 2^53-1 is none, however it is sealed", () => {
     const termAt = 88 + 8;
     const producerAt = termAt + 48 + 8 + 7 + 8;
-    for (const position of [24, 48, 56, 64, 72, termAt + 8, termAt + 16, producerAt, producerAt + 16, producerAt + 32]) {
+    for (const position of [24, 48, 56, 64, 72, termAt + 8, termAt + 16, producerAt, producerAt + 24, producerAt + 32]) {
       const bytes = encodeBaseRecord(record, 6);
       bytes.writeBigUInt64LE(2n ** 53n, position);
       assert.equal(decodeBaseRecord(reseal(bytes)), undefined, `at ${position}`);

@@ -5,6 +5,7 @@ import { readUint64LE, writeUint64LE } from "../base/bytes.ts";
 import type { Disk } from "../base/disk.ts";
 import { ProglogError } from "../base/error.ts";
 import { baseRecordMaxBytes } from "../base/limits.ts";
+import { type ProducerBatch, type ProducerState, producerBatchesMaxCount } from "./producer-table.ts";
 import { logIdBytes } from "./segment-header.ts";
 
 /**
@@ -36,22 +37,15 @@ export interface TermStart {
   readonly firstOffset: number;
 }
 
-/** What makes a producer's retries harmless: its last batches. */
-export interface ProducerState {
-  readonly producerId: number;
-  readonly producerEpoch: number;
-  readonly appendTime: number;
-  /** At most five, oldest first. */
-  readonly batches: readonly { readonly baseSequence: number; readonly recordCount: number; readonly baseOffset: number }[];
-}
-
 export const baseRecordNames = ["base-0", "base-1"] as const;
 
 const magic = Buffer.from("PLBASER1", "latin1");
 const version = 1;
 const fixedBytes = 88;
 const sectionTypes = { termHistory: 1, membership: 2, producers: 3 } as const;
-const producerMaxBatches = 5;
+const producerHeadBytes = 16;
+const producerBatchBytes = 24;
+const producerFlags = { complete: 1 } as const;
 
 export function encodeBaseRecord(record: BaseRecord, generation: number): Buffer {
   const sections = [
@@ -158,17 +152,19 @@ function isSafe(...numbers: readonly number[]): boolean {
 
 function encodeProducers(producers: readonly ProducerState[]): Buffer {
   return Buffer.concat(
-    producers.map((producer) => {
-      assert(producer.batches.length <= producerMaxBatches, "a producer's last five batches are kept");
-      const bytes = Buffer.alloc(24 + 16 * producer.batches.length);
-      writeUint64LE(bytes, producer.producerId, 0);
-      bytes.writeUInt32LE(producer.producerEpoch, 8);
-      bytes.writeUInt32LE(producer.batches.length, 12);
-      writeUint64LE(bytes, producer.appendTime, 16);
-      producer.batches.forEach((batch, i) => {
-        bytes.writeUInt32LE(batch.baseSequence, 24 + 16 * i);
-        bytes.writeUInt32LE(batch.recordCount, 28 + 16 * i);
-        writeUint64LE(bytes, batch.baseOffset, 32 + 16 * i);
+    producers.map(({ producerId, producerEpoch, isComplete, batches }) => {
+      assert(batches.length > 0 && batches.length <= producerBatchesMaxCount, "a producer has one to five batches");
+      const bytes = Buffer.alloc(producerHeadBytes + producerBatchBytes * batches.length);
+      writeUint64LE(bytes, producerId, 0);
+      bytes.writeUInt16LE(producerEpoch, 8);
+      bytes.writeUInt16LE(isComplete ? producerFlags.complete : 0, 10);
+      bytes.writeUInt32LE(batches.length, 12);
+      batches.forEach((batch, i) => {
+        const at = producerHeadBytes + producerBatchBytes * i;
+        bytes.writeUInt32LE(batch.baseSequence, at);
+        bytes.writeUInt32LE(batch.recordCount, at + 4);
+        writeUint64LE(bytes, batch.baseOffset, at + 8);
+        writeUint64LE(bytes, batch.appendTime, at + 16);
       });
       return bytes;
     }),
@@ -179,22 +175,25 @@ function decodeProducers(bytes: Buffer): ProducerState[] | undefined {
   const producers: ProducerState[] = [];
   let at = 0;
   while (at < bytes.length) {
-    if (at + 24 > bytes.length) return undefined;
+    if (at + producerHeadBytes > bytes.length) return undefined;
     const count = bytes.readUInt32LE(at + 12);
-    const end = at + 24 + 16 * count;
-    if (count > producerMaxBatches || end > bytes.length) return undefined;
-    const batches: ProducerState["batches"][number][] = [];
-    for (let batchAt = at + 24; batchAt < end; batchAt += 16) {
-      batches.push({
+    const end = at + producerHeadBytes + producerBatchBytes * count;
+    if (count === 0 || count > producerBatchesMaxCount || end > bytes.length) return undefined;
+    const batches: ProducerBatch[] = [];
+    for (let batchAt = at + producerHeadBytes; batchAt < end; batchAt += producerBatchBytes) {
+      const batch: ProducerBatch = {
         baseSequence: bytes.readUInt32LE(batchAt),
         recordCount: bytes.readUInt32LE(batchAt + 4),
         baseOffset: readUint64LE(bytes, batchAt + 8),
-      });
+        appendTime: readUint64LE(bytes, batchAt + 16),
+      };
+      if (!isSafe(batch.baseOffset, batch.appendTime)) return undefined;
+      batches.push(batch);
     }
     const producerId = readUint64LE(bytes, at);
-    const appendTime = readUint64LE(bytes, at + 16);
-    if (!isSafe(producerId, appendTime, ...batches.map(({ baseOffset }) => baseOffset))) return undefined;
-    producers.push({ producerId, producerEpoch: bytes.readUInt32LE(at + 8), appendTime, batches });
+    if (!isSafe(producerId)) return undefined;
+    const isComplete = (bytes.readUInt16LE(at + 10) & producerFlags.complete) !== 0;
+    producers.push({ producerId, producerEpoch: bytes.readUInt16LE(at + 8), isComplete, batches });
     at = end;
   }
   return producers;

@@ -1,3 +1,4 @@
+import { assert } from "../base/assert.ts";
 import type { Disk } from "../base/disk.ts";
 import { type BaseRecord, type NewestBaseRecord, syncBaseRecord, writeBaseRecord } from "./base-record.ts";
 
@@ -8,7 +9,10 @@ export class BaseSlots {
   #record: BaseRecord;
   #generation: number;
   #slot: 0 | 1;
+  /** What the other file says, if it is whole. */
+  #other: BaseRecord | undefined;
   #doSlotsAgree: boolean;
+  #maxDescribedIndex: number;
 
   constructor(disk: Disk, directory: string, newest: NewestBaseRecord) {
     this.#disk = disk;
@@ -16,7 +20,9 @@ export class BaseSlots {
     this.#record = newest.record;
     this.#generation = newest.generation;
     this.#slot = newest.slot;
+    this.#other = newest.other;
     this.#doSlotsAgree = newest.other !== undefined && saysSameOfTrim(newest.record, newest.other);
+    this.#maxDescribedIndex = Math.max(newest.record.describedIndex, newest.other?.describedIndex ?? 0);
   }
 
   /** Makes both files; the directory has none. */
@@ -34,12 +40,37 @@ export class BaseSlots {
     return this.#doSlotsAgree;
   }
 
+  /** The last entry that either file describes, or may: no other entry of that index may be appended before both say less. */
+  get maxDescribedIndex(): number {
+    return this.#maxDescribedIndex;
+  }
+
+  /** The record that describes the most of the log and nothing behind `index`. */
+  findUpTo(index: number): BaseRecord | undefined {
+    // One that says less of what was trimmed would miss what lay between.
+    const other = this.#doSlotsAgree ? this.#other : undefined;
+    return [this.#record, other].find((record) => record !== undefined && record.describedIndex <= index);
+  }
+
   /** Writes both files, one after the other: whichever rots, what was trimmed stays known. */
   async write(record: BaseRecord): Promise<void> {
     this.#doSlotsAgree = false;
     await this.#writeOther(record);
     await this.#writeOther(record);
     this.#doSlotsAgree = true;
+    this.#maxDescribedIndex = record.describedIndex;
+  }
+
+  /**
+   * Writes a record that says the same of what was trimmed, and describes more. One file will do: whoever has to fall back on the
+   * other one knows as much of what is gone, and finds the rest in the log.
+   */
+  async describe(record: BaseRecord): Promise<void> {
+    assert(saysSameOfTrim(record, this.#record), "only the description moves on");
+    const doSlotsAgree = this.#doSlotsAgree;
+    this.#doSlotsAgree = false;
+    await this.#writeOther(record);
+    this.#doSlotsAgree = doSlotsAgree;
   }
 
   /** Brings the newer file, as an opening has read it, to the disk. */
@@ -55,11 +86,15 @@ export class BaseSlots {
 
   async #writeOther(record: BaseRecord): Promise<void> {
     const slot = this.#slot === 0 ? 1 : 0;
+    const previous = this.#record;
+    this.#other = undefined;
+    this.#maxDescribedIndex = Math.max(this.#maxDescribedIndex, record.describedIndex);
     await writeBaseRecord(this.#disk, this.#directory, { slot, generation: this.#generation + 1 }, record);
     this.#slot = slot;
     this.#generation += 1;
     // It counts from the first one on: that is what an opening would find.
     this.#record = record;
+    this.#other = previous;
   }
 }
 

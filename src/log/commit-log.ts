@@ -1,15 +1,16 @@
 import { readBatchHeader } from "../batch/batch-header.ts";
-import type { Compression } from "../batch/compression.ts";
 import { encodeBatch } from "../batch/encode-batch.ts";
 import type { RecordInput, StoredRecord } from "../batch/record.ts";
 import type { DiskLock } from "../base/disk.ts";
 import { admitBatch, checkBatchBytes } from "./admission.ts";
+import { checkCondition, producerFields } from "./append-options.ts";
 import { BackgroundJobs } from "./background-jobs.ts";
 import { findEntryOfOffset } from "./entry-lookup.ts";
 import { findExpired } from "./expired-segments.ts";
 import { nextOffsetOf } from "./frame.ts";
 import type { ReadLimit } from "./log-cursor.ts";
 import type {
+  AppendOptions,
   AppendResult,
   Log,
   LogChanges,
@@ -30,7 +31,7 @@ import { checkBound } from "./read-options.ts";
 import { ReadsUnderWay } from "./reads-under-way.ts";
 import { scrubSegments } from "./scrub.ts";
 import { StoreSizes } from "./store-sizes.ts";
-import { checkBatchStart, planTruncation, truncateBehind } from "./truncation.ts";
+import { checkBatchStart, lowerBase, planTruncation, truncateBehind } from "./truncation.ts";
 import { planTrim, trim } from "./trimming.ts";
 import { closedError } from "./write-failure.ts";
 
@@ -94,28 +95,28 @@ export class CommitLog implements Log {
     return this.#limit().nextOffset;
   }
 
-  async append(
-    records: RecordInput | readonly RecordInput[],
-    options: { readonly compression?: Compression } = {},
-  ): Promise<AppendResult> {
+  async append(records: RecordInput | readonly RecordInput[], options: AppendOptions = {}): Promise<AppendResult> {
     this.#writer.checkOpen("append");
+    checkCondition(options);
     const batch = encodeBatch(isList(records) ? records : [records], {
       now: this.#now(),
       timestampType: this.#options.timestampType,
       compression: options.compression ?? this.#options.compression,
       recordMaxBytes: this.#options.recordMaxBytes,
       isShortLived: true,
+      ...producerFields(options),
     });
     // What was packed here need not be walked again; only its size may be more than this log takes.
     checkBatchBytes(batch, this.#options.batchMaxBytes);
-    return this.#writer.append(batch, readBatchHeader(batch));
+    return this.#writer.append(batch, readBatchHeader(batch), options.expectedOffset);
   }
 
-  async appendBatch(batch: Buffer): Promise<AppendResult> {
+  async appendBatch(batch: Buffer, options: Pick<AppendOptions, "expectedOffset"> = {}): Promise<AppendResult> {
     this.#writer.checkOpen("append");
+    checkCondition(options);
     const { observer } = this.#state.context;
     const admitted = admitBatch(batch, this.#options, { now: this.#now(), observer });
-    return this.#writer.append(admitted.batch, admitted.header);
+    return this.#writer.append(admitted.batch, admitted.header, options.expectedOffset);
   }
 
   /** The time that records get. Where the log sets all of them, they don't go back when the clock does. */
@@ -158,6 +159,7 @@ export class CommitLog implements Log {
         return planTruncation(this.#state, location.index - 1);
       });
       await this.#writer.prepareChange();
+      await lowerBase(this.#state, plan);
       const keepIndex = plan.entries.last.index;
       try {
         // Told before and after: a piece being read while the files change is read again, or refused.
@@ -263,6 +265,7 @@ export class CommitLog implements Log {
       queuedAppends: this.#writer.queuedAppends,
       indexKind: segments.active.indexKind,
       damages: this.#state.context.damages.count,
+      producers: this.#state.description.producers.count,
     };
   }
 

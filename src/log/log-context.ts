@@ -5,6 +5,7 @@ import type { Mmap } from "../base/mmap.ts";
 import type { DamageBook } from "./damage-book.ts";
 import type { LogObserver } from "./log-observer.ts";
 import type { OpenFiles } from "./open-files.ts";
+import type { ProducerLimits } from "./producer-table.ts";
 
 /** What every part of one log needs, and none of them changes. */
 export interface LogContext {
@@ -17,6 +18,7 @@ export interface LogContext {
   readonly damages: DamageBook;
   /** Set when index files are to be mapped into memory. */
   readonly mmap: Mmap | undefined;
+  readonly producerLimits: ProducerLimits;
   readonly logId: Buffer;
   /** Of every crc of this log. */
   readonly seed: number;

@@ -26,6 +26,7 @@ test("the defaults are those that the options' documentation tells", () => {
     tombstoneRetentionMs: dayMs,
     appendQueueMaxBytes: 64 * MiB,
     groupMaxBytes: 8 * MiB,
+    producerExpiryMs: 1 * dayMs,
     scrubIntervalMs: undefined,
     scrubBytesPerSecond: 16 * MiB,
     createIfMissing: true,
@@ -54,6 +55,7 @@ test("what is given is taken, at the limits too", () => {
     tombstoneRetentionMs: 0,
     appendQueueMaxBytes: 1,
     groupMaxBytes: 1,
+    producerExpiryMs: 1,
     scrubIntervalMs: 1,
     scrubBytesPerSecond: 1 * KiB,
     createIfMissing: false,
@@ -87,6 +89,7 @@ const refused: readonly (readonly [keyof LogOptions, unknown])[] = [
   ["batchMaxBytes", 1023],
   ["appendQueueMaxBytes", 0],
   ["groupMaxBytes", 0],
+  ["producerExpiryMs", 0],
   ["scrubIntervalMs", 0],
   ["scrubBytesPerSecond", 1023],
 ];

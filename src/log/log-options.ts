@@ -20,6 +20,7 @@ export interface ResolvedOptions extends WriterOptions {
   readonly deepCheck: boolean;
   readonly cleanup: "delete" | "compact" | "both";
   readonly tombstoneRetentionMs: number;
+  readonly producerExpiryMs: number;
   readonly scrubIntervalMs: number | undefined;
   readonly scrubBytesPerSecond: number;
   readonly createIfMissing: boolean;
@@ -63,6 +64,7 @@ export function resolveOptions(options: LogOptions): ResolvedOptions {
     tombstoneRetentionMs: within("tombstoneRetentionMs", options.tombstoneRetentionMs ?? dayMs, 0, Number.POSITIVE_INFINITY),
     appendQueueMaxBytes: within("appendQueueMaxBytes", options.appendQueueMaxBytes ?? appendQueueMaxBytes, 1, 2 ** 40),
     groupMaxBytes: within("groupMaxBytes", options.groupMaxBytes ?? groupMaxBytes, 1, 1024 * MiB),
+    producerExpiryMs: within("producerExpiryMs", options.producerExpiryMs ?? dayMs, 1, Number.POSITIVE_INFINITY),
     scrubIntervalMs:
       options.scrubIntervalMs === undefined ? undefined : within("scrubIntervalMs", options.scrubIntervalMs, 1, 365 * dayMs),
     scrubBytesPerSecond: within(

@@ -1,16 +1,21 @@
+import { assert } from "../base/assert.ts";
+import { isProglogError } from "../base/error.ts";
 import type { BaseRecord } from "./base-record.ts";
 import type { BaseSlots } from "./base-slots.ts";
 import type { ChainPoint } from "./chain.ts";
 import type { LogContext } from "./log-context.ts";
+import { describedBase, type LogDescription } from "./log-description.ts";
 import type { Segments } from "./segments.ts";
 import type { SyncMark, SyncMarkFile } from "./sync-mark.ts";
+import { refusalOf } from "./write-failure.ts";
 
 /**
  * What changes in an open log, in one place. Only one operation at a time writes it (the writer's queue sees to that); readers
  * look at it between two awaits.
  *
  * Invariants: `durable.index <= last.index`; `last` is the last entry of the active segment, or of the one before while that is
- * empty; the mark never says more than `durable`; `base.logStartOffset <= last.nextOffset`.
+ * empty; the mark never says more than `durable`; `base.logStartOffset <= last.nextOffset`; `description.index` is that of `last`, and
+ * no file of the base record describes more.
  */
 export class LogState {
   readonly context: LogContext;
@@ -22,6 +27,8 @@ export class LogState {
   ceiling: ChainPoint | undefined;
   /** Counts up when a truncation begins and when it ends: what was looked up before may lie elsewhere now, or nowhere. */
   truncations = 0;
+  /** What is known of all entries written. */
+  description: LogDescription;
   readonly #baseSlots: BaseSlots;
 
   constructor(parts: {
@@ -29,12 +36,14 @@ export class LogState {
     readonly markFile: SyncMarkFile;
     readonly segments: Segments;
     readonly baseSlots: BaseSlots;
+    readonly description: LogDescription;
   }) {
     this.context = parts.context;
     this.markFile = parts.markFile;
     this.segments = parts.segments;
     this.durable = parts.segments.active.last;
     this.#baseSlots = parts.baseSlots;
+    this.description = parts.description;
   }
 
   get base(): BaseRecord {
@@ -46,9 +55,40 @@ export class LogState {
     return this.segments.active.last;
   }
 
-  /** Writes the base record, durably and twice. */
-  writeBase(base: BaseRecord): Promise<void> {
-    return this.#baseSlots.write(base);
+  /** Whether there are entries that change what the base record says. */
+  get hasNews(): boolean {
+    return this.description.newsIndex > this.base.describedIndex;
+  }
+
+  /** Whether the base record may describe entries behind `index`. */
+  isDescribedBehind(index: number): boolean {
+    return this.#baseSlots.maxDescribedIndex > index;
+  }
+
+  /** The base record on disk that describes the most of the log and nothing behind `index`. */
+  findBaseUpTo(index: number): BaseRecord | undefined {
+    return this.#baseSlots.findUpTo(index);
+  }
+
+  /** Changes the base record, durably and twice. `description` is to be that of entries that are durable. */
+  writeBase(changes: Partial<BaseRecord>, description: LogDescription): Promise<void> {
+    return this.#baseSlots.write(describedBase({ ...this.base, ...changes }, description));
+  }
+
+  /**
+   * Brings the base record up to the log's last entry, which is durable. Without it the next opening has more to read; so when there is
+   * no room, or no descriptor, the log goes on.
+   */
+  async describe(): Promise<void> {
+    const { logger, directory } = this.context;
+    assert(this.durable.index === this.last.index, "what is described is durable");
+    if (this.base.describedIndex === this.last.index) return;
+    try {
+      await this.#baseSlots.describe(describedBase(this.base, this.description));
+    } catch (error) {
+      if (!isProglogError(refusalOf("write the base record", error))) throw error;
+      logger.warn({ error, directory }, "could not bring the base record up to date");
+    }
   }
 
   /** What the sync mark is to say once everything written is synced. */
@@ -62,6 +102,7 @@ export class LogState {
       appendTime: last.appendTime,
       segmentBaseIndex: active.baseIndex,
       position: active.store.end,
+      newsIndex: this.description.newsIndex,
       isClean: flags.isClean ?? false,
       isCutting: flags.isCutting ?? false,
       isPoisoned: flags.isPoisoned ?? false,

@@ -5,8 +5,10 @@ import { isProglogError, type ProglogError } from "../base/error.ts";
 import { MiB } from "../base/units.ts";
 import { ActiveSegment } from "./active-segment.ts";
 import { type AppendGroup, frameBytesOf, stampGroup } from "./append-group.ts";
+import { answerOthers, type JudgedAppend, judgeAppends } from "./append-judge.ts";
 import type { AppendResult, SyncPolicy } from "./log.ts";
 import type { LogState } from "./log-state.ts";
+import { MarkTimer } from "./mark-timer.ts";
 import { SealedSegment } from "./sealed-segment.ts";
 import { Segments } from "./segments.ts";
 import { slotBytes } from "./slots.ts";
@@ -57,13 +59,13 @@ export class LogWriter {
   readonly #listener: WriterListener;
   #isRunning = false;
   /** The last group, done; its callers hear of it as soon as the next one is on its way, or there is none. */
-  #unanswered: { readonly group: AppendGroup; readonly isDurable: boolean } | undefined;
+  #unanswered:
+    | { readonly group: AppendGroup; readonly others: readonly JudgedAppend[]; readonly isDurable: boolean }
+    | undefined;
   #condition: { kind: "open" } | { kind: "poisoned"; error: ProglogError } | { kind: "closed" } = { kind: "open" };
   #closing: Promise<void> | undefined;
   #isMarkTakenBack = false;
-  #markTimer: Timer | undefined;
-  /** When the queue last became empty, by the monotonic clock. */
-  #idleSince = 0;
+  readonly #markTimer: MarkTimer;
   #syncTimer: Timer | undefined;
 
   constructor(state: LogState, options: WriterOptions, listener: WriterListener) {
@@ -71,6 +73,10 @@ export class LogWriter {
     this.#options = options;
     this.#queue = new WorkQueue(options.appendQueueMaxBytes);
     this.#listener = listener;
+    this.#markTimer = new MarkTimer(state.context.clock, idleMarkSyncMs, () => {
+      // Appends came meanwhile: the end of their run arms it again.
+      if (!this.#isRunning) this.#inBackground("sync the sync mark", () => state.markFile.sync());
+    });
   }
 
   get condition(): "open" | "poisoned" | "closed" {
@@ -86,11 +92,11 @@ export class LogWriter {
   }
 
   /** Appends one packed batch that was checked. */
-  append(batch: Buffer, header: BatchHeader): Promise<AppendResult> {
+  append(batch: Buffer, header: BatchHeader, expectedOffset?: number): Promise<AppendResult> {
     this.checkOpen("append");
     this.#queue.checkRoom(batch.length);
     const { promise, resolve, reject } = Promise.withResolvers<AppendResult>();
-    this.#queue.pushAppend({ batch, header, resolve, reject });
+    this.#queue.pushAppend({ batch, header, expectedOffset, resolve, reject });
     this.#wake();
     return promise;
   }
@@ -184,7 +190,6 @@ export class LogWriter {
       }
     }
     this.#isRunning = false;
-    this.#idleSince = this.#state.context.clock.monotonic();
     this.#armMarkTimer();
   }
 
@@ -215,12 +220,23 @@ export class LogWriter {
     // Zeros being written ahead may have failed since this group's turn began.
     this.#checkSound("append");
     const { active } = this.#state.segments;
-    const { clock, seed, observer } = this.#state.context;
-    const group = stampGroup(appends, {
-      last: active.last,
+    const { description, context } = this.#state;
+    const { clock, seed, observer } = context;
+    const { last } = active;
+    const appendTime = Math.max(last.appendTime, clock.now());
+    const { producers } = description;
+    const { accepted, others } = judgeAppends(appends, { producers, nextOffset: last.nextOffset, appendTime });
+    if (accepted.length === 0) {
+      this.#answer();
+      // Nothing is under way: with `always` all that they were judged against is durable.
+      answerOthers(others, this.#state.durable.nextOffset);
+      return;
+    }
+    const group = stampGroup(accepted, {
+      last,
       durableIndex: this.#state.durable.index,
-      term: Math.max(soloTerm, active.last.term),
-      now: Math.max(0, clock.now()),
+      term: Math.max(soloTerm, last.term),
+      now: appendTime,
       beginsSegment: active.entryCount === 0 && active.before().index > 0,
       seed,
     });
@@ -229,13 +245,15 @@ export class LogWriter {
     active.store.advance(group.byteLength);
     for (const entry of group.entries) {
       active.note(entry.header, position + entry.position, entry.append.header.maxTimestamp);
+      description.apply(entry.header, entry.append.batch);
     }
-    observer.appended?.({ records: group.recordCount, batches: appends.length, bytes: group.byteLength });
+    const batches = accepted.length;
+    observer.appended?.({ records: group.recordCount, batches, bytes: group.byteLength });
 
     const isDurable = this.#options.sync === "always";
-    if (isDurable) await this.#syncActive({ bytes: group.byteLength, batches: appends.length });
+    if (isDurable) await this.#syncActive({ bytes: group.byteLength, batches });
     else await this.#letOthersRun();
-    this.#unanswered = { group, isDurable };
+    this.#unanswered = { group, others, isDurable };
     this.#listener.progressed();
     if (!isDurable) this.#answer();
     active.store.zeroAhead(
@@ -248,7 +266,7 @@ export class LogWriter {
   /** Answers those whose appends are done. */
   #answer(): void {
     if (this.#unanswered === undefined) return;
-    const { group, isDurable } = this.#unanswered;
+    const { group, others, isDurable } = this.#unanswered;
     this.#unanswered = undefined;
     for (const { append, header } of group.entries) {
       append.resolve({
@@ -260,6 +278,7 @@ export class LogWriter {
         isDuplicate: false,
       });
     }
+    answerOthers(others, this.#state.durable.nextOffset);
   }
 
   /** Writes the group's bytes, or leaves no trace of it when the disk is full. */
@@ -309,6 +328,8 @@ export class LogWriter {
     const start = context.clock.monotonic();
     await this.syncNow();
     await markFile.sync();
+    // So that no opening ever has to read a sealed segment.
+    await this.#state.describe();
     const before = active.last;
     let next: ActiveSegment;
     try {
@@ -385,24 +406,9 @@ export class LogWriter {
     await this.#state.context.clock.turn();
   }
 
-  /** The mark is synced once nothing was done for a while; one timer at a time, which goes on when it comes too early. */
-  #armMarkTimer(delayMs = idleMarkSyncMs): void {
-    if (
-      this.#condition.kind !== "open" ||
-      this.#closing !== undefined ||
-      this.#markTimer !== undefined ||
-      this.#state.markFile.isSynced
-    )
-      return;
-    const { clock } = this.#state.context;
-    this.#markTimer = clock.setTimer(delayMs, () => {
-      this.#markTimer = undefined;
-      // Appends came meanwhile: the end of their run arms it again.
-      if (this.#isRunning) return;
-      const leftMs = this.#idleSince + idleMarkSyncMs - clock.monotonic();
-      if (leftMs > 0) this.#armMarkTimer(Math.ceil(leftMs));
-      else this.#inBackground("sync the sync mark", () => this.#state.markFile.sync());
-    });
+  #armMarkTimer(): void {
+    if (this.#condition.kind !== "open" || this.#closing !== undefined || this.#state.markFile.isSynced) return;
+    this.#markTimer.arm();
   }
 
   #armSyncTimer(): void {
@@ -447,13 +453,15 @@ export class LogWriter {
   }
 
   async #closeFiles(): Promise<void> {
-    this.#markTimer?.cancel();
+    this.#markTimer.cancel();
     this.#syncTimer?.cancel();
     const { markFile, segments } = this.#state;
     try {
       if (this.#condition.kind !== "open") return;
       await this.syncNow();
       const isChanged = !markFile.mark.isClean;
+      // Without news the mark says enough: a thousand logs close without a thousand writes more.
+      if (this.#state.hasNews) await this.#state.describe();
       await segments.active.prepareSeal();
       this.#checkSound("close");
       segments.active.seal();

@@ -56,6 +56,8 @@ export interface LogOptions {
   readonly appendQueueMaxBytes?: number;
   /** Bytes written and synced together at the most. Default 8 MiB. */
   readonly groupMaxBytes?: number;
+  /** A producer that appended nothing for longer, by append time, is forgotten: its retries aren't recognized any more. Default 1 day. */
+  readonly producerExpiryMs?: number;
   /** How often sealed segments are read and verified in the background. Default: never. */
   readonly scrubIntervalMs?: number;
   /** What a background scrub reads at the most. Default 16 MiB a second. */
@@ -182,6 +184,8 @@ export interface LogStatus {
   readonly queuedAppends: number;
   readonly indexKind: "mmap" | "heap";
   readonly damages: number;
+  /** Producers whose retries are recognized. */
+  readonly producers: number;
 }
 
 /**
@@ -206,7 +210,10 @@ export interface Log extends AsyncDisposable {
   /**
    * Appends one record, or several as one batch: all of them or none. Resolves as the sync policy says.
    * Errors: INVALID_RECORD, RECORD_TOO_LARGE, INVALID_BATCH, BATCH_TOO_LARGE, APPEND_QUEUE_FULL, OVERLOADED, DISK_FULL, LOG_CLOSED,
-   * LOG_POISONED (nothing was appended); DISK_FAILED (it may have been: read it after opening the log again).
+   * LOG_POISONED (nothing was appended); DISK_FAILED, INTERNAL (it may have been: read it after opening the log again). With a
+   * producer: PRODUCER_FENCED with details {producerId, producerEpoch, currentEpoch}, OUT_OF_ORDER_SEQUENCE with {producerId,
+   * expectedSequence, sequence}, DUPLICATE_SEQUENCE with {producerId, sequence}. With a condition: CONDITION_FAILED with
+   * {expectedOffset, logEndOffset}. A retry is looked for first: it is answered though its condition doesn't hold any more.
    */
   append(records: RecordInput | readonly RecordInput[], options?: AppendOptions): Promise<AppendResult>;
   /** Appends a packed record batch v2, as it is unless the options say otherwise. The buffer isn't changed, and must not be until this settles. */

@@ -57,6 +57,25 @@ describe("a log in memory", () => {
 });
 
 describe("opening", () => {
+  test("a log that was closed doesn't take the time index of an earlier closing for its own", async () => {
+    const world = new LogWorld();
+    let log = await world.open();
+    await log.append({ value: "a", timestamp: 1 });
+    await log.close();
+    const path = world.path(1, ".timeindex");
+    const before = world.disk.contentOf(path);
+    log = await world.open();
+    await log.append({ value: "b", timestamp: 2 });
+    await log.close();
+    // What a power cut leaves: nothing syncs these files.
+    world.replace(path, before);
+    log = await world.open();
+    assert.equal(await log.findOffset({ timestamp: 2 }), 1);
+    await log.append({ value: "c", timestamp: 3 });
+    assert.equal(await log.findOffset({ timestamp: 3 }), 2);
+    await log.close();
+  });
+
   test("a directory without a log makes one, or says that there is none", async () => {
     const world = new LogWorld();
     await assert.rejects(world.open({ createIfMissing: false }), { code: "LOG_NOT_FOUND" });

@@ -2,13 +2,14 @@ import { dirname, join, resolve } from "node:path";
 import { systemClock } from "../base/clock.ts";
 import { type Disk, type DiskLock, systemErrorCode } from "../base/disk.ts";
 import { isProglogError, messageOf, ProglogError } from "../base/error.ts";
+import { producersMaxCount } from "../base/limits.ts";
 import { silentLogger } from "../base/logger.ts";
 import { createMemoryDisk } from "../base/memory-disk.ts";
 import { loadMmap, type Mmap } from "../base/mmap.ts";
 import { nodeDisk } from "../base/node-disk.ts";
 import { systemRandom } from "../base/random.ts";
 import { ActiveSegment } from "./active-segment.ts";
-import { baseRecordNames, readBaseRecord } from "./base-record.ts";
+import { type BaseRecord, baseRecordNames, readBaseRecord } from "./base-record.ts";
 import { BaseSlots } from "./base-slots.ts";
 import { chainStart } from "./chain.ts";
 import { CommitLog } from "./commit-log.ts";
@@ -19,6 +20,7 @@ import { logSeed } from "./frame.ts";
 import { guardObserver } from "./guarded-observer.ts";
 import type { Log, LogOptions, RecoveryReport } from "./log.ts";
 import type { LogContext } from "./log-context.ts";
+import { LogDescription } from "./log-description.ts";
 import { type ResolvedOptions, resolveOptions } from "./log-options.ts";
 import { LogState } from "./log-state.ts";
 import { OpenFiles } from "./open-files.ts";
@@ -100,6 +102,7 @@ async function openLocked(
     damages: new DamageBook(logger, observer),
     openFiles: options.openFiles ?? openFilesOf(disk),
     mmap: chooseMmap(resolved.index, disk, directory),
+    producerLimits: { expiryMs: resolved.producerExpiryMs, maxCount: producersMaxCount },
     logId,
     seed: logSeed(logId),
   });
@@ -140,9 +143,9 @@ async function createLog(context: LogContext): Promise<LogState> {
   const active = await ActiveSegment.create(context, chainStart, 0);
   let markFile: SyncMarkFile | undefined;
   try {
-    markFile = await SyncMarkFile.create(disk, directory, logId, markAt(active));
+    markFile = await SyncMarkFile.create(disk, directory, logId, markAt(active, 0));
     await disk.syncDirectory(directory);
-    const baseSlots = await BaseSlots.create(disk, directory, {
+    const base: BaseRecord = {
       logId,
       baseIndex: 0,
       baseTerm: 0,
@@ -153,8 +156,10 @@ async function createLog(context: LogContext): Promise<LogState> {
       membership: Buffer.alloc(0),
       producers: [],
       otherSections: [],
-    });
-    return new LogState({ context, markFile, segments: new Segments([], active), baseSlots });
+    };
+    const baseSlots = await BaseSlots.create(disk, directory, base);
+    const description = LogDescription.of(base, context.producerLimits);
+    return new LogState({ context, markFile, segments: new Segments([], active), baseSlots, description });
   } catch (error) {
     markFile?.close();
     await active.close();

@@ -8,11 +8,13 @@ import type { BaseRecord } from "./base-record.ts";
 import type { BaseSlots } from "./base-slots.ts";
 import type { ChainPoint } from "./chain.ts";
 import { corruptError } from "./corrupt-error.ts";
+import { DescriptionRecovery } from "./description-recovery.ts";
 import { readSealedSlots } from "./entry-index.ts";
 import { FrameScanner } from "./frame-scanner.ts";
 import { IndexBuilder } from "./index-builder.ts";
 import type { LogContext } from "./log-context.ts";
 import { findMissingSegment } from "./missing-segment.ts";
+import type { LogDescription } from "./log-description.ts";
 import { SealedSegment } from "./sealed-segment.ts";
 import { readSegmentHeader, segmentHeaderBytes } from "./segment-header.ts";
 import { indexSuffix, parseStoreName, segmentPath, storeSuffix, temporarySuffix, timeIndexSuffix } from "./segment-name.ts";
@@ -34,6 +36,7 @@ import { isDiskFull } from "./write-failure.ts";
 export interface RecoveredLog {
   readonly segments: Segments;
   readonly markFile: SyncMarkFile;
+  readonly description: LogDescription;
   readonly kind: "clean" | "recovered";
   readonly scannedBytes: number;
   readonly rewrittenBytes: number;
@@ -67,6 +70,7 @@ class Recovery {
   readonly #markRead: SyncMarkRead;
   readonly #mark: SyncMark | undefined;
   readonly #notes: string[] = [];
+  readonly #description: DescriptionRecovery;
   #baseIndexes: number[];
   #cut: RecoveryCut | undefined;
   #scannedBytes = 0;
@@ -78,6 +82,7 @@ class Recovery {
     this.#base = baseSlots.record;
     this.#markRead = markRead;
     this.#mark = markRead.state === "valid" ? markRead.mark : undefined;
+    this.#description = new DescriptionRecovery(context, baseSlots, this.#mark, (note) => this.#note(note));
     this.#baseIndexes = listBaseIndexes(context);
   }
 
@@ -88,8 +93,12 @@ class Recovery {
     if (missing !== undefined) throw corruptError(`open ${this.#context.directory}`, missing);
     if (this.#mark?.isCutting === true) await this.#removeCutSegments(this.#mark);
     const newest = await this.#findNewest();
+    if (newest !== undefined) await this.#description.replay(this.#sealedBefore(newest), newest.baseIndex);
     const clean = newest === undefined ? undefined : this.#openClean(newest);
-    if (clean !== undefined) return this.#finish(clean, "clean");
+    if (clean !== undefined) {
+      await this.#description.replay([clean], clean.last.index + 1);
+      return this.#finish(clean, "clean");
+    }
     const active = newest === undefined ? await this.#beginAnew() : await this.#openScanned(newest);
     return this.#finish(active, "recovered");
   }
@@ -243,12 +252,15 @@ class Recovery {
     const lastIndex = newest.before.index + summary.entryCount;
     if (lastIndex !== mark.index || summary.storeBytes !== mark.position || summary.nextOffset !== mark.nextOffset)
       return undefined;
+    // Index files aren't synced: of the time index, a power cut may have brought back the one that was there when the log was opened.
+    const timeIndex = new ActiveTimeIndex(timeSlots);
+    if (timeIndex.maxTimestamp !== summary.maxTimestamp) return undefined;
     const last: ChainPoint = { index: mark.index, term: mark.term, nextOffset: mark.nextOffset, appendTime: mark.appendTime };
     const entries = {
       before: newest.before,
       end: mark.position,
       slots: sealed.slots,
-      timeIndex: new ActiveTimeIndex(timeSlots),
+      timeIndex,
       last,
       // Age counts from when the segment was made then: a little early, and no frame has to be read for it.
       firstAppendTime: summary.entryCount === 0 ? undefined : newest.createdAt,
@@ -289,7 +301,9 @@ class Recovery {
       while (scanner.end === undefined && !isCut) {
         for (const frame of await scanner.next()) {
           isCut ||= frame.index > cutIndex;
-          if (!isCut) builder.add(frame);
+          if (isCut) break;
+          builder.add(frame);
+          this.#description.noteFrame(frame);
         }
       }
       isCut ||= builder.last.index >= cutIndex;
@@ -391,16 +405,21 @@ class Recovery {
     this.#note("copied the newest segment to a new file, since a write or sync had failed");
   }
 
-  async #finish(active: ActiveSegment, kind: "clean" | "recovered"): Promise<RecoveredLog> {
-    const sealed = this.#baseIndexes
-      .filter((baseIndex) => baseIndex < active.baseIndex)
+  #sealedBefore(newest: { readonly baseIndex: number }): SealedSegment[] {
+    return this.#baseIndexes
+      .filter((baseIndex) => baseIndex < newest.baseIndex)
       .map((baseIndex) => new SealedSegment(this.#context, baseIndex));
-    const segments = new Segments(sealed, active);
+  }
+
+  async #finish(active: ActiveSegment, kind: "clean" | "recovered"): Promise<RecoveredLog> {
+    const segments = new Segments(this.#sealedBefore(active), active);
     try {
-      const markFile = await this.#openMark(active, kind);
+      const description = await this.#description.finish(active.last);
+      const markFile = await this.#openMark(active, kind, description.newsIndex);
       return {
         segments,
         markFile,
+        description,
         kind,
         scannedBytes: this.#scannedBytes,
         rewrittenBytes: this.#rewrittenBytes,
@@ -413,13 +432,13 @@ class Recovery {
     }
   }
 
-  async #openMark(active: ActiveSegment, kind: "clean" | "recovered"): Promise<SyncMarkFile> {
+  async #openMark(active: ActiveSegment, kind: "clean" | "recovered", newsIndex: number): Promise<SyncMarkFile> {
     const { disk, directory, logId } = this.#context;
     // A clean mark stays until the first append takes it back.
     if (kind === "clean" && this.#markRead.state === "valid") {
       return SyncMarkFile.open(disk, directory, logId, this.#markRead.sequence, this.#markRead.mark);
     }
-    const mark = markAt(active);
+    const mark = markAt(active, newsIndex);
     const file =
       this.#markRead.state === "valid"
         ? SyncMarkFile.open(disk, directory, logId, this.#markRead.sequence, { ...this.#markRead.mark, isPoisoned: false })
@@ -436,7 +455,7 @@ class Recovery {
 }
 
 /** A mark that vouches for everything up to the end of `active`. */
-export function markAt(active: ActiveSegment): SyncMark {
+export function markAt(active: ActiveSegment, newsIndex: number): SyncMark {
   const { last } = active;
   return {
     index: last.index,
@@ -445,6 +464,7 @@ export function markAt(active: ActiveSegment): SyncMark {
     appendTime: last.appendTime,
     segmentBaseIndex: active.baseIndex,
     position: active.store.end,
+    newsIndex,
     isClean: false,
     isCutting: false,
     isPoisoned: false,

@@ -228,6 +228,7 @@ async function writeMark(log: OfflineLog, survey: Survey): Promise<void> {
     ...end,
     segmentBaseIndex: newest?.baseIndex ?? end.index + 1,
     position: 0,
+    newsIndex: null,
     isClean: false,
     isCutting: false,
     isPoisoned: false,

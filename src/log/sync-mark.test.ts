@@ -17,6 +17,7 @@ const mark: SyncMark = {
   appendTime: 1_760_000_000_000,
   segmentBaseIndex: 10,
   position: 4567,
+  newsIndex: 9,
   isClean: true,
   isCutting: false,
   isPoisoned: true,
@@ -42,7 +43,7 @@ describe("sync mark", () => {
     const slot = Buffer.alloc(96);
     slot.write("PLSYNCM1", "latin1");
     slot.writeUInt16LE(1, 12);
-    slot.writeUInt16LE(0b101, 14);
+    slot.writeUInt16LE(0b1101, 14);
     slot.writeBigUInt64LE(77n, 16);
     slot.writeBigUInt64LE(12n, 24);
     slot.writeBigUInt64LE(40n, 32);
@@ -50,6 +51,7 @@ describe("sync mark", () => {
     slot.writeBigUInt64LE(4567n, 48);
     slot.writeBigUInt64LE(1_760_000_000_000n, 56);
     slot.writeUInt32LE(3, 64);
+    slot.writeBigUInt64LE(9n, 72);
     slot.writeUInt32LE(crc32c(slot, 12, 96, crc32c(logId)), 8);
     assert.deepEqual(encodeSyncMark(mark, 77, seed), slot);
     assert.equal(syncMarkSlotBytes, 96);
@@ -63,6 +65,7 @@ describe("sync mark", () => {
       appendTime: fc.maxSafeNat(),
       segmentBaseIndex: fc.maxSafeNat(),
       position: fc.maxSafeNat(),
+      newsIndex: fc.oneof(fc.maxSafeNat(), fc.constant(null)),
       isClean: fc.boolean(),
       isCutting: fc.boolean(),
       isPoisoned: fc.boolean(),
@@ -86,7 +89,7 @@ describe("sync mark", () => {
   });
 
   test("a slot with a number beyond 2^53-1 is none, however it is sealed", () => {
-    for (const position of [16, 24, 32, 40, 48, 56]) {
+    for (const position of [16, 24, 32, 40, 48, 56, 72]) {
       const slot = encodeSyncMark(mark, 77, seed);
       slot.writeBigUInt64LE(2n ** 53n, position);
       slot.writeUInt32LE(crc32c(slot, 12, 96, seed), 8);

@@ -21,6 +21,11 @@ export interface SyncMark {
   readonly segmentBaseIndex: number;
   /** Behind that entry's frame in its segment. */
   readonly position: number;
+  /**
+   * The newest entry up to `index` that changes what the base record describes; 0 when none does, null when it isn't known.
+   * A base record that describes the log up to there describes it up to `index`.
+   */
+  readonly newsIndex: number | null;
   /** The log was closed; nothing lies behind the position. */
   readonly isClean: boolean;
   /** Everything behind the index is being removed: opening finishes that. */
@@ -41,14 +46,17 @@ const syncMarkFileBytes = 8192;
 
 const magic = Buffer.from("PLSYNCM1", "latin1");
 const version = 1;
-const flagBits = { clean: 1, cutting: 2, poisoned: 4 } as const;
+const flagBits = { clean: 1, cutting: 2, poisoned: 4, news: 8 } as const;
 
 export function encodeSyncMark(mark: SyncMark, sequence: number, seed: number): Buffer {
   const slot = Buffer.alloc(syncMarkSlotBytes);
   magic.copy(slot, 0);
   slot.writeUInt16LE(version, 12);
   const flags =
-    (mark.isClean ? flagBits.clean : 0) | (mark.isCutting ? flagBits.cutting : 0) | (mark.isPoisoned ? flagBits.poisoned : 0);
+    (mark.isClean ? flagBits.clean : 0) |
+    (mark.isCutting ? flagBits.cutting : 0) |
+    (mark.isPoisoned ? flagBits.poisoned : 0) |
+    (mark.newsIndex === null ? 0 : flagBits.news);
   slot.writeUInt16LE(flags, 14);
   writeUint64LE(slot, sequence, 16);
   writeUint64LE(slot, mark.index, 24);
@@ -57,6 +65,7 @@ export function encodeSyncMark(mark: SyncMark, sequence: number, seed: number): 
   writeUint64LE(slot, mark.position, 48);
   writeUint64LE(slot, mark.appendTime, 56);
   slot.writeUInt32LE(mark.term, 64);
+  writeUint64LE(slot, mark.newsIndex ?? 0, 72);
   slot.writeUInt32LE(crc32c(slot, 12, syncMarkSlotBytes, seed), 8);
   return slot;
 }
@@ -78,12 +87,21 @@ export function decodeSyncMark(slot: Buffer, seed: number): { mark: SyncMark; se
     position: readUint64LE(slot, 48),
     appendTime: readUint64LE(slot, 56),
     term: slot.readUInt32LE(64),
+    newsIndex: (flags & flagBits.news) === 0 ? null : readUint64LE(slot, 72),
     isClean: (flags & flagBits.clean) !== 0,
     isCutting: (flags & flagBits.cutting) !== 0,
     isPoisoned: (flags & flagBits.poisoned) !== 0,
   };
   const sequence = readUint64LE(slot, 16);
-  const numbers = [sequence, mark.index, mark.nextOffset, mark.segmentBaseIndex, mark.position, mark.appendTime];
+  const numbers = [
+    sequence,
+    mark.index,
+    mark.nextOffset,
+    mark.segmentBaseIndex,
+    mark.position,
+    mark.appendTime,
+    mark.newsIndex ?? 0,
+  ];
   // Beyond 2^53-1 a number read isn't the one that was written: damage, whatever the crc says.
   return numbers.every(Number.isSafeInteger) ? { mark, sequence } : undefined;
 }

@@ -1,3 +1,4 @@
+import { assert } from "../base/assert.ts";
 import type { ChainPoint } from "./chain.ts";
 import type { LogState } from "./log-state.ts";
 import { removeSegment } from "./recovery.ts";
@@ -34,12 +35,11 @@ export async function trim(state: LogState, plan: TrimPlan): Promise<Trimmed> {
   const { context, segments } = state;
   const { disk, directory, logger } = context;
   const { offset, dropped, before } = plan;
+  assert(state.durable.index === state.last.index, "what is described is durable");
   try {
-    await state.writeBase({
-      ...state.base,
-      logStartOffset: offset,
-      ...(before !== undefined && { baseIndex: before.index, baseTerm: before.term, nextOffset: before.nextOffset }),
-    });
+    const base = before !== undefined && { baseIndex: before.index, baseTerm: before.term, nextOffset: before.nextOffset };
+    // What it says of the entries is to hold without those that go.
+    await state.writeBase({ logStartOffset: offset, ...base }, state.description);
   } catch (error) {
     // The other slot is whole, so where there is no room, or no descriptor, it only means: not now.
     throw refusalOf("write the base record", error);

@@ -10,7 +10,7 @@ const header = readBatchHeader(packed);
 const nothing = (): void => {};
 
 function appendOf(byteLength: number): PendingAppend {
-  return { batch: Buffer.alloc(byteLength), header, resolve: nothing, reject: nothing };
+  return { batch: Buffer.alloc(byteLength), header, expectedOffset: undefined, resolve: nothing, reject: nothing };
 }
 
 test("work comes out in the order in which it went in", () => {

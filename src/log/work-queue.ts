@@ -14,6 +14,8 @@ export type Work =
 export interface PendingAppend {
   readonly batch: Buffer;
   readonly header: BatchHeader;
+  /** Appended only when the log ends here as its turn comes. */
+  readonly expectedOffset: number | undefined;
   readonly resolve: (result: AppendResult) => void;
   readonly reject: (error: unknown) => void;
 }

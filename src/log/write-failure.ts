@@ -43,12 +43,13 @@ export function outOfFilesError(attempt: string, cause: unknown): ProglogError {
   });
 }
 
-/** What ends a log's writing: a write or sync that failed, or something that proglog believed and that isn't so. */
+/** What ends a log's writing: a write or sync that failed, or something that proglog believed and that isn't so. What became of it isn't known. */
 export function poisonOf(attempt: string, cause: unknown): ProglogError {
   const assertion = findAssertion(cause);
-  if (assertion === undefined) return diskFailedError(attempt, cause);
+  if (assertion === undefined) return diskFailedError(attempt, cause, "unknown");
   return new ProglogError("INTERNAL", `Cannot ${attempt}: ${assertion.message}`, {
     hint: "This is a fault of proglog's own, and not of the disk: please report it. Opening the log again tells which records there are.",
+    details: { outcome: "unknown" },
     cause,
   });
 }
@@ -59,11 +60,11 @@ function findAssertion(error: unknown): AssertionError | undefined {
 }
 
 /** A write or sync that failed: whether the bytes are on the disk is not known. */
-export function diskFailedError(attempt: string, cause: unknown): ProglogError {
+export function diskFailedError(attempt: string, cause: unknown, outcome?: "unknown"): ProglogError {
   return new ProglogError("DISK_FAILED", `Cannot ${attempt}: ${messageOf(cause)}`, {
     hint: "Check the disk, then open the log again: it then tells which records there are.",
     cause,
-    details: { systemCode: systemErrorCode(cause) ?? null },
+    details: { systemCode: systemErrorCode(cause) ?? null, ...(outcome !== undefined && { outcome }) },
   });
 }
 

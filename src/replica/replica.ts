@@ -186,7 +186,7 @@ export interface ReplicaAppend {
   readonly count: number;
   /** False where the log is told to sync later than it answers. */
   readonly isDurable: boolean;
-  /** A retry: nothing was appended now, and this is where it was appended before. */
+  /** It was a retry of what had been appended before: nothing was appended now. */
   readonly isDuplicate: boolean;
 }
 

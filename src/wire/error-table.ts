@@ -13,7 +13,7 @@ export interface ErrorTableEntry {
   readonly isRetryable: boolean;
   /**
    * What it says about an append that met it. `not-appended`: no record was. `unknown`: they may be there, or come to be there;
-   * only a retry that can be recognised as one (a producer id and sequence) is safe. Null where no append can meet it.
+   * only a retry that can be recognised as one (a producer id and sequence) is safe. Null where no append can meet it, or an earlier one was.
    */
   readonly outcome: AppendOutcome | null;
 }

@@ -4,6 +4,7 @@ import type { Compression } from "../../src/batch/compression.ts";
 import type { RecordInput } from "../../src/batch/record.ts";
 import type { Disk } from "../../src/base/disk.ts";
 import { createMemoryDisk } from "../../src/base/memory-disk.ts";
+import type { AppendOptions } from "../../src/log/log.ts";
 import { openLog } from "../../src/log/open-log.ts";
 import { DumbLog, type PlainRecord, plainOf } from "../dumb-log.ts";
 
@@ -19,7 +20,7 @@ export interface GoldenLog {
 }
 
 type GoldenStep =
-  | { readonly kind: "append"; readonly records: readonly RecordInput[]; readonly compression?: Compression }
+  | ({ readonly kind: "append"; readonly records: readonly RecordInput[] } & Pick<AppendOptions, "compression" | "producer">)
   | { readonly kind: "advance"; readonly ms: number }
   | { readonly kind: "truncate" | "trim"; readonly offset: number }
   | { readonly kind: "reopen" };
@@ -46,8 +47,16 @@ const records: readonly RecordInput[] = [
 ];
 
 function append(from: number, count: number, compression?: Compression): GoldenStep {
-  const chosen = Array.from({ length: count }, (_, i) => records[(from + i) % records.length] ?? { value: null });
-  return { kind: "append", records: chosen, ...(compression !== undefined && { compression }) };
+  return { kind: "append", records: choose(from, count), ...(compression !== undefined && { compression }) };
+}
+
+/** As the batch of a producer, of epoch 3. */
+function produce(id: number, baseSequence: number, count: number): GoldenStep {
+  return { kind: "append", records: choose(id, count), producer: { id, epoch: 3, baseSequence } };
+}
+
+function choose(from: number, count: number): RecordInput[] {
+  return Array.from({ length: count }, (_, i) => records[(from + i) % records.length] ?? { value: null });
 }
 
 const minute: GoldenStep = { kind: "advance", ms: 60_000 };
@@ -87,6 +96,17 @@ export const goldenLogs: readonly GoldenLog[] = [
       append(7, 2, "gzip"),
     ],
   },
+  {
+    name: "producers",
+    isClosed: true,
+    steps: [
+      produce(1, 0, 2),
+      produce(2, 2 ** 31 - 2, 3),
+      ...[2, 4, 6, 8, 10].flatMap((sequence) => [minute, produce(1, sequence, 2)]),
+      append(0, 1),
+      produce(2, 1, 1),
+    ],
+  },
 ];
 
 /** A golden log's files by name, and its records. */
@@ -106,7 +126,10 @@ export async function writeGoldenLog({ steps, isClosed }: GoldenLog): Promise<Wr
     switch (step.kind) {
       case "append":
         model.append(step.records.map((record, i) => plainOf(record, model.logEndOffset + i, clock.now())));
-        await log.append(step.records, step.compression === undefined ? {} : { compression: step.compression });
+        await log.append(step.records, {
+          ...(step.compression !== undefined && { compression: step.compression }),
+          ...(step.producer !== undefined && { producer: step.producer }),
+        });
         break;
       case "advance":
         clock.advance(step.ms);

@@ -1,0 +1,132 @@
+import { unreachable } from "../base/assert.ts";
+import { ProglogError } from "../base/error.ts";
+import { type ProducerClaim, ProducerStage, type ProducerTable, type ProducerVerdict } from "./producer-table.ts";
+import type { PendingAppend } from "./work-queue.ts";
+
+/**
+ * Which appends of a group are written, and what the others are answered. In the order in which they came, each against the log as it
+ * will be once those before it are written: first whether it is a retry of what is there already, then its condition. So of
+ * several retries and conditions that wait together each is judged as if it had come alone.
+ *
+ * What isn't written is answered with the group all the same, never before: the answer may rest on an append of this very group,
+ * and if that one doesn't come to be, it isn't true.
+ */
+export interface JudgedAppends {
+  /** In order. */
+  readonly accepted: readonly PendingAppend[];
+  readonly others: readonly JudgedAppend[];
+}
+
+export type JudgedAppend =
+  | { readonly kind: "duplicate"; readonly append: PendingAppend; readonly original: OriginalAppend }
+  | { readonly kind: "refused"; readonly append: PendingAppend; readonly error: ProglogError };
+
+/** Where a batch lies that was sent again. */
+export interface OriginalAppend {
+  readonly baseOffset: number;
+  readonly recordCount: number;
+  readonly appendTime: number;
+}
+
+export interface JudgingLog {
+  readonly producers: ProducerTable;
+  /** The offset that the group's first record will get, and its time. */
+  readonly nextOffset: number;
+  readonly appendTime: number;
+}
+
+export function judgeAppends(appends: readonly PendingAppend[], log: JudgingLog): JudgedAppends {
+  if (appends.every(isUnconditional)) return { accepted: appends, others: [] };
+  const stage = new ProducerStage(log.producers, log.appendTime);
+  const accepted: PendingAppend[] = [];
+  const others: JudgedAppend[] = [];
+  let { nextOffset } = log;
+  for (const append of appends) {
+    const claim = claimOf(append);
+    const verdict = claim === undefined ? undefined : stage.judge(claim);
+    const { expectedOffset } = append;
+    if (verdict?.kind === "duplicate") {
+      others.push({ kind: "duplicate", append, original: verdict.batch });
+    } else if (claim !== undefined && verdict !== undefined && verdict.kind !== "new") {
+      others.push({ kind: "refused", append, error: refusal(claim, verdict) });
+    } else if (expectedOffset !== undefined && expectedOffset !== nextOffset) {
+      others.push({ kind: "refused", append, error: conditionError(expectedOffset, nextOffset) });
+    } else {
+      if (claim !== undefined) stage.note(claim, nextOffset);
+      accepted.push(append);
+      nextOffset += append.header.lastOffsetDelta + 1;
+    }
+  }
+  return { accepted, others };
+}
+
+/**
+ * Answers what wasn't written. `isDurable` tells of an append whether it is; its records before `durableOffset` are.
+ */
+export function answerOthers(others: readonly JudgedAppend[], durableOffset: number): void {
+  for (const other of others) {
+    const { append } = other;
+    if (other.kind === "refused") {
+      append.reject(other.error);
+      continue;
+    }
+    const { baseOffset, recordCount: count, appendTime } = other.original;
+    const lastOffset = baseOffset + count - 1;
+    append.resolve({ baseOffset, lastOffset, count, appendTime, isDurable: lastOffset < durableOffset, isDuplicate: true });
+  }
+}
+
+function isUnconditional({ header, expectedOffset }: PendingAppend): boolean {
+  return header.producerId < 0 && expectedOffset === undefined;
+}
+
+function claimOf({ header }: PendingAppend): ProducerClaim | undefined {
+  if (header.producerId < 0) return undefined;
+  const { producerId, producerEpoch, baseSequence, recordCount } = header;
+  return { producerId, producerEpoch, baseSequence, recordCount };
+}
+
+function refusal(
+  { producerId, producerEpoch, baseSequence: sequence }: ProducerClaim,
+  verdict: Exclude<ProducerVerdict, { kind: "new" | "duplicate" }>,
+): ProglogError {
+  switch (verdict.kind) {
+    case "fenced": {
+      const { currentEpoch } = verdict;
+      return new ProglogError(
+        "PRODUCER_FENCED",
+        `Cannot append as producer ${producerId} of epoch ${producerEpoch}: epoch ${currentEpoch} has written`,
+        {
+          hint: "Somebody else goes on under this producer id. Stop; or begin anew at sequence 0 with a higher epoch, which shuts them out.",
+          details: { producerId, producerEpoch, currentEpoch },
+        },
+      );
+    }
+    case "out-of-order": {
+      const { expectedSequence } = verdict;
+      return new ProglogError(
+        "OUT_OF_ORDER_SEQUENCE",
+        `Cannot append sequence ${sequence} of producer ${producerId}: ${expectedSequence} follows`,
+        {
+          hint: "Append what is missing first, or begin anew at sequence 0 with a higher epoch.",
+          details: { producerId, expectedSequence, sequence },
+        },
+      );
+    }
+    case "too-old":
+      return new ProglogError(
+        "DUPLICATE_SEQUENCE",
+        `Cannot append sequence ${sequence} of producer ${producerId}: it was appended before, and at which offset isn't known any more`,
+        { hint: "Go on with what follows: these records are in the log.", details: { producerId, sequence } },
+      );
+    default:
+      return unreachable(verdict);
+  }
+}
+
+function conditionError(expectedOffset: number, logEndOffset: number): ProglogError {
+  return new ProglogError("CONDITION_FAILED", `Cannot append at offset ${expectedOffset}: the log ends at ${logEndOffset}`, {
+    hint: `Read what is there now, decide anew, and append with expectedOffset ${logEndOffset}.`,
+    details: { expectedOffset, logEndOffset },
+  });
+}
