@@ -99,7 +99,11 @@ class World implements AsyncDisposable {
       },
     };
     const topic = { name: "orders", partitions: Array.from({ length: partitions }, (_, partition) => ({ partition })) };
-    const directory = { catalog: { findTopic: () => topic }, getReplicaOf: () => replica } as unknown as DataDirectory;
+    const directory = {
+      catalog: { findTopic: () => topic },
+      getReplicaOf: () => replica,
+      effectiveSettings: () => ({ maxRecordBytes: 1000 }),
+    } as unknown as DataDirectory;
     const produce = new ProduceService(directory, { isAutoCreating: true });
     const bodies = new RequestBodies({ bodyMaxBytes: 1000, held: new HeldBytes(1000) });
     addProduceRoutes(this.#app, { produce, bodies } as unknown as RouteServices);
