@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
 import { createSeededRandom } from "../sim/random.ts";
-import { openLog, type StoredRecord } from "../src/log/index.ts";
+import { type Log, openLog, type StoredRecord } from "../src/log/index.ts";
 import { planRepair } from "../src/log/repair.ts";
 import { verifyLog } from "../src/log/inspect.ts";
 
@@ -79,7 +79,24 @@ async function checkContent(directory: string, known: Acknowledged): Promise<voi
     known.names.set(record.offset, name);
   }
   assert.equal(next, log.logEndOffset);
+  await checkRetries(log, seen);
   assert.equal((await log.scrub()).damages.length, 0);
+}
+
+/** Whoever sends its newest record again, which it may not have been told of, hears where that is. */
+async function checkRetries(log: Log, names: Iterable<string>): Promise<void> {
+  const newest = new Map<number, { name: string; offset: number }>();
+  let offset = log.logStartOffset;
+  for (const name of names) {
+    newest.set(Number(name.split("-")[1]), { name, offset });
+    offset += 1;
+  }
+  for (const [id, last] of newest) {
+    const [epoch = 0, , baseSequence = 0] = last.name.split("-").map(Number);
+    const { baseOffset, isDuplicate } = await log.append({ value: "again" }, { producer: { id, epoch, baseSequence } });
+    assert.deepEqual([baseOffset, isDuplicate], [last.offset, true], `a retry of ${last.name}`);
+  }
+  assert.equal(log.logEndOffset, offset);
 }
 
 function checkWhole({ key, value, offset }: StoredRecord): string {

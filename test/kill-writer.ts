@@ -19,15 +19,17 @@ const log = await openLog(directory, {
 });
 say(`open ${log.logStartOffset} ${log.logEndOffset}`);
 
-let count = 0;
 await Promise.all(Array.from({ length: 16 }, (_, caller) => appendForEver(caller)));
 
 async function appendForEver(caller: number): Promise<void> {
-  for (;;) {
-    const name = `${seed}-${caller}-${(count += 1)}`;
+  // Each caller is a producer, and each process a new life of it.
+  for (let baseSequence = 0; ; baseSequence += 1) {
+    const name = `${seed}-${caller}-${baseSequence}`;
+    const producer = { id: caller, epoch: Number(seed), baseSequence };
     // Mostly small, and some of several sectors and pages, so that a kill falls into the middle of a write.
     const value = valueOf(name, random.chance(0.1) ? random.integer(20_000) : random.integer(300));
-    const { baseOffset } = await log.append({ key: name, value }, random.chance(0.2) ? { compression: "zstd" } : {});
+    const compression = random.chance(0.2) ? "zstd" : "none";
+    const { baseOffset } = await log.append({ key: name, value }, { compression, producer });
     say(`ack ${baseOffset} ${name}`);
     if (caller === 0 && random.chance(0.02)) {
       const offset = log.logStartOffset + Math.floor((log.highWatermark - log.logStartOffset) * 0.3);

@@ -34,6 +34,17 @@ describe("a replica", () => {
     }
   });
 
+  test("appends retries once, and under a condition only when it holds", async () => {
+    const replica = await open(createSimDisk());
+    const producer = { id: 7, epoch: 0, baseSequence: 0 };
+    const first = await replica.append([{ value: "a" }, { value: "b" }], { producer, expectedOffset: 0 });
+    assert.deepEqual(await replica.append([{ value: "a" }, { value: "b" }], { producer }), { ...first, isDuplicate: true });
+    const batch = encodeBatch([{ value: "c" }], { now: 1 });
+    await assert.rejects(replica.appendBatch(batch, { expectedOffset: 1 }), { code: "CONDITION_FAILED" });
+    assert.equal((await replica.appendBatch(batch, { expectedOffset: 2 })).baseOffset, 2);
+    await assert.rejects(replica.append([{ value: "d" }], { expectedOffset: 2 }), { code: "CONDITION_FAILED" });
+  });
+
   test("refuses an offset outside of its log, with the range", async () => {
     const replica = await open(createSimDisk());
     await replica.append([{ value: "a" }]);
