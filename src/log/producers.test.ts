@@ -435,6 +435,25 @@ describe("what is known of producers", () => {
     }
   });
 
+  test("and can't be read again just now makes the opening fail, and nothing stays open", async () => {
+    const world = new LogWorld();
+    const log = await fill(world, {}, true);
+    await log.close();
+    let failedCount = 0;
+    for (const slot of ["base-0", "base-1"]) {
+      const copy = world.copy();
+      copy.disk.remove(copy.file(slot));
+      const planned = copy.disk.fail({ kind: "read", path: ".store", where: ({ position = 0 }) => position > 0, code: "EIO" });
+      const opened = await copy.open().catch((error: unknown) => error);
+      failedCount += planned.struckCount;
+      if (planned.struckCount > 0) assert.equal((opened as { code?: string }).code, "DISK_FAILED");
+      else await (opened as Log).close();
+      assert.equal(copy.disk.openFileCount, copy.openFiles.count);
+    }
+    // Of the two, one is the newer, and says everything.
+    assert.equal(failedCount, 1);
+  });
+
   test("goes no further than the log, whatever a base record says", async () => {
     const world = new LogWorld();
     let log = await world.open();

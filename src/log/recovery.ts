@@ -95,10 +95,7 @@ class Recovery {
     const newest = await this.#findNewest();
     if (newest !== undefined) await this.#description.replay(this.#sealedBefore(newest), newest.baseIndex);
     const clean = newest === undefined ? undefined : this.#openClean(newest);
-    if (clean !== undefined) {
-      await this.#description.replay([clean], clean.last.index + 1);
-      return this.#finish(clean, "clean");
-    }
+    if (clean !== undefined) return this.#finish(clean, "clean");
     const active = newest === undefined ? await this.#beginAnew() : await this.#openScanned(newest);
     return this.#finish(active, "recovered");
   }
@@ -414,6 +411,8 @@ class Recovery {
   async #finish(active: ActiveSegment, kind: "clean" | "recovered"): Promise<RecoveredLog> {
     const segments = new Segments(this.#sealedBefore(active), active);
     try {
+      // Nothing is left to read of one that was scanned.
+      await this.#description.replay([active], active.last.index + 1);
       const description = await this.#description.finish(active.last);
       const markFile = await this.#openMark(active, kind, description.newsIndex);
       return {
