@@ -11,7 +11,7 @@ runner := $(node) tools/test-runner/run.ts
 lint_paths := src sim test bench examples tools/test-runner
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-one test-debug prove-crash check types lint format format-check layering proto proto-check openapi openapi-check bench build pack clean
+.PHONY: help install run test test-one test-debug prove-crash check types lint format format-check layering proto proto-check openapi openapi-check bench build pack clean raft-scripts
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -50,6 +50,9 @@ test-one: install $(oldest_node) ## runs the tests of NAME='part of a title' or 
 
 test-debug: install $(oldest_node) ## runs tests (NAME, FILE) with logs and no time limit; INSPECT=1 waits for a debugger
 	@$(runner) --debug --name "$$NAME" --file "$$FILE" $(if $(INSPECT),--inspect)
+
+raft-scripts: install ## writes the output of raft's text scripts anew, for review
+	@REWRITE=1 $(runner) --debug --file src/raft/scripts.test.ts
 
 prove-crash: install ## runs the crash, fault and kill proofs in full: takes long
 	@PROVE=1 $(runner) --debug --file 'test/{crash,fault,kill}-*.test.ts'

@@ -331,3 +331,29 @@ export const causeMaxDepth = 10;
  * for long: what goes on beyond it is a device that doesn't answer, and must not hold the event loop for ever.
  */
 export const diskRetryMaxCount = 100;
+/** Bytes of entries that one append asks a peer to take: with a group of the log's as large, one sync on the other end. */
+export const sendMaxBytes = 1 * MiB;
+
+/** What a leader sends in an append before it knows where a peer's log agrees: mostly its first entry, sometimes for nothing. */
+export const probeMaxBytes = 64 * KiB;
+
+/** Bytes sent to a peer and not acknowledged: a gigabit link's 30 ms, and what a stuck peer's socket may hold of this group. */
+export const inflightMaxBytes = 4 * MiB;
+
+/** Appends sent to a peer and not acknowledged. */
+export const inflightMaxCount = 256;
+
+/** Bytes proposed to a leader and not committed: past it proposals are refused. As many as its appends may wait for a sync. */
+export const uncommittedMaxBytes = 64 * MiB;
+
+/** Proposals to a leader that aren't committed. Each holds a row in the core and a promise outside of it. */
+export const uncommittedMaxCount = 100_000;
+
+/** Readers of a group that wait for a read index. One round answers all; past it they are told to ask again. */
+export const readsWaitingMaxCount = 100_000;
+
+/** Entries that a learner may be behind when it is promoted: a few round trips under load, so that a commit never waits for a copy. */
+export const promotionMaxLag = 1_000;
+
+/** Largest term: it lies in 32 bits on the disk. */
+export const termMax = 2 ** 32 - 1;

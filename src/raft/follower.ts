@@ -1,0 +1,24 @@
+import { enterTerm } from "./hard-state.ts";
+import type { NodeId } from "./member.ts";
+import { type RaftState, resetElectionTimer } from "./raft-state.ts";
+import { failReads } from "./read-index.ts";
+import type { Follower } from "./role.ts";
+
+/** Becomes a follower of `term`, of a leader when one is known. What it led or stood for is over. */
+export function becomeFollower(state: RaftState, term: number, leader: NodeId | undefined): Follower {
+  if (term > state.hardState.term) enterTerm(state.hardState, term, undefined);
+  if (state.role.kind === "leader") failReads(state.effects, state.role.reads);
+  const role: Follower = { kind: "follower", leader, agreedIndex: state.commitIndex, toldIndex: 0 };
+  state.role = role;
+  resetElectionTimer(state);
+  return role;
+}
+
+/** Takes in that the leader of this term was heard. */
+export function followLeader(state: RaftState, leader: NodeId): Follower {
+  const { role } = state;
+  if (role.kind !== "follower") return becomeFollower(state, state.hardState.term, leader);
+  role.leader = leader;
+  resetElectionTimer(state);
+  return role;
+}

@@ -1,0 +1,40 @@
+import { raiseCommit } from "./commit.ts";
+import { followLeader, becomeFollower } from "./follower.ts";
+import { installLog, type LogBase, type MembershipAt, termAt } from "./log-coordinates.ts";
+import { acknowledge } from "./log-matching.ts";
+import type { NodeId } from "./member.ts";
+import type { RaftState } from "./raft-state.ts";
+
+export interface InstallRequest {
+  /** The leader that sent it, and the term it leads. */
+  readonly from: NodeId;
+  readonly term: number;
+  readonly base: LogBase;
+  /** The newest at or before the base. */
+  readonly membership: MembershipAt;
+}
+
+export type InstallOutcome =
+  /** The next write order installs it. */
+  | "accepted"
+  /** Of a leader whose term is over. */
+  | "stale"
+  /** The log has that entry already, or has committed past it. */
+  | "unneeded";
+
+/**
+ * A base in the place of a log that lacks what the leader has trimmed (what a snapshot is to the paper's §7). A log that has the
+ * base's very entry has all before it too, and keeps what follows; any other holds nothing behind its commit index that could be
+ * committed, for it would have to hold that entry as well.
+ */
+export function installBase(state: RaftState, { from, term, base, membership }: InstallRequest): InstallOutcome {
+  if (term < state.hardState.term) return "stale";
+  if (term > state.hardState.term) becomeFollower(state, term, from);
+  const role = followLeader(state, from);
+  const isThere = base.index <= state.commitIndex || termAt(state.log, base.index) === base.term;
+  if (!isThere) installLog(state.log, base, membership);
+  role.agreedIndex = Math.max(role.agreedIndex, base.index);
+  raiseCommit(state, base.index);
+  if (isThere) acknowledge(state, role);
+  return isThere ? "unneeded" : "accepted";
+}

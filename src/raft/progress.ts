@@ -1,0 +1,99 @@
+import { type ByteWindow, emptyWindow, freeWindow, windowCount } from "./byte-window.ts";
+import type { NodeId } from "./member.ts";
+
+/** What a leader knows of a peer. */
+export interface Progress {
+  readonly nodeId: NodeId;
+  /** Up to here the leader's log is on the peer's disk. */
+  matchIndex: number;
+  /** The first entry that it is to be sent next. */
+  nextIndex: number;
+  flow: Flow;
+  /** The send order that is out, 0 none. One at a time: only its report tells how far it went. */
+  order: number;
+  /** The highest commit index that it was told. */
+  toldCommitIndex: number;
+  /** Heard from since the quorum was last checked. */
+  isActive: boolean;
+  /** The highest round of reads that it answered. */
+  round: number;
+  /** It rejected what it had acknowledged in this term: its disk has lost something. It gets no further, and status shows it. */
+  contradictsMatch: boolean;
+}
+
+export type Flow = ProbeFlow | ReplicateFlow | CatchUpFlow;
+
+/** One append is out: where do the logs agree? */
+export interface ProbeFlow {
+  readonly kind: "probe";
+  /** Until it is answered, or a heartbeat is: then it may have been lost. */
+  isWaiting: boolean;
+}
+
+/** Orders follow each other without waiting, up to the limits of what is in flight. */
+export interface ReplicateFlow {
+  readonly kind: "replicate";
+  readonly inflight: ByteWindow;
+  /** An empty append goes out though there is nothing to tell: what was sent may have been lost. */
+  isProbing: boolean;
+}
+
+/** It lacks what was trimmed here, and is given files by other means. */
+export interface CatchUpFlow {
+  readonly kind: "catch-up";
+}
+
+export function newProgress(nodeId: NodeId, nextIndex: number): Progress {
+  return {
+    nodeId,
+    matchIndex: 0,
+    nextIndex,
+    flow: { kind: "probe", isWaiting: false },
+    order: 0,
+    toldCommitIndex: 0,
+    isActive: false,
+    round: 0,
+    contradictsMatch: false,
+  };
+}
+
+export function findProgress(peers: readonly Progress[], nodeId: NodeId): Progress | undefined {
+  for (const peer of peers) if (peer.nodeId === nodeId) return peer;
+  return undefined;
+}
+
+export function becomeProbe(peer: Progress, nextIndex: number, isWaiting: boolean): void {
+  peer.flow = { kind: "probe", isWaiting };
+  peer.nextIndex = nextIndex;
+  peer.order = 0;
+  peer.toldCommitIndex = Math.min(peer.toldCommitIndex, peer.matchIndex);
+}
+
+export function becomeReplicate(peer: Progress, nextIndex: number): void {
+  peer.flow = { kind: "replicate", inflight: emptyWindow(), isProbing: false };
+  peer.nextIndex = nextIndex;
+  peer.order = 0;
+}
+
+export function becomeCatchUp(peer: Progress): void {
+  peer.flow = { kind: "catch-up" };
+  peer.order = 0;
+}
+
+/** Takes an acknowledgement in. False when it says nothing new. */
+export function raiseMatch(peer: Progress, matchIndex: number): boolean {
+  if (matchIndex <= peer.matchIndex) return false;
+  peer.matchIndex = matchIndex;
+  peer.nextIndex = Math.max(peer.nextIndex, matchIndex + 1);
+  if (peer.flow.kind === "replicate") freeWindow(peer.flow.inflight, matchIndex);
+  return true;
+}
+
+export interface InflightLimits {
+  readonly inflightMaxBytes: number;
+  readonly inflightMaxCount: number;
+}
+
+export function isInflightFull({ inflight }: ReplicateFlow, limits: InflightLimits): boolean {
+  return inflight.bytes >= limits.inflightMaxBytes || windowCount(inflight) >= limits.inflightMaxCount;
+}

@@ -1,0 +1,206 @@
+import { assert } from "../base/assert.ts";
+import type { Random } from "../base/random.ts";
+import { advanceCommit } from "./commit.ts";
+import { releaseHeld } from "./effects.ts";
+import { mayCampaign, onHardStateDurable, startElection } from "./election.ts";
+import type { Proposal } from "./entry.ts";
+import { beginHandover, type TransferOutcome, transferLeadership } from "./handover.ts";
+import { type InstallOutcome, installBase, type InstallRequest } from "./install.ts";
+import { propose, type ProposeOutcome } from "./leader.ts";
+import { isPending, nothingPending, termAt, trimLog } from "./log-coordinates.ts";
+import { acknowledgeDurable } from "./log-matching.ts";
+import type { NodeId } from "./member.ts";
+import { type ChangeOutcome, proposeMembership } from "./membership-change.ts";
+import type { MembershipChange } from "./membership.ts";
+import type { Message } from "./message.ts";
+import { createRaftState, membershipOf, type RaftStart, type RaftState } from "./raft-state.ts";
+import { assertSettings, type RaftSettings } from "./raft-settings.ts";
+import { beginRound, readIndex, type ReadOutcome } from "./read-index.ts";
+import type { Ready, RoleChange } from "./ready.ts";
+import { onCatchUpFailed, onCaughtUp, onSent, onUnreachable, pumpPeers, type SentReport } from "./replication.ts";
+import { leaderOf } from "./role.ts";
+import { step, type StepOutcome } from "./step.ts";
+import { sendHeartbeats, tick } from "./ticking.ts";
+
+/**
+ * Consensus of one group on one node: it is told what happened and says what is to be done. It calls nobody, waits for nothing
+ * and holds no payload. docs/raft.md is its contract.
+ */
+export class Raft {
+  /** Plain data, to be read: by status, by `describe`, by the invariants. */
+  readonly state: RaftState;
+
+  /** Goes on from a state; `createRaft` makes one of what is on a disk. */
+  constructor(state: RaftState) {
+    this.state = state;
+  }
+
+  get term(): number {
+    return this.state.hardState.term;
+  }
+
+  get leader(): NodeId | undefined {
+    return leaderOf(this.state.role, this.state.self.nodeId);
+  }
+
+  get commitIndex(): number {
+    return this.state.commitIndex;
+  }
+
+  /** What send and write orders are compared with when they are carried out. */
+  get generation(): number {
+    return this.state.log.generation;
+  }
+
+  /** The term of an index of the log, undefined outside of it: what frames that were read are held against. */
+  termAt(index: number): number | undefined {
+    return termAt(this.state.log, index);
+  }
+
+  step(message: Message): StepOutcome {
+    return step(this.state, message);
+  }
+
+  tick(): void {
+    tick(this.state);
+  }
+
+  propose(proposals: readonly Proposal[]): ProposeOutcome {
+    return propose(this.state, proposals);
+  }
+
+  changeMembership(changes: readonly MembershipChange[]): ChangeOutcome {
+    return proposeMembership(this.state, changes);
+  }
+
+  /** To the voter furthest ahead when none is named. */
+  transferLeadership(to?: NodeId): TransferOutcome {
+    return transferLeadership(this.state, to);
+  }
+
+  /** The answer comes in `ready().reads`, with this id. */
+  readIndex(id: number): ReadOutcome {
+    return readIndex(this.state, id);
+  }
+
+  /** The hard state of that number, or a later one, is synced. */
+  hardStateDurable(sequence: number): void {
+    const { hardState } = this.state;
+    assert(sequence <= hardState.handedSequence, "only a hard state that was handed out becomes durable");
+    if (sequence <= hardState.durableSequence) return;
+    hardState.durableSequence = sequence;
+    releaseHeld(this.state);
+    onHardStateDurable(this.state);
+  }
+
+  /** The log is synced up to `index`, as orders of `generation` wrote it. Another generation's report says nothing any more. */
+  durable({ index, generation }: { readonly index: number; readonly generation: number }): void {
+    const { log, role } = this.state;
+    assert(generation <= log.generation, "a generation has begun before it is reported");
+    if (generation !== log.generation || index <= log.durableIndex) return;
+    assert(index <= log.handedIndex, "only what was handed out becomes durable");
+    log.durableIndex = index;
+    if (role.kind === "leader") advanceCommit(this.state, role);
+    else if (role.kind === "follower") acknowledgeDurable(this.state, role);
+  }
+
+  sent(report: SentReport): void {
+    onSent(this.state, report);
+  }
+
+  /** The connection to a peer broke, or a send order for it was dropped. */
+  unreachable(to: NodeId): void {
+    onUnreachable(this.state, to);
+  }
+
+  caughtUp(report: { readonly to: NodeId; readonly index: number }): void {
+    onCaughtUp(this.state, report);
+  }
+
+  catchUpFailed(to: NodeId): void {
+    onCatchUpFailed(this.state, to);
+  }
+
+  /** A leader sent base record and segments, and they are durable in a place of their own. */
+  installBase(request: InstallRequest): InstallOutcome {
+    return installBase(this.state, request);
+  }
+
+  /** The prefix up to `index` is no longer in the log; `nextOffset` is the base offset of the entry behind it. */
+  trimmed({ index, nextOffset }: { readonly index: number; readonly nextOffset: number }): void {
+    const { log, commitIndex } = this.state;
+    assert(index <= commitIndex && index <= log.durableIndex, "what is trimmed was committed and durable");
+    if (index <= log.base.index) return;
+    const term = termAt(log, index);
+    assert(term !== undefined, "what is trimmed was in the log");
+    trimLog(log, { index, term, nextOffset });
+  }
+
+  /** Rot was found or a write failed, or it is repaired. A damaged replica neither votes nor leads nor acknowledges. */
+  setDamaged(isDamaged: boolean): void {
+    const { state } = this;
+    if (state.isDamaged === isDamaged) return;
+    state.isDamaged = isDamaged;
+    if (isDamaged && state.role.kind === "leader" && state.role.handover?.isObliged !== true)
+      beginHandover(state, state.role, { isObliged: true });
+    else if (!isDamaged && state.role.kind === "follower") acknowledgeDurable(state, state.role);
+  }
+
+  /** What has come together since it was last called; undefined when that is nothing. */
+  ready(): Ready | undefined {
+    const { state } = this;
+    const { effects, log, hardState, role } = state;
+    if (role.kind === "leader") {
+      if (beginRound(state, role)) sendHeartbeats(state, role);
+      pumpPeers(state, role);
+    }
+    const ready: Ready = {
+      hardState:
+        hardState.handedSequence === hardState.sequence
+          ? undefined
+          : { sequence: hardState.sequence, term: hardState.term, vote: hardState.vote },
+      write: isPending(log) ? { generation: log.generation, ...log.pending } : undefined,
+      sends: effects.sends,
+      messages: effects.messages,
+      catchUps: effects.catchUps,
+      commitIndex: effects.toldCommitIndex === state.commitIndex ? undefined : state.commitIndex,
+      reads: effects.reads,
+      role: roleChange(state),
+    };
+    hardState.handedSequence = hardState.sequence;
+    if (ready.write !== undefined) {
+      log.pending = nothingPending();
+      log.handedIndex = log.lastIndex;
+    }
+    if (isNothing(ready)) return undefined;
+    if (effects.sends.length > 0) effects.sends = [];
+    if (effects.messages.length > 0) effects.messages = [];
+    if (effects.catchUps.length > 0) effects.catchUps = [];
+    if (effects.reads.length > 0) effects.reads = [];
+    effects.toldCommitIndex = state.commitIndex;
+    if (ready.role !== undefined) effects.toldRole = ready.role;
+    return ready;
+  }
+}
+
+/** A replica as its disk has it. One that is its group's only voter needs nobody's leave to lead, and asks for none. */
+export function createRaft(start: RaftStart, settings: RaftSettings, random: Pick<Random, "float">): Raft {
+  assertSettings(settings);
+  const state = createRaftState(start, settings, random);
+  const { voters, outgoing } = membershipOf(state);
+  const isOnlyVoter = voters.length === 1 && voters[0]?.nodeId === state.self.nodeId && outgoing.length === 0;
+  if (isOnlyVoter && mayCampaign(state)) startElection(state, false);
+  return new Raft(state);
+}
+
+function isNothing({ hardState, write, sends, messages, catchUps, commitIndex, reads, role }: Ready): boolean {
+  if (hardState !== undefined || write !== undefined || commitIndex !== undefined || role !== undefined) return false;
+  return sends.length === 0 && messages.length === 0 && catchUps.length === 0 && reads.length === 0;
+}
+
+function roleChange({ role, hardState, self, effects }: RaftState): RoleChange | undefined {
+  const { toldRole } = effects;
+  const leader = leaderOf(role, self.nodeId);
+  if (toldRole.kind === role.kind && toldRole.term === hardState.term && toldRole.leader === leader) return undefined;
+  return { kind: role.kind, term: hardState.term, leader };
+}

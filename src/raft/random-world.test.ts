@@ -1,0 +1,193 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { createSeededRandom, type SeededRandom } from "../../sim/random.ts";
+import { hasUnsynced } from "./fake-replica.ts";
+import type { NodeId } from "./member.ts";
+import type { MembershipChange } from "./membership.ts";
+import { ScriptWorld } from "./script-world.ts";
+
+/**
+ * Groups to which anything happens in any order: messages lost, doubled and reordered, disks that sync when they like, crashes,
+ * memberships changed, leadership handed over, logs trimmed. The world checks all invariants after each step; at the end the
+ * network heals and everybody must agree.
+ */
+describe("a random world", () => {
+  const isProving = process.env["PROVE"] === "1";
+  const count = isProving ? 5_000 : 200;
+  const first = Number(process.env["SEED"] ?? 1);
+
+  test(`keeps every invariant and agrees in the end, seeds ${first} to ${first + count - 1}`, () => {
+    const seen = new Map<string, number>();
+    for (let seed = first; seed < first + count; seed += 1) {
+      try {
+        runWorld(createSeededRandom(`raft ${seed}`), 1_000, seen);
+      } catch (error) {
+        throw new Error(`seed ${seed}`, { cause: error });
+      }
+    }
+    // Worlds in which nothing happens keep every invariant too.
+    const isUneventful = events.filter((event) => (seen.get(event) ?? 0) < count / 40);
+    assert.deepEqual(isUneventful, [], JSON.stringify(Object.fromEntries(seen)));
+    if (isProving) console.log(Object.fromEntries(seen));
+  });
+});
+
+/** What lines of a world begin with or hold. */
+const events = [
+  "becomes leader",
+  "becomes pre-candidate",
+  "commits",
+  "truncates",
+  "installs",
+  "append-rejected",
+  "newer-term",
+  "timeout-now",
+  "forgotten",
+  "in-lease",
+  "stale",
+  ")&(",
+  "read 1 at",
+  "read 1 failed",
+  "caught up",
+];
+
+function runWorld(random: SeededRandom, steps: number, seen: Map<string, number>): void {
+  const names = ["n1", "n2", "n3", "n4", "n5"].slice(0, random.pick([1, 2, 3, 3, 3, 4, 5]));
+  const voters = names.map(memberOf);
+  const world = new ScriptWorld({
+    electionTicks: 3,
+    inflightMaxCount: 4,
+    inflightMaxBytes: 1_000,
+    sendMaxBytes: 300,
+    promotionMaxLag: 3,
+  });
+  for (const member of voters) world.add(member, { membership: { voters, outgoing: [], learners: [] } });
+  for (const nodeId of ["n6", "n7"]) world.add(memberOf(nodeId), {});
+  const everyone = [...world.replicas.keys()];
+  for (let step = 0; step < steps; step += 1) {
+    takeStep(world, random, everyone);
+    for (const line of world.takeLines())
+      for (const event of events) if (line.includes(event)) seen.set(event, (seen.get(event) ?? 0) + 1);
+  }
+  healAndAgree(world, everyone);
+}
+
+function memberOf(nodeId: NodeId) {
+  return { nodeId, storageId: `${nodeId}-disk` };
+}
+
+function takeStep(world: ScriptWorld, random: SeededRandom, everyone: readonly NodeId[]): void {
+  if (world.network.length > 0 && random.chance(0.6)) {
+    deliverOne(world, random);
+    return;
+  }
+  const nodeId = random.pick(everyone);
+  const { isUp, hardStatePending } = world.get(nodeId);
+  if (!isUp) {
+    if (random.chance(0.5)) world.restart(nodeId);
+    return;
+  }
+  // Disks are quick, as a rule.
+  if (hardStatePending !== undefined && random.chance(0.7)) world.syncHardState(nodeId);
+  else if (hasUnsynced(world.get(nodeId)) && random.chance(0.6)) {
+    if (random.chance(0.5)) world.beginSync(nodeId);
+    else world.endSync(nodeId);
+  } else actAt(world, random, nodeId, everyone);
+}
+
+/** In order, mostly; now and then any, twice, or never. */
+function deliverOne(world: ScriptWorld, random: SeededRandom): void {
+  const at = random.chance(0.8) ? 0 : random.integer(world.network.length);
+  const [message] = random.chance(0.05) ? [world.network[at]] : world.network.splice(at, 1);
+  if (message !== undefined && !random.chance(0.03)) world.deliver(message);
+}
+
+function actAt(world: ScriptWorld, random: SeededRandom, nodeId: NodeId, everyone: readonly NodeId[]): void {
+  const luck = random.float();
+  if (luck < 0.3) world.act(nodeId, (raft) => raft.tick());
+  else if (luck < 0.33) for (let left = 4; left > 0; left -= 1) world.act(nodeId, (raft) => raft.tick());
+  else if (luck < 0.6) proposeAt(world, random, everyone);
+  else if (luck < 0.65) world.act(nodeId, (raft) => raft.readIndex(1));
+  else if (luck < 0.75) changeAt(world, random, everyone);
+  else if (luck < 0.78)
+    world.act(nodeId, (raft) => raft.transferLeadership(random.chance(0.5) ? undefined : random.pick(everyone)));
+  else if (luck < 0.8) world.act(nodeId, (raft) => raft.unreachable(random.pick(everyone)));
+  else if (luck < 0.83) world.act(nodeId, (raft) => raft.setDamaged(random.chance(0.2)));
+  else if (luck < 0.86) trimAt(world, random, nodeId);
+  else if (luck < 0.92) catchUpAt(world, nodeId);
+  else if (luck < 0.95) world.crash(nodeId, random.chance(0.4));
+  else cutOrHeal(world, random, nodeId, everyone);
+}
+
+function proposeAt(world: ScriptWorld, random: SeededRandom, everyone: readonly NodeId[]): void {
+  const leader = everyone.find((nodeId) => world.get(nodeId).isUp && world.get(nodeId).raft.state.role.kind === "leader");
+  const proposal = { kind: "data", span: 1 + random.integer(3), bytes: 1 + random.integer(400) } as const;
+  if (leader !== undefined)
+    world.act(leader, (raft) => raft.propose(Array.from({ length: 1 + random.integer(3) }, () => proposal)));
+}
+
+function changeAt(world: ScriptWorld, random: SeededRandom, everyone: readonly NodeId[]): void {
+  const leader = everyone.find((nodeId) => world.get(nodeId).isUp && world.get(nodeId).raft.state.role.kind === "leader");
+  if (leader === undefined) return;
+  const changes = Array.from({ length: 1 + random.integer(2) }, (): MembershipChange => {
+    const nodeId = random.pick(everyone);
+    const kind = random.pick(["add-learner", "promote", "promote", "demote", "remove"] as const);
+    return kind === "add-learner" ? { kind, member: memberOf(nodeId) } : { kind, nodeId };
+  });
+  world.act(leader, (raft) => raft.changeMembership(changes));
+}
+
+function trimAt(world: ScriptWorld, random: SeededRandom, nodeId: NodeId): void {
+  const { raft, disk, written } = world.get(nodeId);
+  const { base, durableIndex } = raft.state.log;
+  const last = Math.min(raft.commitIndex, durableIndex);
+  if (last > base.index && disk.log === written) world.trim(nodeId, base.index + 1 + random.integer(last - base.index));
+}
+
+/** Whoever asked to have a peer caught up does it, for each that waits. */
+function catchUpAt(world: ScriptWorld, nodeId: NodeId): void {
+  const { role } = world.get(nodeId).raft.state;
+  if (role.kind !== "leader") return;
+  for (const { nodeId: to, flow } of [...role.peers])
+    if (flow.kind === "catch-up" && world.replicas.get(to)?.isUp === true) world.catchUp(nodeId, to);
+}
+
+function cutOrHeal(world: ScriptWorld, random: SeededRandom, nodeId: NodeId, everyone: readonly NodeId[]): void {
+  if (random.chance(0.7)) world.heal();
+  else world.cut(nodeId, [random.pick(everyone)], random.chance(0.5));
+}
+
+/** Everything works again: somebody leads, and what it proposes gets everywhere. */
+function healAndAgree(world: ScriptWorld, everyone: readonly NodeId[]): void {
+  world.heal();
+  for (const nodeId of everyone) {
+    if (!world.get(nodeId).isUp) world.restart(nodeId);
+    world.act(nodeId, (raft) => raft.setDamaged(false));
+    if (hasUnsynced(world.get(nodeId))) world.syncLog(nodeId);
+  }
+  for (let round = 0; round < 60; round += 1) {
+    // One clock each, not in step: else two would stand for election at once for ever.
+    for (const [position, nodeId] of everyone.entries()) {
+      if ((round + position) % everyone.length !== 0 && world.get(nodeId).raft.state.role.kind !== "leader") continue;
+      world.act(nodeId, (raft) => raft.tick());
+      world.settle();
+      catchUpAt(world, nodeId);
+      world.settle();
+      world.lines = [];
+    }
+  }
+  const leader = everyone.find((nodeId) => world.get(nodeId).raft.state.role.kind === "leader");
+  if (leader === undefined) throw new Error(`nobody leads:\n${everyone.map((nodeId) => world.describe(nodeId)).join("\n")}`);
+  const outcome = world.act(leader, (raft) => raft.propose([{ kind: "data", span: 1, bytes: 1 }]));
+  world.settle();
+  world.act(leader, (raft) => raft.tick());
+  world.settle();
+  const { commitIndex, log, role } = world.get(leader).raft.state;
+  const isDone = outcome.outcome === "appended" && commitIndex === log.lastIndex;
+  const peers = role.kind === "leader" ? role.peers : [];
+  const isEverywhere = peers.every(
+    ({ nodeId, matchIndex }) => matchIndex === log.lastIndex && world.get(nodeId).raft.commitIndex === commitIndex,
+  );
+  if (!isDone || !isEverywhere)
+    throw new Error(`no agreement:\n${everyone.map((nodeId) => world.describe(nodeId)).join("\n")}`);
+}

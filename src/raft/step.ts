@@ -1,0 +1,107 @@
+import { unreachable } from "../base/assert.ts";
+import { emit } from "./effects.ts";
+import { isInLease, onPreVoteRequest, onPreVoteResponse, onTimeoutNow, onVoteRequest, onVoteResponse } from "./election.ts";
+import { becomeFollower } from "./follower.ts";
+import { onAppend, onCommitNotice, onHeartbeat } from "./log-matching.ts";
+import type { Message } from "./message.ts";
+import { findRefusal, type Refusal } from "./message-check.ts";
+import type { RaftState } from "./raft-state.ts";
+import { onReadRequest, onReadResponse } from "./read-index.ts";
+import { onAppendAccepted, onAppendRejected, onHeartbeatResponse } from "./replication.ts";
+
+export type StepOutcome =
+  | "taken"
+  /** Of a term that is over. */
+  | "stale"
+  /** A request for a vote while the leader is well: it was passed over, its term too. */
+  | "in-lease"
+  /** It isn't what a peer of this group says. Nothing changed. */
+  | Refusal;
+
+/** Takes a message in. */
+export function step(state: RaftState, message: Message): StepOutcome {
+  const refusal = findRefusal(state, message);
+  if (refusal !== undefined) return refusal;
+  const outcome = settleTerm(state, message);
+  if (outcome === "taken") dispatch(state, message);
+  return outcome;
+}
+
+/** Paper §5.1: enters a newer term, passes over what is of an older one. */
+function settleTerm(state: RaftState, message: Message): "taken" | "stale" | "in-lease" {
+  const { term } = state.hardState;
+  if (message.term === term) return "taken";
+  if (message.term < term) {
+    answerStale(state, message);
+    return "stale";
+  }
+  switch (message.kind) {
+    case "pre-vote-request":
+      return isInLease(state) ? "in-lease" : "taken"; // nobody enters a term for it
+    case "pre-vote-response":
+      if (message.isGranted) return "taken"; // of the term that would be
+      break;
+    case "vote-request":
+      if (isInLease(state) && !message.isTransfer) return "in-lease";
+      break;
+    case "vote-response":
+    case "append":
+    case "append-accepted":
+    case "append-rejected":
+    case "commit-notice":
+    case "heartbeat":
+    case "heartbeat-response":
+    case "newer-term":
+    case "timeout-now":
+    case "read-request":
+    case "read-response":
+      break;
+    default:
+      unreachable(message);
+  }
+  becomeFollower(state, message.term, undefined);
+  return "taken";
+}
+
+/** Who asks for a vote or leads in a term that is over is told so; all else of it is only late, or soon followed by what is told. */
+function answerStale(state: RaftState, message: Message): void {
+  if (message.kind === "append" || message.kind === "heartbeat") emit(state, message.from, { kind: "newer-term" });
+  else if (message.kind === "pre-vote-request") emit(state, message.from, { kind: "pre-vote-response", isGranted: false });
+  else if (message.kind === "vote-request") emit(state, message.from, { kind: "vote-response", isGranted: false });
+}
+
+function dispatch(state: RaftState, message: Message): void {
+  const { role } = state;
+  switch (message.kind) {
+    case "pre-vote-request":
+      return onPreVoteRequest(state, message);
+    case "pre-vote-response":
+      return onPreVoteResponse(state, message);
+    case "vote-request":
+      return onVoteRequest(state, message);
+    case "vote-response":
+      return onVoteResponse(state, message);
+    case "append":
+      return onAppend(state, message);
+    case "heartbeat":
+      return onHeartbeat(state, message);
+    case "commit-notice":
+      return onCommitNotice(state, message);
+    case "append-accepted":
+      return role.kind === "leader" ? onAppendAccepted(state, role, message) : undefined;
+    case "append-rejected":
+      return role.kind === "leader" ? onAppendRejected(state, role, message) : undefined;
+    case "heartbeat-response":
+      return role.kind === "leader" ? onHeartbeatResponse(state, role, message) : undefined;
+    case "newer-term":
+      return undefined; // its term said it all
+    case "timeout-now":
+      return onTimeoutNow(state, message);
+    case "read-request":
+      return onReadRequest(state, message);
+    case "read-response":
+      return onReadResponse(state, message);
+    default:
+      return unreachable(message);
+  }
+}
