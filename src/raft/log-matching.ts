@@ -20,7 +20,7 @@ export function onAppend(state: RaftState, message: AppendMessage): void {
     return;
   }
   const { entries, prevIndex } = message;
-  const isWritten = matchEntries(state, entries, Math.max(prevIndex, state.commitIndex));
+  const isWritten = matchEntries(state, role, entries, Math.max(prevIndex, state.commitIndex));
   role.agreedIndex = Math.max(role.agreedIndex, prevIndex + entries.length);
   raiseCommit(state, Math.min(message.commitIndex, role.agreedIndex));
   // What is new is acknowledged when the disk has it. Else the answer is due now: the leader asks where they agree, or again.
@@ -64,7 +64,7 @@ function hasPrevious({ log, commitIndex }: RaftState, { prevIndex, prevTerm }: A
 }
 
 /** Takes in the entries behind `knownIndex`, truncating where one differs. True when there was anything to write. */
-function matchEntries(state: RaftState, entries: readonly Entry[], knownIndex: number): boolean {
+function matchEntries(state: RaftState, role: Follower, entries: readonly Entry[], knownIndex: number): boolean {
   const { log } = state;
   for (let position = 0; position < entries.length; position += 1) {
     const entry = entries[position];
@@ -76,6 +76,7 @@ function matchEntries(state: RaftState, entries: readonly Entry[], knownIndex: n
     if (termAt(log, entry.index) === entry.term) continue;
     if (entry.index <= log.lastIndex) {
       assert(entry.index > state.commitIndex, "nobody truncates at or below the commit index");
+      assert(entry.index > role.agreedIndex, "a leader never changes its own log");
       truncateLog(log, { lastIndex: entry.index - 1, nextOffset: entry.baseOffset });
     }
     appendEntries(log, position === 0 ? entries : entries.slice(position));

@@ -225,13 +225,14 @@ const settingNames = {
 function newWorld(names: readonly string[], options: Options): ScriptWorld {
   const settings: Partial<Record<keyof RaftSettings, number>> = {};
   for (const [name, value] of options) {
+    if (name === "witness") continue;
     const setting = settingNames[name as keyof typeof settingNames];
     if (setting === undefined) throw new Error(`there is no setting ${name}`);
     settings[setting] = Number(value);
   }
   const voters = names.filter((name) => !name.startsWith("+")).map(memberOf);
   const learners = names.filter((name) => name.startsWith("+")).map((name) => memberOf(name.slice(1)));
-  const world = new ScriptWorld(settings);
+  const world = new ScriptWorld(settings, options.get("witness") !== "off");
   for (const member of [...voters, ...learners]) world.add(member, { membership: { voters, outgoing: [], learners } });
   return world;
 }
