@@ -1,0 +1,209 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { createSeededRandom } from "../../sim/random.ts";
+import { AssertionError } from "../base/assert.ts";
+import { probeMaxBytes } from "../base/limits.ts";
+import type { Entry, Proposal } from "./entry.ts";
+import type { Member } from "./member.ts";
+import type { Membership } from "./membership.ts";
+import type { AppendMessage } from "./message.ts";
+import { createRaft, type Raft } from "./raft.ts";
+import { defaultSettings } from "./raft-settings.ts";
+import { emptyStart } from "./raft-state.ts";
+import type { Ready } from "./ready.ts";
+
+const members = ["n1", "n2", "n3"].map((nodeId): Member => ({ nodeId, storageId: `${nodeId}-disk` }));
+const random = { float: () => 0 };
+const record: Proposal = { kind: "data", span: 3, bytes: 100 };
+
+/** What the caller of the core may rely on, and what it owes (docs/raft.md). What Raft itself promises is in the scripts. */
+describe("the raft core", () => {
+  test("draws an election timeout from electionTicks to twice that, anew for each term, from the generator it is given", () => {
+    const drawn = new Set<number>();
+    const raft = createRaft(emptyStart(members[0]!, groupOf(3)), defaultSettings, createSeededRandom("timeouts"));
+    for (let count = 0; count < 300; count += 1) {
+      const { electionTimeout, electionElapsed } = raft.state;
+      drawn.add(electionTimeout);
+      for (let left = electionTimeout - electionElapsed; left > 0; left -= 1) raft.tick();
+      assert.equal(raft.state.electionElapsed, 0, "it campaigned when its timer had run out");
+    }
+    const expected = Array.from({ length: defaultSettings.electionTicks }, (_, i) => defaultSettings.electionTicks + i);
+    assert.deepEqual(
+      [...drawn].sort((a, b) => a - b),
+      expected,
+    );
+  });
+
+  test("two of the same start, generator and events say the same", () => {
+    const run = (): string => {
+      const raft = createRaft(emptyStart(members[0]!, groupOf(1)), defaultSettings, createSeededRandom("same"));
+      const said: unknown[] = [drive(raft)];
+      for (let count = 0; count < 5; count += 1) said.push(raft.propose([record]), drive(raft));
+      return JSON.stringify(said);
+    };
+    assert.equal(run(), run());
+  });
+
+  test("has nothing to say when nothing happened", () => {
+    const raft = createRaft(emptyStart(members[0]!, groupOf(3)), defaultSettings, random);
+    assert.equal(raft.ready(), undefined);
+    raft.tick();
+    assert.equal(raft.ready(), undefined);
+  });
+
+  test("gives index, term and base offset once, control entries taking no offsets", () => {
+    const raft = createRaft(emptyStart(members[0]!, groupOf(1)), defaultSettings, random);
+    drive(raft);
+    const outcome = raft.propose([record, { kind: "trim", span: 0, bytes: 8 }, record]);
+    assert.ok(outcome.outcome === "appended");
+    assert.deepEqual(
+      outcome.entries.map(({ index, term, baseOffset, span }) => [index, term, baseOffset, span]),
+      [
+        [2, 1, 0, 3],
+        [3, 1, 3, 0],
+        [4, 1, 3, 3],
+      ],
+    );
+    assert.equal(raft.state.log.nextOffset, 6);
+  });
+
+  test("passes entries through as the objects they are", () => {
+    const leader = createRaft(emptyStart(members[0]!, groupOf(1)), defaultSettings, random);
+    drive(leader);
+    const outcome = leader.propose([record]);
+    assert.ok(outcome.outcome === "appended");
+    assert.equal(leader.ready()?.write?.entries[0], outcome.entries[0]);
+
+    const follower = createRaft(emptyStart(members[1]!, groupOf(3)), defaultSettings, random);
+    const entry: Entry & { frame: string } = { ...entryOf(1, 1), frame: "bytes" };
+    follower.step(append(1, 0, 0, [entry]));
+    assert.equal(follower.ready()?.write?.entries[0], entry);
+  });
+
+  test("makes one write order of what came since the last, and cuts only what it handed out", () => {
+    const raft = createRaft(emptyStart(members[1]!, groupOf(3)), defaultSettings, random);
+    raft.step(append(1, 0, 0, [entryOf(1, 1), entryOf(2, 1), entryOf(3, 1)]));
+    assert.equal(raft.ready()?.write?.entries.length, 3);
+    raft.step(append(1, 3, 1, [entryOf(4, 1)]));
+    raft.step(append(2, 3, 1, [entryOf(4, 2)]));
+    raft.step(append(3, 1, 1, [entryOf(2, 3)]));
+    const write = raft.ready()?.write;
+    assert.deepEqual(
+      [write?.truncateTo, write?.generation, write?.entries.map(({ index, term }) => `${index}@${term}`)],
+      [1, 3, ["2@3"]],
+    );
+    assert.equal(raft.ready()?.write, undefined);
+  });
+
+  test("takes no report of what it never handed out", () => {
+    const raft = createRaft(emptyStart(members[0]!, groupOf(1)), defaultSettings, random);
+    assert.throws(() => raft.hardStateDurable(1), AssertionError);
+    drive(raft);
+    raft.propose([record]);
+    assert.throws(() => raft.durable({ index: 2, generation: 1 }), AssertionError);
+    assert.throws(() => raft.durable({ index: 1, generation: 2 }), AssertionError);
+    assert.throws(() => raft.trimmed({ index: 2, nextOffset: 3 }), AssertionError);
+  });
+
+  test("a newer hard state stands for those before it", () => {
+    const raft = createRaft(emptyStart(members[0]!, groupOf(3)), defaultSettings, random);
+    raft.step({ ...envelope("n2", 3), kind: "vote-request", lastIndex: 0, lastTerm: 0, isTransfer: false });
+    const first = raft.ready()?.hardState;
+    raft.step({ ...envelope("n3", 4), kind: "vote-request", lastIndex: 0, lastTerm: 0, isTransfer: false });
+    const second = raft.ready();
+    assert.deepEqual([first?.term, second?.hardState?.term, second?.messages.length], [3, 4, 0]);
+    raft.hardStateDurable(second?.hardState?.sequence ?? 0);
+    assert.deepEqual(
+      raft.ready()?.messages.map(({ to, term }) => [to, term]),
+      [
+        ["n2", 3],
+        ["n3", 4],
+      ],
+    );
+    raft.hardStateDurable(first?.sequence ?? 0);
+    assert.equal(raft.state.hardState.durableSequence, second?.hardState?.sequence);
+  });
+
+  test("asks for a little when it probes, for a whole piece once it knows", () => {
+    const { raft, ready } = lead();
+    assert.deepEqual(
+      ready.sends.map(({ to, prevIndex, maxBytes }) => [to, prevIndex, maxBytes]),
+      [
+        ["n2", 0, probeMaxBytes],
+        ["n3", 0, probeMaxBytes],
+      ],
+    );
+    raft.propose([record]);
+    assert.equal(raft.ready()?.sends.length, 0, "one order is out for each");
+    raft.sent({ to: "n2", order: ready.sends[0]?.id ?? 0, lastIndex: 1, bytes: 0 });
+    assert.equal(raft.ready()?.sends, undefined, "a probe is out, and isn't answered");
+    raft.step({ ...envelope("n2", 1), kind: "append-accepted", matchIndex: 1, agreedIndex: 1 });
+    assert.deepEqual(
+      raft.ready()?.sends.map(({ to, prevIndex, maxBytes }) => [to, prevIndex, maxBytes]),
+      [["n2", 1, defaultSettings.sendMaxBytes]],
+    );
+  });
+
+  test("an order that was given up counts for nothing when it is carried out", () => {
+    const { raft, ready } = lead();
+    const [order] = ready.sends;
+    raft.unreachable("n2");
+    raft.sent({ to: "n2", order: order?.id ?? 0, lastIndex: 1, bytes: 9 });
+    const { role } = raft.state;
+    assert.ok(role.kind === "leader");
+    assert.deepEqual([role.peers[0]?.nextIndex, role.peers[0]?.order], [1, 0]);
+  });
+
+  test("a start that can't be is a programmer's error", () => {
+    const start = emptyStart(members[0]!, groupOf(3));
+    const starting = (changed: object) => () => createRaft({ ...start, ...changed }, defaultSettings, random);
+    assert.throws(starting({ durableIndex: 1 }), AssertionError);
+    assert.throws(starting({ commitIndex: 1 }), AssertionError);
+    assert.throws(starting({ base: { index: 1, term: 1, nextOffset: 0 } }), AssertionError);
+    assert.throws(starting({ memberships: [] }), AssertionError);
+    assert.throws(() => createRaft(start, { ...defaultSettings, electionTicks: 0 }, random), AssertionError);
+    assert.throws(() => createRaft(start, { ...defaultSettings, heartbeatTicks: 11 }, random), AssertionError);
+  });
+});
+
+function groupOf(count: number): Membership {
+  return { voters: members.slice(0, count), outgoing: [], learners: [] };
+}
+
+function entryOf(index: number, term: number): Entry {
+  return { index, term, kind: "data", span: 1, baseOffset: index - 1, bytes: 10 };
+}
+
+function envelope(from: string, term: number, to = "n1") {
+  return { from, fromStorage: `${from}-disk`, to, term };
+}
+
+/** From n1 in terms 1 and 3, from n3 in term 2. */
+function append(term: number, prevIndex: number, prevTerm: number, entries: Entry[]): AppendMessage {
+  return { ...envelope(term === 2 ? "n3" : "n1", term, "n2"), kind: "append", prevIndex, prevTerm, entries, commitIndex: 0 };
+}
+
+/** Reports everything durable at once, until nothing is left to do. */
+function drive(raft: Raft): Ready[] {
+  const readies: Ready[] = [];
+  for (let ready = raft.ready(); ready !== undefined; ready = raft.ready()) {
+    readies.push(ready);
+    if (ready.hardState !== undefined) raft.hardStateDurable(ready.hardState.sequence);
+    const last = ready.write?.entries.at(-1);
+    if (ready.write !== undefined && last !== undefined)
+      raft.durable({ index: last.index, generation: ready.write.generation });
+  }
+  return readies;
+}
+
+/** n1 of three, just elected, with what it then wants. */
+function lead(): { readonly raft: Raft; readonly ready: Ready } {
+  const raft = createRaft(emptyStart(members[0]!, groupOf(3)), defaultSettings, random);
+  for (let left = defaultSettings.electionTicks; left > 0; left -= 1) raft.tick();
+  raft.step({ ...envelope("n2", 1), kind: "pre-vote-response", isGranted: true });
+  drive(raft);
+  raft.step({ ...envelope("n2", 1), kind: "vote-response", isGranted: true });
+  const ready = raft.ready();
+  assert.ok(ready !== undefined && raft.leader === "n1");
+  return { raft, ready };
+}
