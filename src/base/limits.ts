@@ -262,6 +262,9 @@ export const grpcDeadlineTickMs = 10;
 /** How often a server looks after its connections and calls: one timer for all that is slow. */
 export const grpcSweepMs = 1_000;
 
+/** How long an ended connection may take to get its last bytes out; then it is dropped. */
+export const grpcCloseMaxMs = 1_000;
+
 /** How long a client may take nothing of what waits for it before its call is reset. */
 export const grpcStallMaxMs = 30_000;
 

@@ -273,7 +273,7 @@ export class ClientCall<Request, Response> implements Expirable {
   #abandon(error: GrpcStatusError): void {
     if (this.#isOver) return;
     this.#finish(error, undefined, { isDropping: true });
-    if (!this.#stream.destroyed && !this.#stream.closed) this.#stream.close(constants.NGHTTP2_CANCEL);
+    resetStream(this.#stream);
   }
 
   #finish(error: GrpcStatusError | undefined, response?: Response, { isDropping } = { isDropping: false }): void {
@@ -290,8 +290,7 @@ export class ClientCall<Request, Response> implements Expirable {
       this.#answered?.resolve(response as Response);
     }
     // The server has said all, and hears no more of what this side would still send.
-    if (!this.#stream.writableEnded && !this.#stream.destroyed && !this.#stream.closed)
-      this.#stream.close(constants.NGHTTP2_CANCEL);
+    if (!this.#stream.writableEnded) resetStream(this.#stream);
   }
 
   /** For who sends on when all is over: the status, which may well be OK. */
@@ -299,6 +298,16 @@ export class ClientCall<Request, Response> implements Expirable {
     if (this.#status instanceof GrpcStatusError) return this.#status;
     return new GrpcStatusError("CANCELLED", `Cannot send to ${this.#method.path}: the server has ended the call`);
   }
+}
+
+/**
+ * Resets a stream. By itself node:http2 ends the sending side first, and to the server that looks as if all had been sent: so the
+ * step that would tell it is taken out.
+ */
+function resetStream(stream: ClientHttp2Stream): void {
+  if (stream.destroyed || stream.closed) return;
+  stream._final = (done) => done();
+  stream.close(constants.NGHTTP2_CANCEL);
 }
 
 /** The headers of every call. */

@@ -51,6 +51,7 @@ export class GrpcServer {
     const { observer = {} } = options;
     this.#host = {
       limits: this.#limits,
+      clock: this.#clock,
       deadlines: new DeadlineWheel(this.#clock),
       held: new HeldBytes(this.#limits.heldMaxBytes),
       statusOf: options.statusOf ?? unknownError,
@@ -94,12 +95,15 @@ export class GrpcServer {
 
   /** Speaks HTTP/2 on a connection, from its preface on. Bytes put back into the socket are read first. */
   acceptSocket(socket: Duplex): void {
-    this.acceptSession(performServerHandshake(socket, this.sessionOptions));
+    this.acceptSession(performServerHandshake(socket, this.sessionOptions), socket);
   }
 
-  /** Looks after a session, and serves its streams. */
-  acceptSession(session: ServerHttp2Session): void {
-    const owner = this.#adopt(session);
+  /**
+   * Looks after a session, and serves its streams. Name its socket where you have it: a session that is ended gets rid of one that
+   * nobody reads from no other way.
+   */
+  acceptSession(session: ServerHttp2Session, socket?: Duplex): void {
+    const owner = this.#adopt(session, socket);
     session.on("stream", (stream, headers, _flags, rawHeaders) =>
       this.#accept(stream, { owner, session, headers, rawHeaders: rawHeaders }),
     );
@@ -155,19 +159,27 @@ export class GrpcServer {
     const refusal = refusalOf(headers);
     if (refusal !== undefined) return refuse(stream, refusal);
     const served = this.#methods.get(headers[":path"] ?? "");
-    if (served === undefined)
-      return refuse(stream, { ":status": 200, ...grpcHeaders, ...trailersOf(this.#unknown(headers), undefined) });
+    if (served === undefined) return refuseCall(stream, this.#unknown(headers));
+    if (byteLengthOf(rawHeaders) > grpcHeaderListMaxBytes)
+      return refuseCall(
+        stream,
+        new GrpcStatusError(
+          "RESOURCE_EXHAUSTED",
+          `Cannot take the call: its headers are of more than ${grpcHeaderListMaxBytes} bytes`,
+        ),
+      );
     const call = new ServerCall({ host: this.#host, owner, stream, session, served, headers, rawHeaders });
     owner.calls.add(call);
     call.start();
   }
 
-  #adopt(session: ServerHttp2Session): ServerSession {
+  #adopt(session: ServerHttp2Session, socket?: Duplex): ServerSession {
     const { observer = {} } = this.#options;
     const owner = new ServerSession(session, {
       clock: this.#clock,
       random: this.#random,
       limits: this.#limits,
+      cut: () => socket?.destroy(),
       onError: (error) => observer.sessionFailed?.(error),
       onRefused: (reason) => observer.sessionRefused?.(reason),
       onClosed: () => {
@@ -238,7 +250,6 @@ interface AcceptedStream {
 }
 
 const enhanceYourCalm = 0xb;
-const grpcHeaders = { "content-type": "application/grpc" };
 
 /** What isn't gRPC gets an answer in HTTP's own words. */
 function refusalOf(headers: IncomingHttpHeaders): Record<string, string | number> | undefined {
@@ -246,6 +257,17 @@ function refusalOf(headers: IncomingHttpHeaders): Record<string, string | number
   const type = headers["content-type"] ?? "";
   const isGrpc = type.startsWith("application/grpc") && (type.length === 16 || type[16] === "+" || type[16] === ";");
   return isGrpc ? undefined : { ":status": 415, "accept-post": "application/grpc" };
+}
+
+function refuseCall(stream: ServerHttp2Stream, error: GrpcStatusError): void {
+  refuse(stream, { ":status": 200, "content-type": "application/grpc", ...trailersOf(error, undefined) });
+}
+
+/** As HTTP/2 counts it. node:http2 says the limit to clients, and doesn't hold them to it. */
+function byteLengthOf(rawHeaders: readonly string[]): number {
+  let bytes = 16 * rawHeaders.length;
+  for (const text of rawHeaders) bytes += text.length;
+  return bytes;
 }
 
 const refusalOptions = { endStream: true, sendDate: false };

@@ -6,6 +6,7 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import { unreachable } from "../base/assert.ts";
+import type { Clock } from "../base/clock.ts";
 import type { CallContext } from "./call-context.ts";
 import { parseTimeout } from "./call-timeout.ts";
 import type { DeadlineWheel, Expirable } from "./deadline-wheel.ts";
@@ -24,6 +25,7 @@ import { encodeStatusMessage } from "./status-message.ts";
 /** What a call needs of its server. */
 export interface ServerCallHost {
   readonly limits: GrpcServerLimits;
+  readonly clock: Clock;
   readonly deadlines: DeadlineWheel;
   readonly held: HeldBytes;
   /** The status for what a handler threw that isn't a `GrpcStatusError`. */
@@ -285,7 +287,7 @@ export class ServerCall implements CallContext, Expirable, Responses<unknown> {
       }
     });
     this.#stream.on("end", () => {
-      if (this.isOver) return;
+      if (this.isOver || this.#stream.aborted) return;
       try {
         const request = single.end();
         if (request instanceof Promise)
@@ -319,14 +321,22 @@ export class ServerCall implements CallContext, Expirable, Responses<unknown> {
         this.#fail(error);
       }
     });
-    this.#stream.on("end", () => {
-      try {
-        receiver.end();
-      } catch (error) {
-        this.#fail(error);
-      }
-    });
+    this.#stream.on("end", () => void this.#endAfterTurn(receiver));
     return receiver;
+  }
+
+  /**
+   * A stream that is reset or whose connection is lost ends, too; and a client on node:http2 that cancels a call ends its side first.
+   * Neither is to look as if the client had sent all, so the end counts when a turn of the loop brought nothing worse.
+   */
+  async #endAfterTurn(receiver: MessageReceiver<unknown>): Promise<void> {
+    await this.#host.clock.turn();
+    if (this.isOver || this.#stream.aborted) return;
+    try {
+      receiver.end();
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   #runUnary(handler: Handlers<unknown, unknown>["unary"], request: unknown): void {

@@ -1,6 +1,7 @@
 import { constants, type ServerHttp2Session } from "node:http2";
 import type { Clock } from "../base/clock.ts";
 import {
+  grpcCloseMaxMs,
   grpcPingsBurst,
   grpcPingsPerSecond,
   grpcResetsBurst,
@@ -20,6 +21,8 @@ import { TokenBucket } from "./token-bucket.ts";
  */
 export class ServerSession implements ServerCallOwner {
   readonly calls = new Set<ServerCall>();
+  /** Resolves when the connection is closed. */
+  readonly closed: Promise<void>;
   readonly #session: ServerHttp2Session;
   readonly #options: ServerSessionOptions;
   readonly #pings: TokenBucket;
@@ -28,10 +31,11 @@ export class ServerSession implements ServerCallOwner {
   readonly #bornMs: number;
   readonly #ageMaxMs: number;
   #hasSettings = false;
-  #isLeaving = false;
   #idleSinceMs: number;
   #lastPingMs: number;
   #isPingOut = false;
+  /** When the session was first seen to be ended, and the connection still open. */
+  #endedMs: number | undefined;
 
   constructor(session: ServerHttp2Session, options: ServerSessionOptions) {
     this.#session = session;
@@ -52,12 +56,13 @@ export class ServerSession implements ServerCallOwner {
     });
     // What broke the connection is told by the end of its calls; nobody else has to know.
     session.on("error", (error: Error) => options.onError(error));
-    session.on("close", () => options.onClosed(this));
+    const closed = Promise.withResolvers<void>();
+    this.closed = closed.promise;
+    session.on("close", () => {
+      options.onClosed(this);
+      closed.resolve();
+    });
     if (limits.connectionWindowBytes > initialWindowBytes) session.setLocalWindowSize(limits.connectionWindowBytes);
-  }
-
-  get isClosed(): boolean {
-    return this.#session.destroyed;
   }
 
   /** Messages came or went: an honest client's pings come with them. */
@@ -77,8 +82,13 @@ export class ServerSession implements ServerCallOwner {
   }
 
   sweep(nowMs: number): void {
-    if (this.#session.destroyed) return;
     const { limits } = this.#options;
+    if (this.#session.destroyed) {
+      // It ends when all is gone that was sent, which may be never with a client that doesn't read.
+      this.#endedMs ??= nowMs;
+      if (nowMs - this.#endedMs >= grpcCloseMaxMs) this.#options.cut();
+      return;
+    }
     for (const call of this.calls) call.sweep(nowMs);
     if (!this.#hasSettings && nowMs - this.#bornMs >= limits.handshakeMaxMs) return this.refuse("no_settings");
     if (this.#isPingOut && nowMs - this.#lastPingMs >= limits.keepaliveTimeoutMs) return this.refuse("no_answer_to_ping");
@@ -88,17 +98,12 @@ export class ServerSession implements ServerCallOwner {
   }
 
   /**
-   * Asks the client to make no more calls here, and closes when those under way are done. Calls that it made before it heard of it
-   * are served: the first GOAWAY names no last one, and the second, which does, goes out when the client has answered a ping.
+   * Asks the client to make no more calls here, and closes when those under way are done. The GOAWAY names the last call that was
+   * taken, so one that crosses it is known never to have been seen, and its client makes it elsewhere. (A first GOAWAY that names
+   * none would let it through, but after any GOAWAY node:http2 takes no call.)
    */
   leave(): void {
-    if (this.#isLeaving || this.#session.destroyed || this.#session.closed) return;
-    this.#isLeaving = true;
-    this.#session.goaway(constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1);
-    const isPinging = this.#session.ping(() => {
-      if (!this.#session.destroyed) this.#session.close();
-    });
-    if (!isPinging) this.#session.close();
+    if (!this.#session.destroyed && !this.#session.closed) this.#session.close();
   }
 
   /** Ends the connection at once, with the reason in its GOAWAY. */
@@ -116,6 +121,9 @@ export class ServerSession implements ServerCallOwner {
     await this.#options.clock.turn();
     await this.#options.clock.turn();
     if (!this.#session.destroyed) this.#session.destroy();
+    const timer = this.#options.clock.setTimer(grpcCloseMaxMs, () => this.#options.cut());
+    await this.closed;
+    timer.cancel();
   }
 
   #ping(): void {
@@ -136,6 +144,8 @@ export interface ServerSessionOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly limits: GrpcServerLimits;
+  /** Drops the connection without a word. */
+  readonly cut: () => void;
   readonly onError: (error: Error) => void;
   readonly onRefused: (reason: SessionRefusal) => void;
   readonly onClosed: (session: ServerSession) => void;
