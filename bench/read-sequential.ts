@@ -2,7 +2,7 @@ import fs from "node:fs";
 import { join } from "node:path";
 import { crc32c } from "../src/batch/crc32c.ts";
 import { KiB, MiB } from "../src/base/units.ts";
-import { type Log, openLog } from "../src/log/index.ts";
+import { type BatchReadOptions, type Log, openLog } from "../src/log/index.ts";
 import type { Bench } from "./bench.ts";
 import { appendPacked, packBatches } from "./load.ts";
 import { type Row, rowOf } from "./row.ts";
@@ -24,13 +24,18 @@ export const readSequential: Bench = {
 
     const packed: number[] = [];
     const raw: number[] = [];
+    const packedOver: number[] = [];
+    const rawOver: number[] = [];
     const byBatches: number[] = [];
     const byRecords: number[] = [];
+    const over = Buffer.allocUnsafeSlow(MiB);
     await readBatches(log);
     await readRaw(directory);
     for (let round = 0; round < rounds; round += 1) {
       packed.push((await timed(() => readBatches(log))) / 1e6);
       raw.push((await timed(() => readRaw(directory))) / 1e6);
+      packedOver.push((await timed(() => readBatches(log, { reusesMemory: true }))) / 1e6);
+      rawOver.push((await timed(() => readRaw(directory, over))) / 1e6);
     }
     // Apart from the others, which would have to clear away millions of records.
     const recordCount = recordsPerBatch * count;
@@ -43,8 +48,16 @@ export const readSequential: Bench = {
     await log.close();
     scratch.remove(directory);
     const ceilings = { what: "bare 1 MiB reads + crc32c", figures: raw };
+    const target = { of: "figure", atLeast: 2000 } as const;
     const rows: Row[] = [
-      rowOf({ name: "read packed batches", unit: "MB/s", figures: packed, ceilings, target: { of: "figure", atLeast: 2000 } }),
+      rowOf({ name: "read packed batches", unit: "MB/s", figures: packed, ceilings, target }),
+      rowOf({
+        name: "read packed batches, each piece over the one before",
+        unit: "MB/s",
+        figures: packedOver,
+        ceilings: { what: "bare 1 MiB reads into the same memory + crc32c", figures: rawOver },
+        target,
+      }),
       rowOf({
         name: "read and decode 100 B, batch by batch",
         unit: "records/s",
@@ -64,9 +77,9 @@ async function timed(run: () => Promise<number>): Promise<number> {
   return (amount * 1000) / (performance.now() - start);
 }
 
-async function readBatches(log: Log): Promise<number> {
+async function readBatches(log: Log, options?: BatchReadOptions): Promise<number> {
   let bytes = 0;
-  for await (const { batch } of log.batches()) bytes += batch.length;
+  for await (const { batch } of log.batches(options)) bytes += batch.length;
   return bytes;
 }
 
@@ -89,8 +102,11 @@ function checked(records: number, expected: number): number {
   return records;
 }
 
-/** The same files in pieces of 1 MiB, asynchronously, one after the other, and a checksum over each: nothing is parsed. */
-async function readRaw(directory: string): Promise<number> {
+/**
+ * The same files in pieces of 1 MiB, asynchronously, one after the other, and a checksum over each: nothing is parsed. Into fresh
+ * memory each, or all into `over`.
+ */
+async function readRaw(directory: string, over?: Buffer): Promise<number> {
   let bytes = 0;
   for (const name of fs
     .readdirSync(directory)
@@ -99,7 +115,8 @@ async function readRaw(directory: string): Promise<number> {
     const fd = fs.openSync(join(directory, name), "r");
     const { size } = fs.fstatSync(fd);
     for (let position = 0; position < size; position += MiB) {
-      const piece = Buffer.allocUnsafeSlow(Math.min(MiB, size - position));
+      const byteLength = Math.min(MiB, size - position);
+      const piece = over?.subarray(0, byteLength) ?? Buffer.allocUnsafeSlow(byteLength);
       const start = position;
       await new Promise<void>((resolve, reject) => {
         fs.read(fd, piece, 0, piece.length, start, (error) => (error === null ? resolve() : reject(error)));

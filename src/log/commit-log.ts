@@ -12,6 +12,7 @@ import type { ReadLimit } from "./log-cursor.ts";
 import type {
   AppendOptions,
   AppendResult,
+  BatchReadOptions,
   Log,
   LogChanges,
   LogStatus,
@@ -133,7 +134,7 @@ export class CommitLog implements Log {
     return this.#reader.records(options);
   }
 
-  batches(options: ReadOptions = {}): AsyncGenerator<StoredBatch, void, undefined> {
+  batches(options: BatchReadOptions = {}): AsyncGenerator<StoredBatch, void, undefined> {
     return this.#reader.batches(options);
   }
 

@@ -9,6 +9,7 @@ import { type Frame, nextOffsetOf } from "./frame.ts";
 import { FrameScanner, type ScanEnd } from "./frame-scanner.ts";
 import type { LogContext } from "./log-context.ts";
 import type { LogDamage } from "./log-observer.ts";
+import type { PieceMemory } from "./piece-memory.ts";
 import type { Segment } from "./segments.ts";
 import { segmentHeaderBytes } from "./segment-header.ts";
 
@@ -28,6 +29,8 @@ export interface PieceStart {
   readonly pieceBytes: number;
   /** Where the frames end that may be read; the end of the file where it isn't given. */
   readonly endPosition?: number;
+  /** Read into it instead of into memory of its own. */
+  readonly memory?: PieceMemory | undefined;
 }
 
 /** Reads and verifies the next frames of a segment. */
@@ -41,9 +44,9 @@ export async function readPiece(context: LogContext, segment: Segment, start: Pi
     return { frames: [], position, chain, end: { kind: "bad", reason: "the file is missing" } };
   }
   try {
-    const { position, chain, pieceBytes } = start;
+    const { position, chain, pieceBytes, memory } = start;
     const endPosition = start.endPosition ?? (segment instanceof ActiveSegment ? segment.store.end : file.size());
-    const scanner = new FrameScanner({ file, position, endPosition, chain, seed: context.seed, pieceBytes });
+    const scanner = new FrameScanner({ file, position, endPosition, chain, seed: context.seed, pieceBytes, memory });
     const frames = await scanner.next();
     return { frames, position: scanner.position, chain: scanner.chain, end: scanner.end };
   } finally {

@@ -3,6 +3,7 @@ import type { DiskFile } from "../base/disk.ts";
 import { readPieceBytes } from "../base/limits.ts";
 import { advanceChain, type ChainPoint, findChainFault } from "./chain.ts";
 import { type Frame, readFrame } from "./frame.ts";
+import { PieceMemory } from "./piece-memory.ts";
 
 /**
  * Reads the frames of a store from a position on, a piece of the file at a time, verifying both crcs of each and that it
@@ -27,15 +28,16 @@ export interface ScanOptions {
   readonly pieceBytes?: number;
   /** The same memory for each piece: for those who keep no payload. */
   readonly reusesMemory?: boolean;
+  /** That memory, for those who scan piece by piece with a scanner each. */
+  readonly memory?: PieceMemory | undefined;
 }
 
 export class FrameScanner {
   readonly #file: DiskFile;
   readonly #endPosition: number;
   readonly #seed: number;
-  readonly #reusesMemory: boolean;
+  readonly #memory: PieceMemory | undefined;
   #pieceBytes: number;
-  #memory: Buffer | undefined;
   #position: number;
   #chain: ChainPoint;
   #end: ScanEnd | undefined;
@@ -47,7 +49,7 @@ export class FrameScanner {
     this.#chain = options.chain;
     this.#seed = options.seed;
     this.#pieceBytes = options.pieceBytes ?? readPieceBytes;
-    this.#reusesMemory = options.reusesMemory ?? false;
+    this.#memory = options.memory ?? (options.reusesMemory === true ? new PieceMemory() : undefined);
   }
 
   /** Behind the last frame that was returned. */
@@ -123,8 +125,6 @@ export class FrameScanner {
   }
 
   #allocate(byteLength: number): Buffer {
-    if (!this.#reusesMemory) return Buffer.allocUnsafeSlow(byteLength);
-    if (this.#memory === undefined || this.#memory.length < byteLength) this.#memory = Buffer.allocUnsafeSlow(byteLength);
-    return this.#memory.subarray(0, byteLength);
+    return this.#memory === undefined ? Buffer.allocUnsafeSlow(byteLength) : this.#memory.take(byteLength);
   }
 }

@@ -9,6 +9,7 @@ export type { Logger } from "../base/logger.ts";
 export type {
   AppendOptions,
   AppendResult,
+  BatchReadOptions,
   Log,
   LogChanges,
   LogOptions,

@@ -5,7 +5,8 @@ import { LogWorld } from "../../test/log-world.ts";
 import { createSeededRandom, type SeededRandom } from "../../sim/random.ts";
 import { isProglogError } from "../base/error.ts";
 import { offsetWaitsMaxCount } from "../base/limits.ts";
-import { KiB } from "../base/units.ts";
+import { KiB, MiB } from "../base/units.ts";
+import { encodeBatch } from "../batch/encode-batch.ts";
 import type { StoredRecord } from "../batch/record.ts";
 import type { Log } from "./log.ts";
 
@@ -78,6 +79,51 @@ describe("reading", () => {
       await offsetsOf(log.records({ limit: Number.POSITIVE_INFINITY, maxBytes: Number.POSITIVE_INFINITY })),
       [0, 1, 2],
     );
+    await log.close();
+  });
+
+  test("batches read over one another are whole until the next is asked for, across pieces, segments and one that is larger", async () => {
+    const world = new LogWorld();
+    const log = await world.open({ segmentMaxBytes: 4 * MiB });
+    const sizes = [...Array.from({ length: 60 }, (_, i) => 1 + i * 4 * KiB), 1 * MiB, 3 * KiB, 900 * KiB, 900 * KiB, 7];
+    const batches = sizes.map((size, i) => encodeBatch([{ value: Buffer.alloc(Math.min(size, 1000 * KiB), i) }], { now: 1 }));
+    for (const batch of batches) await log.appendBatch(batch);
+    assert.ok(world.segments().length > 2);
+    for (const reusesMemory of [false, true]) {
+      const memories = new Set<ArrayBufferLike>();
+      let position = 0;
+      for await (const { batch, baseOffset } of log.batches({ reusesMemory })) {
+        // The first 21 bytes bear the offset.
+        assert.ok(batch.subarray(21).equals(batches[position]?.subarray(21) ?? assert.fail()), `batch ${position}`);
+        assert.equal(baseOffset, position);
+        memories.add(batch.buffer);
+        position += 1;
+      }
+      assert.equal(position, batches.length);
+      // It is made larger while pieces still grow, and then no more.
+      if (reusesMemory) assert.ok(memories.size <= 4, `${memories.size} pieces of memory`);
+      else assert.ok(memories.size > 8);
+    }
+    await log.close();
+  });
+
+  test("batches read over one another are read anew when the log is truncated under them", async () => {
+    const world = new LogWorld();
+    const log = await world.open();
+    const fillWith = async (letter: string): Promise<void> => {
+      for (let i = log.logEndOffset; i < 40; i += 1) await log.append({ value: letter.repeat(10 * KiB) });
+    };
+    await fillWith("a");
+    const reader = log.batches({ reusesMemory: true });
+    const seen: string[] = [];
+    for await (const batch of reader) {
+      seen.push(batch.records()[0]?.value?.toString("latin1", 0, 1) ?? "");
+      if (seen.length === 6) {
+        await log.truncate(20);
+        await fillWith("b");
+      }
+    }
+    assert.equal(seen.join(""), "a".repeat(20) + "b".repeat(20));
     await log.close();
   });
 

@@ -15,6 +15,7 @@ import {
 import type { EntryLocation } from "./entry-index.ts";
 import { type Frame, nextOffsetOf } from "./frame.ts";
 import type { LogState } from "./log-state.ts";
+import type { PieceMemory } from "./piece-memory.ts";
 import type { Segment } from "./segments.ts";
 import { segmentHeaderBytes } from "./segment-header.ts";
 
@@ -42,6 +43,8 @@ export class LogCursor {
   /** The first offset that is wanted of the next entry: not its first where reading began inside a batch. */
   #wantedOffset: number;
   #place: (Place & { readonly baseIndex: number }) | undefined;
+  /** Each piece is read over the one before, where its reader keeps none. */
+  readonly #memory: PieceMemory | undefined;
   #truncatedAt: number | undefined;
   #truncations = 0;
 
@@ -50,24 +53,31 @@ export class LogCursor {
     limit: () => ReadLimit,
     next: { index: number; nextOffset: number },
     wantedOffset: number,
+    memory: PieceMemory | undefined,
   ) {
     this.#state = state;
     this.#limit = limit;
     this.#next = next;
     this.#wantedOffset = wantedOffset;
+    this.#memory = memory;
   }
 
   /** A cursor at the entry that holds `offset`, which lies between the log start and the limit, both inclusive. */
-  static async open(state: LogState, limit: () => ReadLimit, offset: number, checkThere: CheckThere): Promise<LogCursor> {
+  static async open(
+    state: LogState,
+    limit: () => ReadLimit,
+    offset: number,
+    { checkThere, memory }: { readonly checkThere: CheckThere; readonly memory: PieceMemory | undefined },
+  ): Promise<LogCursor> {
     const end = limit();
     if (offset >= end.nextOffset) {
       const { index, nextOffset } = end;
-      return new LogCursor(state, limit, { index: index + 1, nextOffset }, nextOffset);
+      return new LogCursor(state, limit, { index: index + 1, nextOffset }, nextOffset, memory);
     }
     const segment = state.segments.findByOffset(offset);
     const { location } = await findEntryOfOffset(state.context, segment, offset, checkThere);
     checkThere();
-    const cursor = new LogCursor(state, limit, { index: location.index, nextOffset: location.baseOffset }, offset);
+    const cursor = new LogCursor(state, limit, { index: location.index, nextOffset: location.baseOffset }, offset, memory);
     cursor.#place = { baseIndex: segment.baseIndex, position: location.position, chain: chainBefore(location) };
     return cursor;
   }
@@ -97,7 +107,7 @@ export class LogCursor {
     let piece: Piece;
     try {
       place = await this.#placeIn(segment);
-      piece = await readPiece(this.#state.context, segment, { ...place, pieceBytes, ...end });
+      piece = await readPiece(this.#state.context, segment, { ...place, pieceBytes, memory: this.#memory, ...end });
     } catch (error) {
       this.#checkReadable();
       if (truncations !== this.#truncations) return this.next(pieceBytes);

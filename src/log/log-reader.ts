@@ -2,11 +2,12 @@ import type { StoredRecord } from "../batch/record.ts";
 import { isProglogError, ProglogError } from "../base/error.ts";
 import { readFirstPieceBytes, readPieceBytes } from "../base/limits.ts";
 import { type CheckThere, findEntryOfOffset, readEntry } from "./entry-lookup.ts";
-import type { ReadOptions, StartingPoint, StoredBatch } from "./log.ts";
+import type { BatchReadOptions, ReadOptions, StartingPoint, StoredBatch } from "./log.ts";
 import { LogCursor, type ReadLimit } from "./log-cursor.ts";
 import type { LogState } from "./log-state.ts";
 import { checkOffset, checkPlace, checkReadable } from "./offset-range.ts";
 import { OffsetWaiters } from "./offset-waiters.ts";
+import { PieceMemory } from "./piece-memory.ts";
 import type { ReadsUnderWay } from "./reads-under-way.ts";
 import { checkReadOptions } from "./read-options.ts";
 import { RecordIterator } from "./record-iterator.ts";
@@ -86,17 +87,17 @@ export class LogReader {
     return new RecordIterator(batches.call(this), { from: () => from, limit });
   }
 
-  batches(options: ReadOptions): AsyncGenerator<StoredBatch, void, undefined> {
+  batches(options: BatchReadOptions): AsyncGenerator<StoredBatch, void, undefined> {
     checkReadOptions(options);
     return this.#batches(options);
   }
 
-  async *#batches(options: ReadOptions): AsyncGenerator<StoredBatch, void, undefined> {
+  async *#batches(options: BatchReadOptions): AsyncGenerator<StoredBatch, void, undefined> {
     const { limit = Number.POSITIVE_INFINITY, maxBytes = Number.POSITIVE_INFINITY, tail = false } = options;
     const signal = options.signal === undefined ? this.ended : AbortSignal.any([options.signal, this.ended]);
     const { observer } = this.#state.context;
     const from = await this.findOffset(options.from ?? "start");
-    const cursor = await this.#openCursor(from);
+    const cursor = await this.#openCursor(from, options.reusesMemory === true ? new PieceMemory() : undefined);
     try {
       let leftBatches = limit;
       let leftBytes = maxBytes;
@@ -129,7 +130,7 @@ export class LogReader {
     if (!tail && this.ended.aborted && options.signal?.aborted !== true) throw closedError("go on reading");
   }
 
-  async #openCursor(from: number): Promise<LogCursor> {
+  async #openCursor(from: number, memory: PieceMemory | undefined): Promise<LogCursor> {
     let cursor: LogCursor | undefined;
     const drop = (): void => {
       if (cursor !== undefined) this.#cursors.delete(cursor);
@@ -138,7 +139,7 @@ export class LogReader {
       return await this.#reads.lookUp(`read from offset ${from}`, async (checkThere) => {
         drop();
         checkPlace(from, this);
-        cursor = await LogCursor.open(this.#state, this.#limit, from, checkThere);
+        cursor = await LogCursor.open(this.#state, this.#limit, from, { checkThere, memory });
         // From here on it hears of truncations by itself.
         this.#cursors.add(cursor);
         return cursor;
@@ -198,7 +199,7 @@ export class LogReader {
       // By way of its frame: the index is a hint, and one too far would pass over the record that is sought.
       const entry = await readEntry(context, this.#state.segments.findByIndex(firstIndex), firstIndex, checkThere);
       const startOffset = Math.max(entry.baseOffset, this.logStartOffset);
-      for await (const batch of this.batches({ from: Math.min(startOffset, limit.nextOffset) })) {
+      for await (const batch of this.batches({ from: Math.min(startOffset, limit.nextOffset), reusesMemory: true })) {
         if (batch.maxTimestamp < timestamp) continue;
         const record = batch
           .records()

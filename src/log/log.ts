@@ -107,6 +107,14 @@ export interface ReadOptions {
   readonly signal?: AbortSignal;
 }
 
+export interface BatchReadOptions extends ReadOptions {
+  /**
+   * Each piece of the log is read over the one before: a batch, and its records' keys and values, are valid only until the next
+   * one is asked for. For whoever copies or sends what he wants to keep; about twice as fast. Default false.
+   */
+  readonly reusesMemory?: boolean;
+}
+
 export interface AppendOptions {
   /** Codec for `append`. Ignored by `appendBatch`. */
   readonly compression?: Compression;
@@ -222,7 +230,7 @@ export interface Log extends AsyncDisposable {
   /** Errors: OFFSET_OUT_OF_RANGE with details {offset, logStartOffset, highWatermark}, LOG_CORRUPT, UNDECODABLE_BATCH. */
   read(offset: number): Promise<StoredRecord>;
   records(options?: ReadOptions): AsyncGenerator<StoredRecord, void, undefined>;
-  batches(options?: ReadOptions): AsyncGenerator<StoredBatch, void, undefined>;
+  batches(options?: BatchReadOptions): AsyncGenerator<StoredBatch, void, undefined>;
   /** The offset that a starting point means right now. A time after all records is the high watermark. */
   findOffset(from: StartingPoint): Promise<number>;
   /** Resolves once `highWatermark > offset`; rejects with CANCELLED on `signal`, LOG_CLOSED at close, LOG_POISONED when it can't come any more, OVERLOADED past 10,000 waits. */
