@@ -96,6 +96,21 @@ describe("the package", { timeout: 300_000 }, () => {
     );
   });
 
+  test("says what to install when it is asked for a compression that it didn't bring", async () => {
+    const script = `
+      import { openLog } from "proglog/log";
+      const error = await openLog("packed", { compression: "snappy" }).catch((thrown) => thrown);
+      console.log(JSON.stringify({ code: error.code, message: error.message, hint: error.hint }));
+    `;
+    writeFileSync(join(consumer, "compressed.js"), script);
+    const { stdout } = await run(node, ["compressed.js"], consumer);
+    assert.deepEqual(JSON.parse(stdout), {
+      code: "UNSUPPORTED_COMPRESSION",
+      message: 'Cannot open a log with compression "snappy": snappy needs the package snappy, which isn\'t installed',
+      hint: "Install it beside proglog and start again: npm install snappy",
+    });
+  });
+
   test("has types that compile where it is used", async () => {
     const script = `
       import { openLog, type Log } from "proglog/log";

@@ -17,6 +17,9 @@ export const batchInflatedMaxBytes = 16 * MiB;
 /** Records in a batch. `lastOffsetDelta` is 31 bits; far below it, a batch of tiny records would stall the loop while walked. */
 export const batchMaxRecords = 1_000_000;
 
+/** Blocks that the compressed records of a batch may come in. An honest one has 256 of 64 KiB; tiny ones cost a call each. */
+export const batchBlocksMaxCount = 16_384;
+
 /** Headers of a record. Each costs an object on decode. */
 export const recordMaxHeaders = 1024;
 

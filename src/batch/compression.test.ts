@@ -5,10 +5,15 @@ import fc from "fast-check";
 import { type ErrorCode, isProglogError } from "../base/error.ts";
 import { batchInflatedMaxBytes } from "../base/limits.ts";
 import { MiB } from "../base/units.ts";
-import { compress, compressionNumber, inflate } from "./compression.ts";
+import { checkCompression, compress, compressionNumber, compressions, inflate } from "./compression.ts";
 
-const supported = ["gzip", "zstd"] as const;
-const raw = { gzip: (data: Buffer) => gzipSync(data), zstd: (data: Buffer) => zstdCompressSync(data) };
+const kinds = ["gzip", "zstd", "snappy", "lz4"] as const;
+const raw = {
+  gzip: (data: Buffer) => gzipSync(data),
+  zstd: (data: Buffer) => zstdCompressSync(data),
+  snappy: (data: Buffer) => compress("snappy", data, data.length),
+  lz4: (data: Buffer) => compress("lz4", data, data.length),
+};
 
 test("compressions have Kafka's numbers", () => {
   assert.deepEqual((["none", "gzip", "snappy", "lz4", "zstd"] as const).map(compressionNumber), [0, 1, 2, 3, 4]);
@@ -16,7 +21,7 @@ test("compressions have Kafka's numbers", () => {
 
 test("what was compressed inflates to the same bytes", () => {
   fc.assert(
-    fc.property(fc.constantFrom("none", ...supported), fc.uint8Array({ maxLength: 5000, size: "max" }), (compression, data) => {
+    fc.property(fc.constantFrom("none", ...kinds), fc.uint8Array({ maxLength: 5000, size: "max" }), (compression, data) => {
       const body = Buffer.from(data);
       assert.deepEqual(inflate(compression, compress(compression, body)), body);
     }),
@@ -24,7 +29,7 @@ test("what was compressed inflates to the same bytes", () => {
   );
 });
 
-for (const compression of supported) {
+for (const compression of kinds) {
   test(`${compression} data of exactly the allowed size inflates, and one byte more is refused`, () => {
     const whole = raw[compression](Buffer.alloc(batchInflatedMaxBytes));
     assert.equal(inflate(compression, whole).length, batchInflatedMaxBytes);
@@ -32,15 +37,12 @@ for (const compression of supported) {
     assert.throws(() => inflate(compression, beyond), coded("BATCH_TOO_LARGE", /take more than 16777216 bytes inflated/));
   });
 
-  test(`a ${compression} bomb is refused`, () => {
-    const bomb = raw[compression](Buffer.alloc(256 * MiB));
-    assert.ok(bomb.length < MiB);
-    assert.throws(() => inflate(compression, bomb), coded("BATCH_TOO_LARGE", /inflated/));
-  });
-
   test(`${compression} data cut at any byte is refused`, () => {
     const whole = compress(compression, Buffer.from("one two three one two three"));
+    // Snappy's stream has no end of its own: up to a block's border it is whole, and records are missing.
+    const borders = compression === "snappy" ? [16] : [];
     for (let end = 0; end < whole.length; end += 1) {
+      if (borders.includes(end)) continue;
       assert.throws(() => inflate(compression, whole.subarray(0, end)), coded("INVALID_BATCH", /no whole/));
     }
   });
@@ -48,7 +50,10 @@ for (const compression of supported) {
   test(`bytes behind the end of ${compression} data are refused`, () => {
     const whole = compress(compression, Buffer.from("one two three"));
     const more = Buffer.concat([whole, Buffer.alloc(3)]);
-    assert.throws(() => inflate(compression, more), coded("INVALID_BATCH", /ends 3 bytes before the batch does/));
+    assert.throws(
+      () => inflate(compression, more),
+      coded("INVALID_BATCH", compression === "snappy" ? /no whole/ : /ends 3 bytes before the batch does/),
+    );
   });
 
   test(`a result larger than allowed is no ${compression} batch`, () => {
@@ -59,11 +64,15 @@ for (const compression of supported) {
   });
 }
 
-test("snappy and lz4 are known but not supported", () => {
-  for (const compression of ["snappy", "lz4"] as const) {
-    assert.throws(() => compress(compression, Buffer.alloc(1)), coded("UNSUPPORTED_COMPRESSION", /isn't supported here/));
-    assert.throws(() => inflate(compression, Buffer.alloc(1)), coded("UNSUPPORTED_COMPRESSION", /isn't supported here/));
-  }
+for (const compression of ["gzip", "zstd"] as const)
+  test(`a ${compression} bomb is refused`, () => {
+    const bomb = raw[compression](Buffer.alloc(256 * MiB));
+    assert.ok(bomb.length < MiB);
+    assert.throws(() => inflate(compression, bomb), coded("BATCH_TOO_LARGE", /inflated/));
+  });
+
+test("every compression can be done where the optional packages are installed", () => {
+  for (const compression of compressions) checkCompression(compression);
 });
 
 function coded(code: ErrorCode, message: RegExp): (error: unknown) => boolean {

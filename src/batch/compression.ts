@@ -1,8 +1,13 @@
+import { createRequire } from "node:module";
 import { constants, gunzipSync, gzipSync, zstdCompressSync, zstdDecompressSync } from "node:zlib";
-import { batchInflatedMaxBytes, batchMaxBytes } from "../base/limits.ts";
 import { messageOf } from "../base/error.ts";
+import { batchInflatedMaxBytes, batchMaxBytes } from "../base/limits.ts";
 import { KiB } from "../base/units.ts";
+import { type Codec, type Inflated, isOutputTooLong } from "./codec.ts";
+import { createLz4Codec, type Lz4Package } from "./lz4-codec.ts";
+import { checkFunctions, OptionalCodec } from "./optional-codec.ts";
 import { invalidBatch, type Refuse } from "./refusal.ts";
+import { createSnappyCodec, type SnappyPackage } from "./snappy-codec.ts";
 
 export type Compression = "none" | "gzip" | "snappy" | "lz4" | "zstd";
 
@@ -15,14 +20,21 @@ export function compressionNumber(compression: Compression): number {
 }
 
 /**
+ * Throws UNSUPPORTED_COMPRESSION, with details {compression, package}, for a kind that can't be done here: snappy and lz4 need
+ * a package that is installed beside this one. For who is told now what will be asked for later: a log's option, a setting.
+ */
+export function checkCompression(compression: Compression, attempt = `Cannot compress by ${compression}`): void {
+  if (compression !== "none") findCodec(compression, invalidBatch(attempt));
+}
+
+/**
  * Compresses the records of a batch. Throws UNSUPPORTED_COMPRESSION for a kind that can't be done here, BATCH_TOO_LARGE when
  * the result would take more than `maxBytes`.
  */
 export function compress(compression: Compression, body: Buffer, maxBytes = batchMaxBytes): Buffer {
   if (compression === "none") return body;
   const refuse = invalidBatch("Cannot compress the batch");
-  const codec = codecs[compression];
-  if (codec === undefined) throw refuse(`${compression} ${unsupported}`, { code: "UNSUPPORTED_COMPRESSION" });
+  const codec = findCodec(compression, refuse);
   try {
     return codec.compress(body, maxBytes);
   } catch (error) {
@@ -43,8 +55,7 @@ export function inflate(
   refuse: Refuse = invalidBatch("Cannot inflate the batch"),
 ): Buffer {
   if (compression === "none") return body;
-  const codec = codecs[compression];
-  if (codec === undefined) throw refuse(`${compression} ${unsupported}`, { code: "UNSUPPORTED_COMPRESSION" });
+  const codec = findCodec(compression, refuse);
   let inflated: Inflated;
   try {
     inflated = codec.inflate(body, maxBytes);
@@ -63,19 +74,18 @@ export function inflate(
   return inflated.body;
 }
 
-/** One way to compress. Both functions throw an error with the code ERR_BUFFER_TOO_LARGE when the output passes `maxBytes`. */
-interface Codec {
-  compress(body: Buffer, maxBytes: number): Buffer;
-  inflate(body: Buffer, maxBytes: number): Inflated;
+function findCodec(compression: Exclude<Compression, "none">, refuse: Refuse): Codec {
+  const codec = codecs[compression];
+  if (!(codec instanceof OptionalCodec)) return codec;
+  const found = codec.get();
+  if (!("reason" in found)) return found;
+  throw refuse(`${compression} needs ${found.reason}`, {
+    code: "UNSUPPORTED_COMPRESSION",
+    hint: found.hint,
+    details: { compression, package: codec.packageName },
+    cause: found.cause,
+  });
 }
-
-interface Inflated {
-  readonly body: Buffer;
-  /** How much of the input was compressed data. */
-  readonly consumedBytes: number;
-}
-
-const unsupported = "isn't supported here";
 
 /**
  * Output is gathered in pieces of this size: an ordinary batch takes one, and a bomb is noticed at most one too late. A quarter
@@ -83,8 +93,7 @@ const unsupported = "isn't supported here";
  */
 const chunkSize = 64 * KiB;
 
-/** `undefined` marks what an optional package may bring; nothing else needs to change for it. */
-const codecs: Record<Exclude<Compression, "none">, Codec | undefined> = {
+const codecs: Record<Exclude<Compression, "none">, Codec | OptionalCodec> = {
   gzip: {
     // Packing keeps the loop waiting, and level 1 is four times as fast as the default for 4 % more bytes.
     compress: (body, maxOutputLength) => gzipSync(body, { level: 1, chunkSize, maxOutputLength }),
@@ -95,16 +104,19 @@ const codecs: Record<Exclude<Compression, "none">, Codec | undefined> = {
       zstdCompressSync(body, { chunkSize, maxOutputLength, params: { [constants.ZSTD_c_compressionLevel]: 1 } }),
     inflate: (body, maxOutputLength) => inflatedOf(zstdDecompressSync(body, { info: true, chunkSize, maxOutputLength })),
   },
-  snappy: undefined,
-  lz4: undefined,
+  // By `require`, at first use: an import of what isn't installed would take the log with it.
+  snappy: new OptionalCodec("snappy", () => {
+    const loaded: unknown = createRequire(import.meta.url)("snappy");
+    return createSnappyCodec(checkFunctions<SnappyPackage>(loaded, ["compressSync", "uncompressSync"]));
+  }),
+  lz4: new OptionalCodec("lz4-napi", () => {
+    const loaded: unknown = createRequire(import.meta.url)("lz4-napi");
+    return createLz4Codec(checkFunctions<Lz4Package>(loaded, ["compressSync", "uncompressSync"]));
+  }),
 };
 
 /** With `info`, Node gives the engine beside the result, which its types don't know; the engine counts the bytes it took in. */
 function inflatedOf(result: unknown): Inflated {
   const { buffer, engine } = result as { buffer: Buffer; engine: { bytesWritten: number } };
   return { body: buffer, consumedBytes: engine.bytesWritten };
-}
-
-function isOutputTooLong(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "ERR_BUFFER_TOO_LARGE";
 }

@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { type ErrorDetails, isProglogError } from "../base/error.ts";
 import { batchInflatedMaxBytes, batchMaxRecords, recordMaxBytes } from "../base/limits.ts";
 import { readBatchHeader } from "./batch-header.ts";
+import { compressions } from "./compression.ts";
 import { decodeBatch } from "./decode-batch.ts";
 import { type DumbBatchFields, dumbBatch, dumbRecord } from "./dumb-batch.ts";
 import { encodeBatch } from "./encode-batch.ts";
@@ -82,7 +83,14 @@ const nowhere = { baseOffset: 40, nextOffset: null };
 
 const undecodable: readonly (readonly [string, Buffer, ErrorDetails, RegExp])[] = [
   ["of an unknown compression", at({ attributes: 7 }), at40, /offsets 40 to 41: .*compression 7/],
-  ["of an unsupported compression", at({ attributes: 3 }), at40, /lz4 isn't supported here/],
+  ["that is no LZ4 frame", at({ attributes: 3 }), at40, /no whole lz4 data/],
+  ["that is no snappy data", at({ attributes: 2, body: Buffer.from("ff", "hex") }), at40, /no whole snappy data/],
+  [
+    "that claims 4 GiB of records",
+    at({ attributes: 2, body: Buffer.from("ffffffff0f00", "hex") }),
+    at40,
+    /take more than 16777216/,
+  ],
   ["that isn't what its compression says", at({ attributes: 1, body: Buffer.from("no gzip") }), at40, /no whole gzip data/],
   [
     "that is a bomb",
@@ -157,7 +165,7 @@ for (const [what, batch, details, reason] of undecodable) {
 }
 
 test("a batch cut at any byte is undecodable", () => {
-  for (const compression of ["none", "gzip", "zstd"] as const) {
+  for (const compression of compressions) {
     const batch = encodeBatch(goldenRecords, { now: goldenNow, compression });
     for (let end = 0; end < batch.length; end += 1) {
       assert.throws(() => decodeBatch(batch.subarray(0, end)), { code: "UNDECODABLE_BATCH" });
@@ -173,7 +181,7 @@ test("of random and mutated bytes, decoding knows one error only, and leaves the
   const start = fc.constantFrom(
     goldenBatch,
     goldenGzipBatch,
-    encodeBatch(goldenRecords, { now: goldenNow, compression: "zstd" }),
+    ...(["zstd", "snappy", "lz4"] as const).map((compression) => encodeBatch(goldenRecords, { now: goldenNow, compression })),
   );
   fc.assert(
     fc.property(

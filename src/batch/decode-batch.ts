@@ -12,7 +12,7 @@ import {
 import { inflate } from "./compression.ts";
 import type { StoredHeader, StoredRecord } from "./record.ts";
 import { RecordReader, recordMinBytes } from "./record-reader.ts";
-import type { Refuse } from "./refusal.ts";
+import type { RefusalOptions, Refuse } from "./refusal.ts";
 
 /**
  * The records of a stored batch. Keys and values are views into `batch`, or into what it inflates to: they cost nothing, and
@@ -25,10 +25,10 @@ import type { Refuse } from "./refusal.ts";
  *
  * Whatever the bytes are, the only error is UNDECODABLE_BATCH. Its details `baseOffset` and `nextOffset` are what the batch says
  * of itself, `nextOffset` being where a reader goes on that skips it; null where that can't be read either. Whoever knows better
- * says so by `range`.
+ * says so by `range`. Where what lacks is the package of its compression, details name the `compression` and the `package`.
  */
 export function decodeBatch(batch: Buffer, range?: OffsetSpan): StoredRecord[] {
-  const refuse: Refuse = (reason, options = {}) => undecodable(range ?? statedRange(batch), reason, options.cause);
+  const refuse: Refuse = (reason, options = {}) => undecodable(range ?? statedRange(batch), reason, options);
   const header = parseBatchHeader(batch, 0, refuse);
   checkShape(batch, header, refuse);
   if (header.recordCount === 0 && batch.length === batchHeaderBytes) return [];
@@ -107,11 +107,16 @@ export interface OffsetSpan {
   readonly nextOffset: number;
 }
 
-function undecodable({ baseOffset, nextOffset }: StatedRange, reason: string, cause: unknown): ProglogError {
+function undecodable(
+  { baseOffset, nextOffset }: StatedRange,
+  reason: string,
+  { hint, details, cause }: RefusalOptions,
+): ProglogError {
   const what = baseOffset === null || nextOffset === null ? "the batch" : describeBatch(baseOffset, nextOffset - 1);
+  const skip = nextOffset === null ? "skip the batch" : `go on reading at offset ${nextOffset}`;
   return new ProglogError("UNDECODABLE_BATCH", `Cannot decode ${what}: ${reason}`, {
-    hint: nextOffset === null ? "Skip the batch." : `Go on reading at offset ${nextOffset}.`,
-    details: { baseOffset, nextOffset },
+    hint: hint === undefined ? `${skip.charAt(0).toUpperCase()}${skip.slice(1)}.` : `${hint}; or ${skip}.`,
+    details: { ...details, baseOffset, nextOffset },
     cause,
   });
 }

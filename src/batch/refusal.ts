@@ -1,4 +1,4 @@
-import { type ErrorCode, ProglogError } from "../base/error.ts";
+import { type ErrorCode, type ErrorDetails, ProglogError } from "../base/error.ts";
 
 /**
  * How a reader of batches says no. The same bytes are read when a batch comes in and when a stored one is decoded, but the
@@ -10,11 +10,13 @@ export type Refuse = (reason: string, options?: RefusalOptions) => ProglogError;
 export interface RefusalOptions {
   /** Default: the code of whoever asked. */
   readonly code?: ErrorCode;
+  /** What to do about it, where it isn't about the bytes. */
+  readonly hint?: string;
+  readonly details?: ErrorDetails;
   readonly cause?: unknown;
 }
 
 /** A `Refuse` that makes INVALID_BATCH errors, `attempt` being what was tried: "Cannot accept the batch". */
 export function invalidBatch(attempt: string): Refuse {
-  return (reason, options = {}) =>
-    new ProglogError(options.code ?? "INVALID_BATCH", `${attempt}: ${reason}`, { cause: options.cause });
+  return (reason, { code = "INVALID_BATCH", ...rest } = {}) => new ProglogError(code, `${attempt}: ${reason}`, rest);
 }

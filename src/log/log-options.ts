@@ -1,5 +1,5 @@
 import type { TimestampType } from "../batch/batch-header.ts";
-import { type Compression, compressions } from "../batch/compression.ts";
+import { checkCompression, type Compression, compressions } from "../batch/compression.ts";
 import { ProglogError } from "../base/error.ts";
 import { appendQueueMaxBytes, batchMaxBytes, groupMaxBytes, recordMaxBytes, segmentMinBytes } from "../base/limits.ts";
 import { dayMs, KiB, MiB, minuteMs, secondMs } from "../base/units.ts";
@@ -32,8 +32,14 @@ const indexKinds = ["auto", "mmap", "heap"] as const;
 const timestampTypes: readonly TimestampType[] = ["create", "append"];
 const cleanups = ["delete", "compact", "both"] as const;
 
-/** Throws INVALID_ARGUMENT with details {option}. */
+/** Throws INVALID_ARGUMENT with details {option}, and UNSUPPORTED_COMPRESSION for a compression whose package isn't installed. */
 export function resolveOptions(options: LogOptions): ResolvedOptions {
+  const compression = oneOf("compression", options.compression ?? "none", compressions);
+  const batchCompression = oneOf("batchCompression", options.batchCompression ?? "producer", ["producer", ...compressions]);
+  // Now, and not with the first append.
+  checkCompression(compression, `Cannot open a log with compression "${compression}"`);
+  if (batchCompression !== "producer")
+    checkCompression(batchCompression, `Cannot open a log with batchCompression "${batchCompression}"`);
   return {
     sync: oneOf("sync", options.sync ?? "always", syncPolicies),
     syncIntervalMs: within("syncIntervalMs", options.syncIntervalMs ?? secondMs, 1, dayMs),
@@ -56,8 +62,8 @@ export function resolveOptions(options: LogOptions): ResolvedOptions {
     retentionIntervalMs: within("retentionIntervalMs", options.retentionIntervalMs ?? minuteMs, 1, dayMs),
     recordMaxBytes: within("recordMaxBytes", options.recordMaxBytes ?? recordMaxBytes, 1, recordMaxBytes),
     batchMaxBytes: within("batchMaxBytes", options.batchMaxBytes ?? batchMaxBytes, 1 * KiB, batchMaxBytes),
-    compression: oneOf("compression", options.compression ?? "none", compressions),
-    batchCompression: oneOf("batchCompression", options.batchCompression ?? "producer", ["producer", ...compressions]),
+    compression,
+    batchCompression,
     timestampType: oneOf("timestampType", options.timestampType ?? "create", timestampTypes),
     deepCheck: oneOf("deepCheck", options.deepCheck ?? false, [true, false]),
     cleanup: oneOf("cleanup", options.cleanup ?? "delete", cleanups),

@@ -8,7 +8,7 @@ import {
   type TopicSettings,
   topicSettingNames,
 } from "../base/topic-settings.ts";
-import { compress } from "../batch/compression.ts";
+import { checkCompression } from "../batch/compression.ts";
 import type { LogChanges, LogOptions } from "../log/index.ts";
 
 /** What is set for a topic, as it stands in the catalog: a later version's settings, too, which are kept and mean nothing here. */
@@ -72,27 +72,11 @@ export function changeSettings(own: SettingsOfTopic, changes: TopicSettingChange
     if (value === null || value === undefined) continue;
     next[name] = checkTopicSetting(name, value);
   }
-  if (changes.compression !== undefined && changes.compression !== null) checkCodec(changes.compression);
+  const { compression } = changes;
+  // A codec that isn't installed here would refuse every append to the topic.
+  if (compression !== undefined && compression !== null && compression !== "producer")
+    checkCompression(compression, `Cannot set compression to ${compression}`);
   return next;
-}
-
-/** A codec that isn't installed here would refuse every append to the topic. */
-function checkCodec(compression: TopicSettings["compression"]): void {
-  if (compression === "producer") return;
-  try {
-    compress(compression, Buffer.alloc(0));
-  } catch (error) {
-    if (!isProglogError(error, "UNSUPPORTED_COMPRESSION")) throw error;
-    throw new ProglogError(
-      "UNSUPPORTED_COMPRESSION",
-      `Cannot set compression to ${compression}: this node doesn't have that codec`,
-      {
-        ...(error.hint === undefined ? {} : { hint: error.hint }),
-        details: { setting: "compression" },
-        cause: error,
-      },
-    );
-  }
 }
 
 function checkKept(name: string, value: unknown): void {

@@ -1,3 +1,4 @@
+import { compressions } from "../batch/compression.ts";
 import { bodiesMaxBytes, bodyMaxBytes, connectionsMaxCount } from "../base/limits.ts";
 import { dayMs, GiB, hourMs, KiB, MiB, minuteMs, secondMs } from "../base/units.ts";
 import type { Config } from "./config.ts";
@@ -82,8 +83,8 @@ export const configDefinitions: { readonly [Property in keyof Config]: ConfigDef
   compression: {
     kind: "choice",
     default: "none",
-    choices: ["none", "gzip", "zstd"],
-    help: "How the server packs records that come one by one.",
+    choices: compressions,
+    help: "How the server packs records; snappy and lz4 need the package snappy or lz4-napi.",
   },
   scrubIntervalMs: {
     kind: "duration",

@@ -2,7 +2,7 @@ import { configDefinitions, type ConfigDefinition, environmentPrefix } from "./c
 import { type ConfigValue, parseConfigValue } from "./config-value.ts";
 import { ProglogError } from "../base/error.ts";
 import { findNearest } from "../base/nearest.ts";
-import type { Compression } from "../batch/compression.ts";
+import { checkCompression, type Compression } from "../batch/compression.ts";
 
 /** What a node is started with. Each key stands with its default, bounds and text in `config-definitions.ts`. */
 export interface Config {
@@ -60,7 +60,8 @@ export interface ConfigSources {
 
 /**
  * The configuration that the sources make, defaults where they say nothing. Throws INVALID_CONFIG for an unknown key, naming the
- * nearest known one, and for a value that isn't of its key's kind or bounds; `details` has `key` and `source`.
+ * nearest known one, and for a value that isn't of its key's kind or bounds; `details` has `key` and `source`. Throws
+ * UNSUPPORTED_COMPRESSION for a compression whose package isn't installed.
  */
 export function parseConfig({ flags = {}, env = {} }: ConfigSources = {}): Config {
   const values: Partial<Record<keyof Config, ConfigValue>> = {};
@@ -86,7 +87,9 @@ export function parseConfig({ flags = {}, env = {} }: ConfigSources = {}): Confi
     values[key.property] = parseConfigValue(key, value, `--${key.name}`);
   }
   // Every key has a default, and parseConfigValue returns what its kind says.
-  return values as unknown as Config;
+  const config = values as unknown as Config;
+  checkCompression(config.compression, `Cannot use --compression ${config.compression}`);
+  return config;
 }
 
 /**
