@@ -9,6 +9,7 @@ import { appendLatency } from "./append-latency.ts";
 import { appendMemory } from "./append-memory.ts";
 import { appendRecords } from "./append-records.ts";
 import type { Bench, BenchContext, Mode } from "./bench.ts";
+import { http } from "./http.ts";
 import { indexMemory } from "./index-memory.ts";
 import { manyLogs } from "./many-logs.ts";
 import { manySegments } from "./many-segments.ts";
@@ -29,12 +30,13 @@ const benches: readonly Bench[] = [
   restart,
   manyLogs,
   manySegments,
+  http,
 ];
 
 const usage = `Usage: make bench [ARGS='--quick --only NAME']
 
   --only NAME   that one only; may be given more than once
-  --quick       a glance, below 40 s
+  --quick       a glance, below 50 s
   --full        larger logs and more rounds, for figures that are to be quoted
   --dir PATH    a directory on the disk to measure (default: the system's for temporary files)
 
