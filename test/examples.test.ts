@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { type ChildProcess, execFile, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { pathToFileURL } from "node:url";
+import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 import { createMemoryDisk } from "../src/base/memory-disk.ts";
-import { parseConfig, startNode } from "../src/server/index.ts";
+import { type Node, parseConfig, startNode } from "../src/server/index.ts";
 import { listFiles, repository } from "./source-code.ts";
 
 const examples = [
@@ -15,6 +17,7 @@ const examples = [
   "follow-with-signal",
   "keep-your-offset",
   "keep-your-offset-http",
+  "live-page",
   "outbox",
   "test-with-memory-log",
 ] as const;
@@ -45,18 +48,11 @@ describe("examples", () => {
 
   test("keep-your-offset-http counts each record of a server once over several runs", async () => {
     using folder = new Folder();
-    const config = parseConfig({ flags: { "rpc-port": 0, "log-level": "silent" } });
-    await using node = await startNode(config, { disk: createMemoryDisk() });
-    const produce = async (...values: readonly string[]): Promise<void> => {
-      const body = values.map((value) => `${JSON.stringify({ value })}\n`).join("");
-      const headers = { "content-type": "application/x-ndjson" };
-      const response = await fetch(`${node.url}/v1/topics/orders/records`, { method: "POST", headers, body });
-      assert.equal(response.status, 200, await response.text());
-    };
+    await using node = await startMemoryNode();
     const state = join(folder.path, "counted.json");
-    await produce("a", "b");
+    await produce(node, "a", "b");
     assert.deepEqual(await run("keep-your-offset-http", node.url, "orders", state), ['{"nextOffset":2,"count":2}']);
-    await produce("c");
+    await produce(node, "c");
     assert.deepEqual(await run("keep-your-offset-http", node.url, "orders", state), ['{"nextOffset":3,"count":3}']);
     assert.deepEqual(await run("keep-your-offset-http", node.url, "orders", state), ['{"nextOffset":3,"count":3}']);
   });
@@ -84,16 +80,128 @@ describe("examples", () => {
     assert.deepEqual(await run("outbox", folder.path), [...first, placed(3, "tea"), placed(4, "cake")]);
   });
 
+  test("live-page serves a page, and a tail that goes on where a browser left it", async () => {
+    await using node = await startMemoryNode();
+    await produce(node, "one", "two");
+    await using example = new RunningExample(process.execPath, exampleParameters("live-page", node.url, "orders", "0"));
+    const url = await example.next();
+    const page = await fetch(url);
+    assert.match(await page.text(), /new EventSource\("\/events"\)/);
+    assert.match(page.headers.get("content-type") ?? "", /^text\/html/);
+
+    const eventsFrom = async (count: number, lastId?: string): Promise<{ id: string; value: string }[]> => {
+      const stop = new AbortController();
+      const headers = lastId === undefined ? {} : { "last-event-id": lastId };
+      const response = await fetch(new URL("/events", url), { headers, signal: stop.signal });
+      assert.match(response.headers.get("content-type") ?? "", /^text\/event-stream/);
+      const found: { id: string; value: string }[] = [];
+      let text = "";
+      for await (const piece of response.body ?? []) {
+        text += Buffer.from(piece).toString();
+        found.length = 0;
+        for (const [, id = "", data = ""] of text.matchAll(/^id: (.*)\ndata: (.*)\n\n/gm))
+          found.push({ id, value: (JSON.parse(data) as { value: string }).value });
+        if (found.length >= count) break;
+      }
+      stop.abort();
+      return found;
+    };
+    const seen = await eventsFrom(2);
+    assert.deepEqual(
+      seen.map(({ value }) => value),
+      ["one", "two"],
+    );
+    const next = eventsFrom(1, seen[1]?.id);
+    await produce(node, "three");
+    assert.deepEqual(
+      (await next).map(({ value }) => value),
+      ["three"],
+    );
+    assert.equal((await fetch(new URL("/other", url))).status, 404);
+  });
+
+  const hasCurl = spawnSync("curl", ["--version"]).status === 0;
+  const curlSkip = hasCurl ? false : "SKIPPED: follow-with-curl needs curl, which isn't installed";
+  test("follow-with-curl prints records as they come, and goes on where it was", { skip: curlSkip }, async () => {
+    using folder = new Folder();
+    await using node = await startMemoryNode();
+    const parameters = [join(repository, "examples/follow-with-curl.sh"), node.url, "orders", join(folder.path, "offset")];
+    const valueOf = (line: string): unknown => (JSON.parse(line) as { value: string }).value;
+    await produce(node, "one", "two");
+    {
+      await using example = new RunningExample("sh", parameters);
+      assert.deepEqual([valueOf(await example.next()), valueOf(await example.next())], ["one", "two"]);
+      await produce(node, "three");
+      assert.equal(valueOf(await example.next()), "three");
+      // The offset is written behind the line: only with the next one is it known to be.
+      await produce(node, "four");
+      assert.equal(valueOf(await example.next()), "four");
+    }
+    await using example = new RunningExample("sh", parameters);
+    await produce(node, "five");
+    const first = valueOf(await example.next());
+    // It may have been killed between printing "four" and noting it.
+    assert.equal(first === "four" ? valueOf(await example.next()) : first, "five");
+  });
+
   /** The lines that it wrote. Fails when it fails, or says anything on standard error. */
   async function run(name: (typeof examples)[number], ...parameters: readonly string[]): Promise<string[]> {
     const { NODE_TEST_CONTEXT: _, ...env } = process.env; // so that an example may be a test
-    const preload = pathToFileURL(join(repository, "test/package-source.ts")).href;
-    const argv = ["--import", preload, join(repository, "examples", `${name}.ts`), ...parameters];
+    const argv = exampleParameters(name, ...parameters);
     const { stdout, stderr } = await promisify(execFile)(process.execPath, argv, { env, cwd: tmpdir() });
     assert.equal(stderr, "");
     return stdout.split("\n").slice(0, -1);
   }
+
+  function exampleParameters(name: (typeof examples)[number], ...parameters: readonly string[]): string[] {
+    const preload = pathToFileURL(join(repository, "test/package-source.ts")).href;
+    return ["--import", preload, join(repository, "examples", `${name}.ts`), ...parameters];
+  }
+
+  function startMemoryNode(): Promise<Node> {
+    const config = parseConfig({ flags: { "rpc-port": 0, "log-level": "silent" } });
+    return startNode(config, { disk: createMemoryDisk() });
+  }
+
+  async function produce(node: Node, ...values: readonly string[]): Promise<void> {
+    const body = values.map((value) => `${JSON.stringify({ value })}\n`).join("");
+    const headers = { "content-type": "application/x-ndjson" };
+    const response = await fetch(`${node.url}/v1/topics/orders/records`, { method: "POST", headers, body });
+    assert.equal(response.status, 200, await response.text());
+  }
 });
+
+/** An example that goes on until it is stopped. */
+class RunningExample implements AsyncDisposable {
+  readonly #process: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+  #stderr = "";
+
+  constructor(command: string, parameters: readonly string[]) {
+    // A group of its own: a shell's children are stopped with it.
+    const child = spawn(command, parameters, { stdio: ["ignore", "pipe", "pipe"], detached: true, cwd: tmpdir() });
+    child.stderr.on("data", (piece: Buffer) => {
+      this.#stderr += piece.toString();
+    });
+    this.#process = child;
+    this.#lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  }
+
+  /** Its next line. Fails when it ends. */
+  async next(): Promise<string> {
+    const line = await this.#lines.next();
+    if (line.done === true) assert.fail(`the example ended: ${this.#stderr}`);
+    return line.value;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const { pid, exitCode, signalCode } = this.#process;
+    if (pid === undefined || exitCode !== null || signalCode !== null) return;
+    const ended = once(this.#process, "exit");
+    process.kill(-pid, "SIGKILL");
+    await ended;
+  }
+}
 
 class Folder implements Disposable {
   readonly path = mkdtempSync(join(tmpdir(), "proglog-example-"));
