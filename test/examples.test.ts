@@ -14,11 +14,13 @@ import { listFiles, repository } from "./source-code.ts";
 
 const examples = [
   "embed-the-log",
+  "event-sourcing",
   "follow-with-signal",
   "keep-your-offset",
   "keep-your-offset-http",
   "live-page",
   "outbox",
+  "outbox-http",
   "test-with-memory-log",
 ] as const;
 
@@ -78,6 +80,26 @@ describe("examples", () => {
     const first = ["relayed 2", "relayed 0", placed(1, "tea"), placed(2, "cake")];
     assert.deepEqual(await run("outbox", folder.path), first);
     assert.deepEqual(await run("outbox", folder.path), [...first, placed(3, "tea"), placed(4, "cake")]);
+  });
+
+  test("outbox-http moves each row once, also when the relay died before it deleted them and more were placed", async () => {
+    using folder = new Folder();
+    await using node = await startMemoryNode();
+    const file = join(folder.path, "shop.sqlite");
+    for (const item of ["tea", "cake"]) assert.deepEqual(await run("outbox-http", file, "place", item), []);
+    await assert.rejects(run("outbox-http", file, "relay-and-die", node.url, "orders"), { code: 1 });
+    await run("outbox-http", file, "place", "milk");
+    const lines = ["relayed 2 from offset 0 on, as before", "relayed 1 from offset 2 on"];
+    assert.deepEqual(await run("outbox-http", file, "relay", node.url, "orders"), lines);
+    assert.deepEqual(await run("outbox-http", file, "relay", node.url, "orders"), []);
+    const placed = ["tea", "cake", "milk"].map((item, i) => JSON.stringify({ type: "order-placed", id: i + 1, item }));
+    assert.deepEqual(await consume(node), placed);
+  });
+
+  test("event-sourcing lets one of two commands win, and the other decide again", async () => {
+    await using node = await startMemoryNode();
+    const lines = ["balance 100", "refused at try 2: 80 of 20", "withdrawn at try 1: 80", "balance 20"];
+    assert.deepEqual(await run("event-sourcing", node.url, "account-7"), lines);
   });
 
   test("live-page serves a page, and a tail that goes on where a browser left it", async () => {
@@ -168,6 +190,12 @@ describe("examples", () => {
     const headers = { "content-type": "application/x-ndjson" };
     const response = await fetch(`${node.url}/v1/topics/orders/records`, { method: "POST", headers, body });
     assert.equal(response.status, 200, await response.text());
+  }
+
+  async function consume(node: Node): Promise<string[]> {
+    const response = await fetch(`${node.url}/v1/topics/orders/records`);
+    const { records } = (await response.json()) as { records: { value: string }[] };
+    return records.map(({ value }) => value);
   }
 });
 
