@@ -94,14 +94,17 @@ $(proto_tools): tools/proto/package-lock.json
 
 proto: install $(proto_tools) ## generates src/wire/gen from proto/
 	$(buf) generate
+	$(buf) generate ../test/book --template buf.gen.book.yaml
 
 # In a folder of its own, compared with what is committed; and no change may break a client of the book's.
 proto-check: install $(proto_tools)
 	$(buf) lint
 	$(buf) format --diff --exit-code
 	$(buf) breaking --against ../test/book
-	@made=$$(mktemp -d) && trap 'rm -rf "$$made"' EXIT && ($(buf) generate --output "$$made/out/proto") && \
-	  diff -r "$$made/out/src/wire/gen" src/wire/gen || { echo "src/wire/gen isn't what proto/ generates: run make proto" >&2; exit 1; }
+	@made=$$(mktemp -d) && trap 'rm -rf "$$made"' EXIT && \
+	  ($(buf) generate --output "$$made/out/proto") && diff -r "$$made/out/src/wire/gen" src/wire/gen && \
+	  ($(buf) generate ../test/book --template buf.gen.book.yaml --output "$$made/out/proto") && diff -r "$$made/out/test/book/gen" test/book/gen || \
+	  { echo "what proto/ generates is another: run make proto" >&2; exit 1; }
 
 # ---- bench ----
 

@@ -363,3 +363,11 @@ export const promotionMaxLag = 1_000;
 
 /** Largest term: it lies in 32 bits on the disk. */
 export const termMax = 2 ** 32 - 1;
+
+/** Requests of one ProduceStream under way, in bytes and in number; then no more is read until some are answered. */
+export const produceStreamMaxBytes = 8 * MiB;
+export const produceStreamMaxCount = 10_000;
+
+/** Bytes of batches in one answer of a ConsumeStream: unless asked for, and at most. A reader that stands still costs a few of these. */
+export const consumeStreamBytesDefault = 256 * KiB;
+export const consumeStreamMaxBytes = 1 * MiB;

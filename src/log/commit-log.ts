@@ -138,6 +138,10 @@ export class CommitLog implements Log {
     return this.#reader.batches(options);
   }
 
+  pieces(options: BatchReadOptions = {}): AsyncGenerator<readonly StoredBatch[], void, undefined> {
+    return this.#reader.pieces(options);
+  }
+
   findOffset(from: StartingPoint): Promise<number> {
     return this.#reader.findOffset(from);
   }

@@ -93,6 +93,21 @@ export class LogReader {
   }
 
   async *#batches(options: BatchReadOptions): AsyncGenerator<StoredBatch, void, undefined> {
+    for await (const piece of this.#pieces(options)) {
+      for (const batch of piece) {
+        yield batch;
+        // The rest of the piece isn't for who has said that it is enough.
+        if (options.signal?.aborted === true || this.ended.aborted) break;
+      }
+    }
+  }
+
+  pieces(options: BatchReadOptions): AsyncGenerator<readonly StoredBatch[], void, undefined> {
+    checkReadOptions(options);
+    return this.#pieces(options);
+  }
+
+  async *#pieces(options: BatchReadOptions): AsyncGenerator<readonly StoredBatch[], void, undefined> {
     const { limit = Number.POSITIVE_INFINITY, maxBytes = Number.POSITIVE_INFINITY, tail = false } = options;
     const signal = options.signal === undefined ? this.ended : AbortSignal.any([options.signal, this.ended]);
     const { observer } = this.#state.context;
@@ -101,7 +116,8 @@ export class LogReader {
     try {
       let leftBatches = limit;
       let leftBytes = maxBytes;
-      let pieceBytes = Math.min(readFirstPieceBytes, maxBytes);
+      const maxPieceBytes = Math.min(options.maxPieceBytes ?? readPieceBytes, readPieceBytes);
+      let pieceBytes = Math.min(readFirstPieceBytes, maxBytes, maxPieceBytes);
       while (leftBatches > 0 && leftBytes > 0 && !signal.aborted) {
         const wantedBytes = Math.max(4096, Math.min(pieceBytes, leftBytes));
         const frames = await this.#reads.run(`read offset ${cursor.nextOffset}`, () => cursor.next(wantedBytes));
@@ -110,16 +126,21 @@ export class LogReader {
           await this.#waitToGoOn(cursor.nextOffset, signal);
           continue;
         }
-        pieceBytes = readPieceGrowth(pieceBytes);
+        // Pieces grow while a reader goes on: one that wants little isn't made to read much.
+        pieceBytes = Math.min(4 * pieceBytes, maxPieceBytes);
+        const piece: StoredBatch[] = [];
+        let bytes = 0;
         for (const frame of frames) {
           if (frame.kind !== "data") continue;
-          observer.read?.({ bytes: frame.payload.length, batches: 1 });
-          yield new FrameBatch(frame);
-          leftBatches -= 1;
-          leftBytes -= frame.payload.length;
-          if (leftBatches <= 0 || leftBytes <= 0) return;
-          if (signal.aborted) break;
+          piece.push(new FrameBatch(frame));
+          bytes += frame.payload.length;
+          if (piece.length >= leftBatches || bytes >= leftBytes) break;
         }
+        if (piece.length === 0) continue;
+        leftBatches -= piece.length;
+        leftBytes -= bytes;
+        observer.read?.({ bytes, batches: piece.length });
+        yield piece;
       }
     } catch (error) {
       if (!(tail && isProglogError(error, "LOG_CLOSED"))) throw error;
@@ -235,9 +256,4 @@ export interface ReaderParts {
   readonly limit: () => ReadLimit;
   /** LOG_POISONED for whoever wants to wait for what can't come any more. */
   readonly findPoison: (attempt: string) => ProglogError | undefined;
-}
-
-/** Pieces grow while a reader goes on: one that wants little isn't made to read much. */
-function readPieceGrowth(pieceBytes: number): number {
-  return Math.min(4 * pieceBytes, readPieceBytes);
 }

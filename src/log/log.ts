@@ -113,6 +113,8 @@ export interface BatchReadOptions extends ReadOptions {
    * one is asked for. For whoever copies or sends what he wants to keep; about twice as fast. Default false.
    */
   readonly reusesMemory?: boolean;
+  /** What is read together; one batch that is larger comes alone. Default and at most 1 MiB, at least 4 KiB. */
+  readonly maxPieceBytes?: number;
 }
 
 export interface AppendOptions {
@@ -231,6 +233,8 @@ export interface Log extends AsyncDisposable {
   read(offset: number): Promise<StoredRecord>;
   records(options?: ReadOptions): AsyncGenerator<StoredRecord, void, undefined>;
   batches(options?: BatchReadOptions): AsyncGenerator<StoredBatch, void, undefined>;
+  /** As `batches`, and those that were read together come together: see `maxPieceBytes`. */
+  pieces(options?: BatchReadOptions): AsyncGenerator<readonly StoredBatch[], void, undefined>;
   /** The offset that a starting point means right now. A time after all records is the high watermark. */
   findOffset(from: StartingPoint): Promise<number>;
   /** Resolves once `highWatermark > offset`; rejects with CANCELLED on `signal`, LOG_CLOSED at close, LOG_POISONED when it can't come any more, OVERLOADED past 10,000 waits. */

@@ -1,10 +1,12 @@
 import { ProglogError } from "../base/error.ts";
-import type { ReadOptions } from "./log.ts";
+import { KiB } from "../base/units.ts";
+import type { BatchReadOptions } from "./log.ts";
 
 /** Throws INVALID_ARGUMENT with details {option}: a bound that is no number would be taken for none, or end a read at once. */
-export function checkReadOptions({ limit, maxBytes }: ReadOptions): void {
+export function checkReadOptions({ limit, maxBytes, maxPieceBytes }: BatchReadOptions): void {
   checkBound("read", "limit", limit, 0);
   checkBound("read", "maxBytes", maxBytes, 1);
+  checkBound("read", "maxPieceBytes", maxPieceBytes, 4 * KiB);
 }
 
 /** A bound is a whole number from `min`, or infinite; left out, there is none. */

@@ -89,10 +89,11 @@ describe("a replica", () => {
     const replica = await open(createSimDisk());
     await replica.append([{ value: "a" }]);
     const abort = new AbortController();
-    const tail = replica.tail(0, abort.signal);
+    const tail = replica.tail(0, { signal: abort.signal, maxBytes: 64 * 1024 });
     const seen: (readonly [number, unknown])[] = [];
     for (let count = 0; count < 2; count += 1) {
-      const { value: batch } = await tail.next();
+      const { value: piece } = await tail.next();
+      const batch = piece?.[0];
       assert(batch !== undefined);
       seen.push(...batch.records().map(({ offset, value }) => [offset, value?.toString()] as const));
       if (count === 0) {
@@ -115,7 +116,7 @@ describe("a replica", () => {
 
   test("tells a follower why it ends when it is closed", async () => {
     const replica = await open(createSimDisk());
-    const next = replica.tail(0, new AbortController().signal).next();
+    const next = replica.tail(0, { signal: new AbortController().signal, maxBytes: 64 * 1024 }).next();
     const ended = assert.rejects(next, { code: "SHUTTING_DOWN" });
     await replica.close(new ProglogError("SHUTTING_DOWN", "over"));
     await ended;

@@ -1,6 +1,7 @@
 import { isProglogError, messageOf, ProglogError } from "../base/error.ts";
 import type { Logger } from "../base/logger.ts";
 import type { RecordInput, StoredRecord } from "../batch/record.ts";
+import { RecordPacker } from "./record-packer.ts";
 import {
   type AppendOptions,
   type Log,
@@ -23,6 +24,7 @@ export class Replica {
   readonly identity: ReplicaIdentity;
   #state: ReplicaState;
   readonly #damages: DamageCount;
+  readonly #packer = new RecordPacker((records) => this.#use((log) => log.append(records)));
 
   private constructor(identity: ReplicaIdentity, state: ReplicaState, damages: DamageCount) {
     this.identity = identity;
@@ -67,13 +69,19 @@ export class Replica {
     return this.#state.kind === "failed" ? this.#state.error : undefined;
   }
 
-  /** Appends the records as one batch. Resolves when they are committed. */
+  /**
+   * Appends the records, whole or not at all. Resolves when they are committed. Without options they may share a batch with those of
+   * others who append at the same time.
+   */
   append(records: readonly RecordInput[], options?: AppendOptions): Promise<ReplicaAppend> {
+    if (options === undefined) return this.#packer.append(records);
+    this.#packer.flush();
     return this.#use((log) => log.append(records, options));
   }
 
   /** Appends a packed record batch v2 as it is. It must not be changed until this settles. */
   appendBatch(batch: Buffer, options?: Pick<AppendOptions, "expectedOffset">): Promise<ReplicaAppend> {
+    this.#packer.flush();
     return this.#use((log) => log.appendBatch(batch, options));
   }
 
@@ -95,17 +103,27 @@ export class Replica {
     return this.#use((log) => readRecords(log, offset, bounds));
   }
 
-  /** The batches from `offset` on as they lie on disk, and further ones as they come, until `signal` is aborted. */
-  async *tail(offset: number, signal: AbortSignal): AsyncGenerator<StoredBatch, void, undefined> {
+  /**
+   * The batches from `offset` on as they lie on disk, as many at a time as are read together, and further ones as they come, until
+   * `signal` is aborted; with `stopsAtEnd` up to the high watermark. They are valid until the next ones are asked for.
+   */
+  async *tail(offset: number, options: TailOptions): AsyncGenerator<readonly StoredBatch[], void, undefined> {
+    const { signal, maxBytes, stopsAtEnd = false } = options;
     const log = this.#getLog();
     try {
-      yield* log.batches({ from: offset, tail: true, signal });
+      yield* log.pieces({ from: offset, tail: !stopsAtEnd, signal, maxPieceBytes: maxBytes, reusesMemory: true });
     } catch (error) {
       throw this.#explain(error);
     }
     // A tail ends without a word when its log is closed; whoever asked for it is to know that there will be more.
     const reason = this.#closeReason();
     if (reason !== undefined && !signal.aborted) throw reason;
+  }
+
+  /** What can be read at the moment. */
+  range(): { readonly logStartOffset: number; readonly highWatermark: number } {
+    const { logStartOffset, highWatermark } = this.#getLog();
+    return { logStartOffset, highWatermark };
   }
 
   /** Resolves once there is something to read at `offset`, or when `signal` is aborted. */
@@ -184,6 +202,8 @@ export interface ReplicaOptions {
 export interface ReplicaAppend {
   readonly baseOffset: number;
   readonly count: number;
+  /** Milliseconds since 1970, by this node's clock. */
+  readonly appendTime: number;
   /** False where the log is told to sync later than it answers. */
   readonly isDurable: boolean;
   /** It was a retry of what had been appended before: nothing was appended now. */
@@ -191,6 +211,14 @@ export interface ReplicaAppend {
 }
 
 export type { AppendOptions };
+
+export interface TailOptions {
+  readonly signal: AbortSignal;
+  /** Bytes of batches read together; the first comes whatever its size. */
+  readonly maxBytes: number;
+  /** Default false. */
+  readonly stopsAtEnd?: boolean;
+}
 
 export interface ReadBounds {
   /** Records at most. */

@@ -312,10 +312,10 @@ describe("changing a topic", () => {
     assert.deepEqual(topic.settings, isMade ? { segmentBytes: 4096, maxRecordBytes: 5 } : { segmentMs: 5_000 });
     if (isMade) assert.deepEqual(await valuesOf(directory, 1), []);
     for (const { partition } of topic.partitions) {
-      // Refused in any case, and why tells what its log goes by: the first record by its limit, or else the second.
-      const probe = [{ value: "xxxxxx" }, { value: 1 as unknown as string }];
-      const code = isMade ? "RECORD_TOO_LARGE" : "INVALID_RECORD";
-      await assert.rejects(directory.getReplica("orders", partition).append(probe), { code });
+      // Refused in any case, and why tells what its log goes by: the record by its limit, or else the condition.
+      const code = isMade ? "RECORD_TOO_LARGE" : "CONDITION_FAILED";
+      const probe = directory.getReplica("orders", partition).append([{ value: "xxxxxx" }], { expectedOffset: 99 });
+      await assert.rejects(probe, { code });
     }
     return isMade;
   }

@@ -182,7 +182,7 @@ function line(value: string): string {
 }
 
 function range(baseOffset: number, count: number): ProducedRange {
-  return { partition: 0, baseOffset, count, isDurable: true, isDuplicate: false };
+  return { partition: 0, baseOffset, count, appendTime: 0, isDurable: true, isDuplicate: false };
 }
 
 /** Lets everything that is ready run. */

@@ -76,13 +76,15 @@ export interface ListenerOptions {
   readonly clock: Clock;
   /** Takes over a connection that speaks HTTP/1.1. Its first bytes are to be read again. */
   readonly onHttp1: (socket: Socket) => void;
+  /** The same for HTTP/2. */
+  readonly onHttp2: (socket: Socket) => void;
   readonly onAccepted: (protocol: Protocol) => void;
   readonly onRefused: (reason: RefusedReason) => void;
   readonly onError: (error: Error) => void;
 }
 
 /** `unknown`: neither HTTP nor anything else we know. `silent`: it didn't say in time what it speaks. `too-many`: over the cap. */
-export type RefusedReason = "http2" | "unknown" | "silent" | "too-many";
+export type RefusedReason = "unknown" | "silent" | "too-many";
 
 /** A connection until it is known what it speaks. */
 class FirstBytes {
@@ -114,11 +116,9 @@ class FirstBytes {
       case "unknown":
         return this.#refuse("unknown");
       case "http2":
-        this.#options.onAccepted("http2");
-        return this.#refuse("http2");
       case "http1":
-        this.#options.onAccepted("http1");
-        return this.#handOver();
+        this.#options.onAccepted(protocol);
+        return this.#handOver(protocol);
     }
   };
 
@@ -127,12 +127,17 @@ class FirstBytes {
     this.#socket.destroy();
   };
 
-  #handOver(): void {
+  #handOver(protocol: Protocol): void {
     this.#leave();
     const socket = this.#socket;
-    // Paused, so that nothing is lost between our listener and the next one; then flowing again, first with what we took.
+    // Paused, so that nothing is lost between our listener and the next one, which has what we took first.
     socket.pause();
     socket.unshift(this.#received);
+    if (protocol === "http2") {
+      // A session takes by itself what was put back, and the rest from below the stream. It has nothing to say to who has left.
+      socket.allowHalfOpen = false;
+      return this.#options.onHttp2(socket);
+    }
     this.#options.onHttp1(socket);
     socket.resume();
   }
@@ -140,8 +145,7 @@ class FirstBytes {
   #refuse(reason: RefusedReason): void {
     this.#leave();
     this.#options.onRefused(reason);
-    if (reason === "http2") this.#socket.end(http2Refusal, () => this.#socket.destroy());
-    else this.#socket.destroy();
+    this.#socket.destroy();
   }
 
   #leave(): void {
@@ -151,16 +155,6 @@ class FirstBytes {
     this.#socket.off("close", this.#onEnd);
   }
 }
-
-/** In words that every HTTP client shows: none of HTTP/2 is spoken yet, not even its refusal. */
-const http2Refusal = [
-  "HTTP/1.1 505 HTTP Version Not Supported",
-  "Content-Type: text/plain; charset=utf-8",
-  "Content-Length: 38",
-  "Connection: close",
-  "",
-  "This port speaks HTTP/1.1, not HTTP/2\n",
-].join("\r\n");
 
 function listenError(error: unknown, { host, port }: ListenerOptions): ProglogError {
   if (systemErrorCode(error) === "EADDRINUSE") {

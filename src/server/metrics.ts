@@ -2,6 +2,8 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { DataDirectory, LogObserver } from "../replica/data-directory.ts";
 import { type ReplicaStatus, replicaStates } from "../replica/replica.ts";
+import { type GrpcServerObserver, nameOfStatus } from "../grpc/index.ts";
+import type { GrpcDoor } from "./grpc-door.ts";
 import type { Listener, RefusedReason } from "./listener.ts";
 import type { Protocol } from "./protocol.ts";
 import type { RouteServices } from "./route-services.ts";
@@ -35,6 +37,14 @@ export class Metrics {
     "Logs that stopped taking appends after a failed write or sync",
   );
   readonly #scrubbedBytes = this.#counter("proglog_log_scrubbed_bytes_total", "Bytes verified in the background");
+
+  readonly #grpcCalls = this.#counter("proglog_grpc_calls_total", "gRPC calls ended, by status", ["method", "status"]);
+
+  /** To be given to the gRPC server. */
+  readonly grpcObserver: GrpcServerObserver = {
+    callEnded: (method, code) => this.#grpcCalls.inc({ method, status: nameOfStatus(code) }),
+    sessionRefused: (reason) => this.#refused.inc({ reason }),
+  };
 
   /** To be given to all logs. Plain functions: it is spread into others. */
   readonly logObserver: LogObserver = {
@@ -95,8 +105,11 @@ export class Metrics {
   }
 
   /** Adds what is asked of the node's parts at each scrape. To be called once. */
-  watch({ directory, listener, bodies, answers, consume, tails }: WatchedParts): void {
+  watch({ directory, listener, door, bodies, answers, consume, tails }: WatchedParts): void {
     this.#gauge("proglog_connections", "Connections open", [], (gauge) => gauge.set(listener.connectionCount));
+    this.#gauge("proglog_grpc_connections", "Connections that speak gRPC", [], (gauge) => gauge.set(door.connectionCount));
+    this.#gauge("proglog_grpc_calls", "gRPC calls under way", [], (gauge) => gauge.set(door.callCount));
+    this.#gauge("proglog_grpc_consume_streams", "ConsumeStreams open", [], (gauge) => gauge.set(door.consumeStreamCount));
     this.#gauge("proglog_http_body_bytes", "Bytes of request bodies held", [], (gauge) => gauge.set(bodies.held.bytes));
     this.#gauge("proglog_http_uploads", "Bodies of lines that come while they are appended", [], (gauge) =>
       gauge.set(bodies.liveCount),
@@ -211,6 +224,7 @@ export interface AnsweredRequest {
 
 export interface WatchedParts extends Omit<RouteServices, "produce"> {
   readonly listener: Listener;
+  readonly door: GrpcDoor;
 }
 
 /** From a sync of a fast disk to a long poll. */

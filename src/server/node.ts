@@ -12,6 +12,7 @@ import { addBookRoutes } from "./book-routes.ts";
 import type { Config } from "./config.ts";
 import { addConsumeRoutes } from "./consume-routes.ts";
 import { ConsumeService } from "./consume-service.ts";
+import { GrpcDoor } from "./grpc-door.ts";
 import { addHealthRoutes } from "./health-routes.ts";
 import { HeldBytes } from "./held-bytes.ts";
 import { HttpApp } from "./http-app.ts";
@@ -89,12 +90,22 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
     addTopicRoutes(app, services);
     addHealthRoutes(app, { directory, metrics, startedAt: clock.now(), now: () => clock.now(), version });
     await app.ready();
+    const door = new GrpcDoor({
+      ...services,
+      clock,
+      random,
+      logger,
+      observer: metrics.grpcObserver,
+      listServers: () => [{ id: directory.storageId, rpcAddr: formatAddress(listener.address), isLeader: true }],
+    });
+    undo.push(() => door.close());
     const listener = await Listener.open({
       host: config.bindAddr,
       port: config.rpcPort,
       maxConnections: config.maxConnections,
       clock,
       onHttp1: (socket) => app.takeConnection(socket),
+      onHttp2: (socket) => door.takeConnection(socket),
       onAccepted: (protocol) => metrics.connectionAccepted(protocol),
       onRefused: (reason) => metrics.connectionRefused(reason),
       onError: (error) => logger.error({ reason: error.message }, "the listener failed"),
@@ -103,10 +114,10 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       listener.stop();
       listener.destroyConnections();
     });
-    metrics.watch({ ...services, listener });
+    metrics.watch({ ...services, listener, door });
     await directory.openReplicas();
     app.serve();
-    const node = new RunningNode({ ...services, config, app, listener, metrics, clock, logger });
+    const node = new RunningNode({ ...services, config, app, door, listener, metrics, clock, logger });
     logger.info({ url: node.url, dataDir: config.dataDir, storageId: node.storageId }, "serving");
     return node;
   } catch (error) {
@@ -122,8 +133,7 @@ class RunningNode implements Node {
 
   constructor(parts: RunningParts) {
     this.#parts = parts;
-    const { host, port } = parts.listener.address;
-    this.url = `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+    this.url = `http://${formatAddress(parts.listener.address)}`;
   }
 
   get storageId(): string {
@@ -140,22 +150,24 @@ class RunningNode implements Node {
   }
 
   async #close(): Promise<void> {
-    const { config, directory, app, listener, consume, tails, bodies, metrics, clock, logger } = this.#parts;
+    const { config, directory, app, door, listener, consume, tails, bodies, metrics, clock, logger } = this.#parts;
     listener.stop();
     const drained = app.drain();
     const stopError = new ProglogError("SHUTTING_DOWN", "Cannot go on: the node is stopping", { hint: "Come back." });
     consume.stop();
     tails.stop(stopError);
     bodies.stop(stopError);
+    const doorDrained = door.drain(stopError, config.stopGraceMs);
     const grace = Promise.withResolvers<void>();
     const timer = clock.setTimer(config.stopGraceMs, grace.resolve);
-    await Promise.race([drained, grace.promise]);
+    await Promise.race([Promise.all([drained, doorDrained]), grace.promise]);
     timer.cancel();
     listener.destroyConnections();
     try {
       await directory.close(stopError);
     } finally {
       await app.close().catch((error: unknown) => logFailure(logger, error));
+      await door.close().catch((error: unknown) => logFailure(logger, error));
       metrics.close();
     }
     logger.info({ url: this.url }, "stopped");
@@ -165,10 +177,15 @@ class RunningNode implements Node {
 interface RunningParts extends RouteServices {
   readonly config: Config;
   readonly app: HttpApp;
+  readonly door: GrpcDoor;
   readonly listener: Listener;
   readonly metrics: Metrics;
   readonly clock: Clock;
   readonly logger: Logger;
+}
+
+function formatAddress({ host, port }: { readonly host: string; readonly port: number }): string {
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
 function logSettings(config: Config): LogSettings {

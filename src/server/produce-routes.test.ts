@@ -95,7 +95,7 @@ class World implements AsyncDisposable {
       append: async (records: readonly unknown[], options?: AppendOptions): Promise<ReplicaAppend> => {
         this.options.push(options);
         if (error !== undefined) throw error;
-        return { baseOffset: 10, count: records.length, isDurable: true, isDuplicate };
+        return { baseOffset: 10, count: records.length, appendTime: 0, isDurable: true, isDuplicate };
       },
     };
     const topic = { name: "orders", partitions: Array.from({ length: partitions }, (_, partition) => ({ partition })) };

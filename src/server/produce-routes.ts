@@ -106,8 +106,8 @@ function formatRanges(ranges: readonly ProducedRange[]): object {
   return { count: ranges.reduce((sum, { count }) => sum + count, 0), partitions: ranges.map(formatRange) };
 }
 
-function formatRange({ isDuplicate, ...range }: ProducedRange): object {
-  return isDuplicate ? { ...range, duplicate: true } : range;
+function formatRange({ partition, baseOffset, count, isDurable, isDuplicate }: ProducedRange): object {
+  return { partition, baseOffset, count, isDurable, ...(isDuplicate ? { duplicate: true } : {}) };
 }
 
 /** A retry must be cut into the batches of the first try, and where lines are cut depends on when they come. */

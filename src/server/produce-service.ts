@@ -25,6 +25,34 @@ export class ProduceService {
     return this.findTarget({ topic, partition }).append(append);
   }
 
+  /** The topic, as it is now; one that isn't there is made. Throws as `findTarget` does. */
+  getTopic({ topic: name, partition }: ProducePlace): Topic | Promise<Topic> {
+    checkTopicName(name);
+    const topic = this.#directory.catalog.findTopic(name);
+    if (topic !== undefined) return topic;
+    this.#checkCreatable(name, partition);
+    return this.#createTopic(name);
+  }
+
+  /** Appends to a topic that is there: plain records as one batch of one partition, or a packed one as it is. */
+  appendTo(topic: Topic, { partition, records, batch, options }: SingleAppend): Promise<ProducedRange> {
+    const number = partition ?? this.#onlyPartition(records, topic);
+    const replica = this.#directory.getReplicaOf(topic, number);
+    const appended = batch === undefined ? replica.append(records, options) : replica.appendBatch(batch, options);
+    return appended.then((range) => ({ partition: number, ...range }));
+  }
+
+  /** Where records go that nobody named a partition for, and that are to stay together. */
+  #onlyPartition(records: readonly RecordInput[], topic: Topic): number {
+    const [partition, ...others] = this.#share(records, topic, undefined).keys();
+    if (partition !== undefined && others.length === 0) return partition;
+    throw new ProglogError(
+      "INVALID_ARGUMENT",
+      `Cannot append to topic ${topic.name}: it has ${topic.partitions.length} partitions, and none is named`,
+      { hint: "Name one, or send records that go to one partition: all those of a request stay together." },
+    );
+  }
+
   /** Where records are to go. Throws what is wrong with it before any of them is read. A topic that isn't there is made by the first append. */
   findTarget({ topic: name, partition }: ProducePlace): ProduceTarget {
     checkTopicName(name);
@@ -82,8 +110,8 @@ export class ProduceService {
       );
     }
     const replica = this.#directory.getReplicaOf(topic, number);
-    const { baseOffset, count, isDurable, isDuplicate } = await replica.append(records, options);
-    return { partition: number, baseOffset, count, isDurable, isDuplicate };
+    const { baseOffset, count, appendTime, isDurable, isDuplicate } = await replica.append(records, options);
+    return { partition: number, baseOffset, count, appendTime, isDurable, isDuplicate };
   }
 
   #checkCreatable(name: string, partition: number | undefined): void {
@@ -150,6 +178,15 @@ export interface ProduceAppend {
   readonly options?: AppendOptions | undefined;
 }
 
+export interface SingleAppend {
+  /** Default: by key, else in turn; a packed batch has no key. */
+  readonly partition?: number | undefined;
+  readonly records: readonly RecordInput[];
+  /** Instead of `records`. Not changed, and not to be until it is settled. */
+  readonly batch?: Buffer | undefined;
+  readonly options?: AppendOptions | undefined;
+}
+
 export interface ProduceRequest extends ProducePlace, ProduceAppend {}
 
 /** Offsets `[baseOffset, baseOffset + count)` of a partition. */
@@ -175,7 +212,7 @@ async function appendAll(
       range === undefined ? outcome.value : { ...range, count: range.count + count, isDurable: range.isDurable && isDurable };
   }
   assert(range !== undefined, "a share of a request has a batch");
-  return { partition, baseOffset: range.baseOffset, count: range.count, isDurable: range.isDurable, isDuplicate: false };
+  return { ...range, partition, isDuplicate: false };
 }
 
 /**

@@ -1,0 +1,124 @@
+import type { Duplex } from "node:stream";
+import type { Clock } from "../base/clock.ts";
+import type { ProglogError } from "../base/error.ts";
+import type { Logger } from "../base/logger.ts";
+import type { Random } from "../base/random.ts";
+import { GrpcServer, serve, type ServedMethod, type GrpcServerObserver } from "../grpc/index.ts";
+import type { DataDirectory } from "../replica/data-directory.ts";
+import {
+  decodeAlterTopicRequest,
+  decodeCreateTopicRequest,
+  decodeTopicNameRequest,
+  emptyMessage,
+  encodeGetServersResponse,
+  encodeListTopicsResponse,
+  encodeTopicResponse,
+  type ServerDescription,
+} from "../wire/topic-message.ts";
+import type { ConsumeService } from "./consume-service.ts";
+import { consumeMessages, produceMessages, serverMethod, toStatusError } from "./grpc-codecs.ts";
+import { GrpcConsume } from "./grpc-consume.ts";
+import { GrpcProduce } from "./grpc-produce.ts";
+import { GrpcTopics } from "./grpc-topics.ts";
+import type { ProduceService } from "./produce-service.ts";
+
+/** The services that a node offers over gRPC, and the connections that speak it. */
+export class GrpcDoor {
+  readonly #server: GrpcServer;
+  readonly #stopping = new AbortController();
+  readonly #consume: GrpcConsume;
+
+  constructor(parts: GrpcDoorParts) {
+    const { directory, clock, random, observer } = parts;
+    const stopping = this.#stopping.signal;
+    this.#consume = new GrpcConsume({ ...parts, stopping });
+    const methods = [
+      ...logMethods({ ...parts, consume: this.#consume, produce: new GrpcProduce({ ...parts, stopping }) }),
+      ...topicMethods(new GrpcTopics(directory)),
+    ];
+    this.#server = new GrpcServer({ methods, clock, random, statusOf: toStatusError, observer });
+  }
+
+  get connectionCount(): number {
+    return this.#server.sessionCount;
+  }
+
+  get callCount(): number {
+    return this.#server.callCount;
+  }
+
+  get consumeStreamCount(): number {
+    return this.#consume.streamCount;
+  }
+
+  /** Takes over a connection that speaks HTTP/2. Its first bytes are to be read again. */
+  takeConnection(socket: Duplex): void {
+    this.#server.acceptSocket(socket);
+  }
+
+  /** Ends the streams with `reason`, lets calls under way finish for `limitMs`, and closes the connections. */
+  async drain(reason: ProglogError, limitMs: number): Promise<void> {
+    this.#stopping.abort(reason);
+    await this.#server.drain({ limitMs });
+  }
+
+  /** Ends everything now. Twice is fine. */
+  close(): Promise<void> {
+    return this.#server.close();
+  }
+}
+
+export interface GrpcDoorParts {
+  readonly directory: DataDirectory;
+  readonly produce: ProduceService;
+  readonly consume: ConsumeService;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly observer: GrpcServerObserver;
+  /** The nodes, as this one sees them. */
+  readonly listServers: () => readonly ServerDescription[];
+}
+
+interface LogHandlers {
+  readonly produce: GrpcProduce;
+  readonly consume: GrpcConsume;
+  readonly listServers: () => readonly ServerDescription[];
+}
+
+function logMethods({ produce, consume, listServers }: LogHandlers): readonly ServedMethod[] {
+  const serversMessages = { decodeRequest: () => undefined, encodeResponse: encodeGetServersResponse };
+  return [
+    serve(serverMethod("/log.v1.Log/Produce", "unary", produceMessages), (request) => produce.produce(request)),
+    serve(serverMethod("/log.v1.Log/ProduceStream", "bidi-stream", produceMessages), (requests, responses, call) =>
+      produce.produceStream(requests, responses, call),
+    ),
+    serve(serverMethod("/log.v1.Log/Consume", "unary", consumeMessages), (request, call) => consume.consume(request, call)),
+    serve(serverMethod("/log.v1.Log/ConsumeStream", "server-stream", consumeMessages), (request, responses, call) =>
+      consume.consumeStream(request, responses, call),
+    ),
+    serve(serverMethod("/log.v1.Log/GetServers", "unary", serversMessages), listServers),
+  ];
+}
+
+function topicMethods(topics: GrpcTopics): readonly ServedMethod[] {
+  const nothing = { decodeRequest: () => undefined };
+  const named = { decodeRequest: decodeTopicNameRequest };
+  const topic = { encodeResponse: encodeTopicResponse };
+  return [
+    serve(serverMethod("/log.v1.Topics/ListTopics", "unary", { ...nothing, encodeResponse: encodeListTopicsResponse }), () =>
+      topics.list(),
+    ),
+    serve(
+      serverMethod("/log.v1.Topics/CreateTopic", "unary", { decodeRequest: decodeCreateTopicRequest, ...topic }),
+      (request) => topics.create(request),
+    ),
+    serve(serverMethod("/log.v1.Topics/DescribeTopic", "unary", { ...named, ...topic }), (name) => topics.describe(name)),
+    serve(serverMethod("/log.v1.Topics/AlterTopic", "unary", { decodeRequest: decodeAlterTopicRequest, ...topic }), (request) =>
+      topics.alter(request),
+    ),
+    serve(serverMethod("/log.v1.Topics/DeleteTopic", "unary", { ...named, encodeResponse: () => emptyMessage }), (name) =>
+      topics.delete(name),
+    ),
+  ];
+}
