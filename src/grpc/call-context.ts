@@ -19,6 +19,8 @@ export interface CallContext {
   readonly isOver: boolean;
   /** The connection, for who has to know its other end. */
   readonly session: ServerHttp2Session;
+  /** Whether the message taken last came compressed. */
+  readonly isRequestCompressed: boolean;
   /** Compress the messages sent from now on; it does where the client accepts gzip. Set it for the first time before the headers go. */
   isCompressing: boolean;
   /** Sends the headers now, before there is a message. Later calls do nothing. */

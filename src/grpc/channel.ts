@@ -42,6 +42,8 @@ export function connect(options: ChannelOptions): Channel {
 
 /** Sends the requests of a call. */
 export interface RequestStream<Request> {
+  /** Compress what is sent from now on. Only of use where the call was begun so: the headers have told it. */
+  isCompressing: boolean;
   /** Resolves when there is room for another: await it, or a slow server fills the memory until `send` refuses. */
   send(request: Request): Promise<void>;
   /** No more is sent. Twice is fine. */

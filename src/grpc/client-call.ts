@@ -29,6 +29,8 @@ export interface ClientCallHost {
  * known: sent by the server, or made here of a deadline, a cancellation or what became of the stream.
  */
 export class ClientCall<Request, Response> implements Expirable {
+  /** Compress what is sent from now on. Only of use where the call was begun so: the headers have told it. */
+  isCompressing: boolean;
   readonly #host: ClientCallHost;
   readonly #connection: ClientConnection;
   readonly #method: Method<Request, Response>;
@@ -54,6 +56,7 @@ export class ClientCall<Request, Response> implements Expirable {
     readonly callOptions: CallOptions;
     readonly deadlineMs: number | undefined;
   }) {
+    this.isCompressing = options.callOptions.isCompressing === true;
     this.#host = options.host;
     this.#connection = options.connection;
     this.#method = options.method;
@@ -102,7 +105,7 @@ export class ClientCall<Request, Response> implements Expirable {
     } catch (error) {
       return Promise.reject(error instanceof Error ? error : new Error(String(error)));
     }
-    return sender.send(message, this.#options.isCompressing === true);
+    return sender.send(message, this.isCompressing);
   }
 
   /** No more is sent. Twice is fine. */

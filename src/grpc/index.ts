@@ -11,6 +11,7 @@ export {
   type ResponseStream,
   type ServerStreamCall,
 } from "./channel.ts";
+export { Health, healthCheck, healthWatch, type ServingStatus } from "./health.ts";
 export { GrpcServer, type GrpcServerObserver, type GrpcServerOptions } from "./grpc-server.ts";
 export { type GrpcServerLimits, grpcServerLimits } from "./grpc-server-limits.ts";
 export { GrpcStatusError, type GrpcStatusErrorOptions, isGrpcStatusError } from "./grpc-status-error.ts";
@@ -26,4 +27,5 @@ export {
   serve,
   type ServedMethod,
 } from "./method.ts";
+export { reflectionMethods } from "./reflection.ts";
 export { nameOfStatus, type StatusName, statusCodes } from "./status-code.ts";

@@ -22,6 +22,7 @@ export class MessageReceiver<Message> implements AsyncIterable<Message> {
   #queuedBytes = 0;
   /** What this receiver has counted in `held`. */
   #heldBytes = 0;
+  #wasCompressed = false;
   #isPaused = false;
   #isEnded = false;
   #failure: Error | undefined;
@@ -73,6 +74,11 @@ export class MessageReceiver<Message> implements AsyncIterable<Message> {
     } finally {
       if (!isDone) this.#options.onAbandoned?.();
     }
+  }
+
+  /** Whether the message taken last came compressed. */
+  get wasCompressed(): boolean {
+    return this.#wasCompressed;
   }
 
   /** Bytes received and not taken, those in the stream included. */
@@ -140,6 +146,7 @@ export class MessageReceiver<Message> implements AsyncIterable<Message> {
 
   #decode({ message, isCompressed }: QueuedMessage): Message | Promise<Message> {
     const { decode, encoding, messageMaxBytes } = this.#options;
+    this.#wasCompressed = isCompressed;
     return decodeMessage({ message, isCompressed, decode, encoding: encoding(), messageMaxBytes });
   }
 

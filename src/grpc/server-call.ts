@@ -120,6 +120,10 @@ export class ServerCall implements CallContext, Expirable, Responses<unknown> {
     return this.#abort.signal;
   }
 
+  get isRequestCompressed(): boolean {
+    return this.#receiver?.wasCompressed ?? this.#single?.wasCompressed ?? false;
+  }
+
   get isOver(): boolean {
     return this.#code !== undefined;
   }

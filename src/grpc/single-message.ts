@@ -25,8 +25,8 @@ export class SingleMessage<Message = unknown> {
     return this.#isWhole;
   }
 
-  get hasMessage(): boolean {
-    return this.#message !== undefined;
+  get wasCompressed(): boolean {
+    return this.#isCompressed;
   }
 
   get heldBytes(): number {

@@ -1,0 +1,79 @@
+import { GrpcStatusError } from "./grpc-status-error.ts";
+import { type Method, type MessageCodec, serve, type ServedMethod } from "./method.ts";
+import { findField, integerField, bytesField, readFields, textOf } from "./protobuf-fields.ts";
+
+export type ServingStatus = "UNKNOWN" | "SERVING" | "NOT_SERVING" | "SERVICE_UNKNOWN";
+
+/**
+ * The standard health service, `grpc.health.v1.Health`. The empty name stands for the server as a whole. A watcher hears the status
+ * as it is and then each change of it; of changes that come faster than it reads, the last.
+ */
+export class Health {
+  readonly methods: readonly ServedMethod[];
+  readonly #statuses = new Map<string, ServingStatus>();
+  readonly #watchers = new Set<() => void>();
+
+  constructor() {
+    this.methods = [
+      serve(healthCheck, (service) => {
+        const status = this.#statuses.get(service);
+        if (status === undefined)
+          throw new GrpcStatusError("NOT_FOUND", `Cannot check ${service.slice(0, 200)}: there is no such service`);
+        return status;
+      }),
+      serve(healthWatch, async (service, responses, call) => {
+        let wake = (): void => {};
+        const onChange = (): void => wake();
+        this.#watchers.add(onChange);
+        call.signal.addEventListener("abort", onChange, { once: true });
+        try {
+          for (let told: ServingStatus | undefined; !call.isOver; ) {
+            const status = this.#statuses.get(service) ?? "SERVICE_UNKNOWN";
+            if (status === told) await new Promise<void>((resolve) => (wake = resolve));
+            else await responses.send((told = status));
+          }
+        } finally {
+          this.#watchers.delete(onChange);
+        }
+      }),
+    ];
+  }
+
+  /** Calls of Watch that are open. */
+  get watcherCount(): number {
+    return this.#watchers.size;
+  }
+
+  set(service: string, status: "SERVING" | "NOT_SERVING"): void {
+    if (this.#statuses.get(service) === status) return;
+    this.#statuses.set(service, status);
+    for (const wake of this.#watchers) wake();
+  }
+}
+
+const serviceCodec: MessageCodec<string> = {
+  encode: (service) => (service === "" ? Buffer.alloc(0) : bytesField(1, service)),
+  decode: (bytes) => textOf(readFields(bytes), 1),
+};
+
+/** By number, as in the proto. */
+const servingStatuses: readonly ServingStatus[] = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"];
+
+const statusCodec: MessageCodec<ServingStatus> = {
+  encode: (status) => integerField(1, servingStatuses.indexOf(status)),
+  decode: (bytes) => servingStatuses[findField(readFields(bytes), 1)?.integer ?? 0] ?? "UNKNOWN",
+};
+
+export const healthCheck: Method<string, ServingStatus, "unary"> = {
+  path: "/grpc.health.v1.Health/Check",
+  kind: "unary",
+  request: serviceCodec,
+  response: statusCodec,
+};
+
+export const healthWatch: Method<string, ServingStatus, "server-stream"> = {
+  path: "/grpc.health.v1.Health/Watch",
+  kind: "server-stream",
+  request: serviceCodec,
+  response: statusCodec,
+};
