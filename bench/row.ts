@@ -1,6 +1,17 @@
 import { type Spread, ratioOf, spreadOf } from "./spread.ts";
 
-export type Unit = "MB/s" | "records/s" | "batches/s" | "appends/s" | "µs" | "s" | "MiB" | "% CPU" | "descriptors";
+export type Unit =
+  | "MB/s"
+  | "calls/s"
+  | "messages/s"
+  | "records/s"
+  | "batches/s"
+  | "appends/s"
+  | "µs"
+  | "s"
+  | "MiB"
+  | "% CPU"
+  | "descriptors";
 
 /** A figure to reach (docs/benchmarks.md). */
 export interface Target {

@@ -10,6 +10,7 @@ import { appendMemory } from "./append-memory.ts";
 import { appendRecords } from "./append-records.ts";
 import type { Bench, BenchContext, Mode } from "./bench.ts";
 import { http } from "./http.ts";
+import { grpcLayer } from "./grpc-layer.ts";
 import { indexMemory } from "./index-memory.ts";
 import { manyLogs } from "./many-logs.ts";
 import { manySegments } from "./many-segments.ts";
@@ -31,6 +32,7 @@ const benches: readonly Bench[] = [
   manyLogs,
   manySegments,
   http,
+  grpcLayer,
 ];
 
 const usage = `Usage: make bench [ARGS='--quick --only NAME']

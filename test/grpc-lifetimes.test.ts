@@ -580,7 +580,7 @@ describe("who is slow holds back who is fast", () => {
 });
 
 describe("streams that somebody else brings", () => {
-  test("of a server of node:http2 are served, one by one or with their sessions", async () => {
+  test("of a server of node:http2 are served with their sessions", async () => {
     const server = new GrpcServer({ methods: [serve(echo, (request) => request)] });
     const http2Server = createHttp2Server(server.sessionOptions);
     http2Server.on("session", (session) => server.acceptSession(session));
