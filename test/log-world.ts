@@ -35,8 +35,13 @@ export class LogWorld {
   }
 
   open(options: LogOptions = {}): Promise<Log> {
+    return this.openAt(this.directory, options);
+  }
+
+  /** A log in another directory of the same disk. */
+  openAt(directory: string, options: LogOptions = {}): Promise<Log> {
     const { disk, clock, openFiles } = this;
-    return openLog(this.directory, { disk, clock, openFiles, random: createSeededRandom("log-world"), ...options });
+    return openLog(directory, { disk, clock, openFiles, random: createSeededRandom("log-world"), ...options });
   }
 
   /** Ends the process as kill -9 does: nothing is closed, and what was written is there. */

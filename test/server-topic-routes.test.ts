@@ -133,6 +133,26 @@ describe("topics over /v1", () => {
     assert(Number(partitions[0]?.["storeBytes"]) < 1_000);
   });
 
+  test("a topic that is compacted takes keyed records only, and keeps the newest of each key by itself", async () => {
+    const clock = createVirtualClock();
+    await using node = await startTestNode({ clock });
+    await node.post("/v1/topics", { name: "states", settings: { cleanup: "compact", segmentBytes: 4096 } });
+    const refused = await node.post("/v1/topics/states/records", [{ value: "no key" }]);
+    assert.deepEqual([refused.status, (JSON.parse(refused.text) as JsonObject)["code"]], [400, "INVALID_RECORD"]);
+    for (let i = 0; i < 10; i += 1)
+      await node.post("/v1/topics/states/records", [{ key: `k${i % 3}`, value: `${i}`.padEnd(1500) }]);
+    assert.equal(await node.metric('proglog_log_dirty_ratio{topic="states",partition="0"}'), 1);
+    clock.advance(60_000);
+    const isCompacted = async (): Promise<boolean> =>
+      (await node.metric('proglog_log_dirty_ratio{topic="states",partition="0"}')) === 0;
+    for (let asked = 0; !(await isCompacted()); asked += 1) assert.ok(asked < 1_000, "it runs by itself");
+    const { records } = await node.json<{ records: JsonObject[] }>("GET", "/v1/topics/states/records");
+    assert.deepEqual(
+      records.map(({ offset }) => offset),
+      [5, 6, 7, 8, 9],
+    );
+  });
+
   test("partitions are added by a change, and keys go to the new ones too", async () => {
     await using node = await startTestNode();
     await node.post("/v1/topics", { name: "orders" });

@@ -68,6 +68,15 @@ export const readEntryBytes = 16 * KiB;
 /** Store files kept open for reading, over all logs of a process. Leaves most of a limit of 1,024 descriptors to sockets. */
 export const openFilesMaxCount = 256;
 
+/** The table of keys of a compaction, unless configured: some four million keys a pass; of more, several passes are made. */
+export const compactionMapMaxBytes = 128 * MiB;
+
+/** What compaction reads, filters and writes before it gives others a turn: 1 to 2 ms of small records. */
+export const compactionPieceBytes = 256 * KiB;
+
+/** Segments merged into one at a time: what is named in the note about it, which is held in memory. */
+export const segmentsMergedMaxCount = 1_000;
+
 /** Largest offset, index or timestamp taken from outside: a safe integer. */
 export const integerMax = Number.MAX_SAFE_INTEGER;
 

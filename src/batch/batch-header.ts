@@ -215,6 +215,22 @@ export function writeBatchHeader(batch: Buffer, header: NewBatchHeader): void {
   batch.writeUInt32BE(crc32c(batch, batchUnprotectedBytes), crcAt);
 }
 
+/**
+ * Writes the header of `original` at the start of `batch`, whose records, some of the original's in the same codec, must be
+ * there already. All else stays as it was, base offset and leader epoch included.
+ */
+export function writeFilteredHeader(
+  batch: Buffer,
+  original: Buffer,
+  filtered: { readonly recordCount: number; readonly maxTimestamp: number },
+): void {
+  original.copy(batch, 0, 0, batchHeaderBytes);
+  batch.writeInt32BE(batch.length - uncountedBytes, batchLengthAt);
+  writeInt64BE(batch, filtered.maxTimestamp, maxTimestampAt);
+  batch.writeInt32BE(filtered.recordCount, recordCountAt);
+  batch.writeUInt32BE(crc32c(batch, batchUnprotectedBytes), crcAt);
+}
+
 /** True when the batch in `buffer[start, end)` has the CRC that it says it has; false as well when it is too short for one. */
 export function verifyBatchCrc(buffer: Buffer, start: number, end: number): boolean {
   if (end - start < batchHeaderBytes) return false;

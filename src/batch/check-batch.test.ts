@@ -261,3 +261,23 @@ function coded(code: ErrorCode, message: RegExp): (error: unknown) => boolean {
   return (error) =>
     isProglogError(error, code) && error.message.startsWith("Cannot accept the batch: ") && message.test(error.message);
 }
+
+test("a record without a key is refused where keys are asked for, at any place, and an empty key is one", () => {
+  for (const compression of ["none", "gzip"] as const) {
+    for (let place = 0; place < 5; place += 1) {
+      const records = Array.from({ length: 5 }, (_, i) => ({ key: i === place ? null : `k${i}`, value: "v" }));
+      const batch = encodeBatch(records, { now, compression });
+      const refused = { code: "INVALID_RECORD", message: new RegExp(`record ${place}: it has no key`) };
+      assert.throws(() => checkBatch(batch, { deep: true, requiresKeys: true }), refused);
+      assert.equal(checkBatch(batch, { deep: true }).recordCount, 5);
+    }
+    const keyed = encodeBatch(
+      [
+        { key: "", value: "v" },
+        { key: "k", value: null, headers: [{ key: "h", value: null }] },
+      ],
+      { now, compression },
+    );
+    assert.equal(checkBatch(keyed, { deep: true, requiresKeys: true }).recordCount, 2);
+  }
+});

@@ -3,6 +3,7 @@ import { batchInflatedMaxBytes, batchMaxBytes, batchMaxRecords, recordMaxBytes, 
 import { type BatchHeader, batchHeaderBytes, checkAttributes, parseBatchHeader, verifyBatchCrc } from "./batch-header.ts";
 import { inflate } from "./compression.ts";
 import { RecordReader, recordMinBytes } from "./record-reader.ts";
+import { keyMissingError } from "./record.ts";
 import { invalidBatch, type Refuse } from "./refusal.ts";
 import { skimRecords } from "./skim-records.ts";
 
@@ -13,6 +14,8 @@ export interface CheckBatchOptions {
   readonly maxBytes?: number | undefined;
   /** Key, value and headers of one record. Default: `recordMaxBytes`. */
   readonly recordMaxBytes?: number | undefined;
+  /** Refuse records without a key, with INVALID_RECORD; takes `deep` for a compressed batch. Default: false. */
+  readonly requiresKeys?: boolean | undefined;
 }
 
 /**
@@ -25,11 +28,11 @@ export interface CheckBatchOptions {
  * Timestamps are a claim that the time index believes. Kafka computes the maximum itself, and where the header says otherwise
  * it writes the right one in and seals anew. Here nobody seals but the producer, so a batch whose maximum is wrong is refused.
  *
- * Throws INVALID_BATCH, BATCH_TOO_LARGE, RECORD_TOO_LARGE or UNSUPPORTED_COMPRESSION.
+ * Throws INVALID_BATCH, BATCH_TOO_LARGE, RECORD_TOO_LARGE, INVALID_RECORD or UNSUPPORTED_COMPRESSION.
  */
 export function checkBatch(batch: Buffer, options: CheckBatchOptions = {}): BatchHeader {
   const { deep = false, maxBytes = batchMaxBytes } = options;
-  const recordLimit = options.recordMaxBytes ?? recordMaxBytes;
+  const recordLimits = { maxBytes: options.recordMaxBytes ?? recordMaxBytes, requiresKeys: options.requiresKeys === true };
   if (batch.length > maxBytes) {
     const reason = `it has ${batch.length} bytes, and ${maxBytes} are allowed`;
     throw refuse(reason, { code: "BATCH_TOO_LARGE" });
@@ -43,9 +46,9 @@ export function checkBatch(batch: Buffer, options: CheckBatchOptions = {}): Batc
     throw refuse("its bytes don't have the CRC that it states: they were changed on the way");
   checkFields(header);
   if (header.compression === "none") {
-    checkRecords(batch, batchHeaderBytes, header, recordLimit);
+    checkRecords(batch, batchHeaderBytes, header, recordLimits);
   } else if (deep) {
-    openBatch(batch, header, recordLimit);
+    openBatch(batch, header, recordLimits);
   } else if (batch.length === batchHeaderBytes) {
     throw refuse(`recordCount is ${header.recordCount}, and no bytes follow the header`);
   }
@@ -56,11 +59,20 @@ export function checkBatch(batch: Buffer, options: CheckBatchOptions = {}): Batc
  * The deep half of `checkBatch`, for who goes on with the records: those of a compressed batch whose header was checked, inflated
  * and walked through. Throws what `checkBatch` does.
  */
-export function openBatch(batch: Buffer, header: BatchHeader, recordLimit: number = recordMaxBytes): Buffer {
+export function openBatch(batch: Buffer, header: BatchHeader, limits: RecordLimits = ordinaryLimits): Buffer {
   const records = inflate(header.compression, batch.subarray(batchHeaderBytes), batchInflatedMaxBytes, refuse);
-  checkRecords(records, 0, header, recordLimit);
+  checkRecords(records, 0, header, limits);
   return records;
 }
+
+/** What is asked of each record. */
+export interface RecordLimits {
+  /** Key, value and headers. */
+  readonly maxBytes: number;
+  readonly requiresKeys: boolean;
+}
+
+const ordinaryLimits: RecordLimits = { maxBytes: recordMaxBytes, requiresKeys: false };
 
 const refuse: Refuse = invalidBatch("Cannot accept the batch");
 
@@ -99,13 +111,14 @@ function isNoneOrZero(value: number): boolean {
 /** How Kafka writes "no timestamp". */
 const noTimestamp = -1;
 
-function checkRecords(bytes: Buffer, start: number, header: BatchHeader, recordLimit: number): void {
+function checkRecords(bytes: Buffer, start: number, header: BatchHeader, limits: RecordLimits): void {
+  const { maxBytes, requiresKeys } = limits;
   const { recordCount, baseTimestamp, maxTimestamp } = header;
   if (recordCount > (bytes.length - start) / recordMinBytes) {
     throw refuse(`recordCount is ${recordCount}, and ${bytes.length - start} bytes can't hold so many`);
   }
   // Most batches are of plain records throughout. Before 1970 not even those with a delta above zero are.
-  const plain = skimRecords(bytes, start, baseTimestamp < noTimestamp ? 0 : recordCount, recordLimit);
+  const plain = skimRecords(bytes, start, baseTimestamp < noTimestamp ? 0 : recordCount, maxBytes, requiresKeys);
   const reader = new RecordReader(bytes, plain.position, bytes.length, refuse);
   reader.number = plain.count - 1;
   const isCreateTime = header.timestampType === "create";
@@ -115,7 +128,8 @@ function checkRecords(bytes: Buffer, start: number, header: BatchHeader, recordL
     if (reader.attributes !== 0)
       throw refuse(`record ${number}: attributes are ${reader.attributes}, and no bit of them is known`);
     if (reader.offsetDelta !== number) throw refuse(`record ${number}: offsetDelta is ${reader.offsetDelta}`);
-    checkSize(bytes, reader, recordLimit);
+    if (requiresKeys && reader.keyBytes < 0) throw keyMissingError(`Cannot accept the batch: record ${number}`);
+    checkSize(bytes, reader, maxBytes);
     reader.endRecord();
     if (isCreateTime) {
       const timestamp = baseTimestamp + reader.timestampDelta;

@@ -28,13 +28,31 @@ import type { RefusalOptions, Refuse } from "./refusal.ts";
  * says so by `range`. Where what lacks is the package of its compression, details name the `compression` and the `package`.
  */
 export function decodeBatch(batch: Buffer, range?: OffsetSpan): StoredRecord[] {
+  return decodeRecords(openStoredBatch(batch, range));
+}
+
+/** A stored batch whose header makes sense, with its records as they stand there or as they inflate. */
+export interface OpenedBatch {
+  readonly header: BatchHeader;
+  /** The records lie in `bytes[start, …)`, as many as the header says. */
+  readonly bytes: Buffer;
+  readonly start: number;
+  readonly refuse: Refuse;
+}
+
+/** The first half of `decodeBatch`: for who makes no objects of the records. */
+export function openStoredBatch(batch: Buffer, range?: OffsetSpan): OpenedBatch {
   const refuse: Refuse = (reason, options = {}) => undecodable(range ?? statedRange(batch), reason, options);
   const header = parseBatchHeader(batch, 0, refuse);
   checkShape(batch, header, refuse);
-  if (header.recordCount === 0 && batch.length === batchHeaderBytes) return [];
-  if (header.compression === "none") return decodeRecords(batch, batchHeaderBytes, header, refuse);
-  const body = inflate(header.compression, batch.subarray(batchHeaderBytes), batchInflatedMaxBytes, refuse);
-  return decodeRecords(body, 0, header, refuse);
+  const { compression, recordCount } = header;
+  const isPlain = compression === "none" || (recordCount === 0 && batch.length === batchHeaderBytes);
+  const bytes = isPlain ? batch : inflate(compression, batch.subarray(batchHeaderBytes), batchInflatedMaxBytes, refuse);
+  const start = isPlain ? batchHeaderBytes : 0;
+  if (recordCount > (bytes.length - start) / recordMinBytes) {
+    throw refuse(`recordCount is ${recordCount}, and ${bytes.length - start} bytes can't hold so many`);
+  }
+  return { header, bytes, start, refuse };
 }
 
 function checkShape(batch: Buffer, header: BatchHeader, refuse: Refuse): void {
@@ -49,11 +67,8 @@ function checkShape(batch: Buffer, header: BatchHeader, refuse: Refuse): void {
   if (recordCount > batchMaxRecords) throw refuse(`recordCount is ${recordCount}, and ${batchMaxRecords} are allowed`);
 }
 
-function decodeRecords(bytes: Buffer, start: number, header: BatchHeader, refuse: Refuse): StoredRecord[] {
+function decodeRecords({ header, bytes, start, refuse }: OpenedBatch): StoredRecord[] {
   const { recordCount, baseOffset, lastOffsetDelta, baseTimestamp, maxTimestamp } = header;
-  if (recordCount > (bytes.length - start) / recordMinBytes) {
-    throw refuse(`recordCount is ${recordCount}, and ${bytes.length - start} bytes can't hold so many`);
-  }
   const reader = new RecordReader(bytes, start, bytes.length, refuse);
   const isCreateTime = header.timestampType === "create";
   const records: StoredRecord[] = [];

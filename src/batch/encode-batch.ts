@@ -3,7 +3,7 @@ import { ProglogError } from "../base/error.ts";
 import { batchInflatedMaxBytes, batchMaxBytes, batchMaxHeaders, batchMaxRecords } from "../base/limits.ts";
 import { batchHeaderBytes, type TimestampType, writeBatchHeader } from "./batch-header.ts";
 import { type Compression, compress } from "./compression.ts";
-import { fieldBytes, measureRecord, type RecordHeader, type RecordInput, RecordMeasure } from "./record.ts";
+import { fieldBytes, keyMissingError, measureRecord, type RecordHeader, type RecordInput, RecordMeasure } from "./record.ts";
 import { varintSize, varlongSize, writeVarint, writeVarlong } from "./varint.ts";
 
 export interface EncodeBatchOptions {
@@ -20,6 +20,8 @@ export interface EncodeBatchOptions {
   readonly baseSequence?: number | undefined;
   /** Key, value and headers of one record. Default: `recordMaxBytes`. */
   readonly recordMaxBytes?: number | undefined;
+  /** Whether a record without a key is refused. Default: false. */
+  readonly requiresKeys?: boolean | undefined;
   /**
    * Whether a small batch may lie in a pool, together with other buffers, which costs a third: for who lets go of it soon, since
    * it keeps the whole pool in memory. Default: false.
@@ -60,12 +62,12 @@ export function encodeBatch(records: readonly RecordInput[], options: EncodeBatc
   }
   const isCompressed = compression !== "none";
   const measure = new RecordMeasure(options.recordMaxBytes);
-  const measured = measureRecords(
-    records,
-    measure,
-    { now, timestampType },
-    isCompressed ? batchInflatedMaxBytes : batchMaxBytes - batchHeaderBytes,
-  );
+  const measured = measureRecords(records, measure, {
+    now,
+    timestampType,
+    maxBytes: isCompressed ? batchInflatedMaxBytes : batchMaxBytes - batchHeaderBytes,
+    requiresKeys: options.requiresKeys === true,
+  });
   const { baseTimestamp, maxTimestamp } = measured;
   let batch: Buffer;
   if (isCompressed) {
@@ -109,10 +111,15 @@ interface MeasuredRecords {
 function measureRecords(
   records: readonly RecordInput[],
   measure: RecordMeasure,
-  { now, timestampType }: { readonly now: number; readonly timestampType: TimestampType },
-  maxBytes: number,
+  options: {
+    readonly now: number;
+    readonly timestampType: TimestampType;
+    readonly maxBytes: number;
+    readonly requiresKeys: boolean;
+  },
 ): MeasuredRecords {
-  const isAppendTime = timestampType === "append";
+  const { now, maxBytes, requiresKeys } = options;
+  const isAppendTime = options.timestampType === "append";
   const sizes = new Int32Array(3 * records.length);
   const timestamps = new Float64Array(records.length);
   let bytes = 0;
@@ -122,6 +129,7 @@ function measureRecords(
   let number = 0;
   for (const record of records) {
     measureRecord(record, measure, number);
+    if (requiresKeys && measure.keyBytes < 0) throw keyMissingError(`Cannot pack record ${number} of the batch`);
     const timestamp = isAppendTime || measure.timestamp < 0 ? now : measure.timestamp;
     if (number === 0) baseTimestamp = timestamp;
     if (timestamp > maxTimestamp) maxTimestamp = timestamp;

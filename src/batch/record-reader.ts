@@ -15,6 +15,9 @@ export const recordMinBytes = 7;
 export class RecordReader {
   /** Of the current record, from 0. */
   number = -1;
+  /** Where the current record's bytes begin, its length field included, and end. */
+  recordStart = 0;
+  recordEnd = 0;
   attributes = 0;
   timestampDelta = 0;
   offsetDelta = 0;
@@ -48,11 +51,13 @@ export class RecordReader {
   readRecord(): void {
     const varints = this.#varints;
     this.number += 1;
+    this.recordStart = varints.position;
     const recordBytes = varints.readVarint("length");
     if (recordBytes < 0 || recordBytes > this.#end - varints.position) {
       throw varints.refuse(`length is ${recordBytes}, and ${this.#end - varints.position} bytes are left`);
     }
     varints.end = varints.position + recordBytes;
+    this.recordEnd = varints.end;
     this.attributes = varints.readByte("attributes");
     this.timestampDelta = varints.readVarlong("timestampDelta");
     this.offsetDelta = varints.readVarint("offsetDelta");

@@ -128,6 +128,13 @@ function refuseRecord(number: number, reason: string, code: ErrorCode = "INVALID
   return new ProglogError(code, `${attempt}: ${reason}`, hint === undefined ? {} : { hint });
 }
 
+/** INVALID_RECORD for a log that is compacted by key. */
+export function keyMissingError(attempt: string): ProglogError {
+  return new ProglogError("INVALID_RECORD", `${attempt}: it has no key, and the log is compacted by key`, {
+    hint: "Give each record a key, or change the log's cleanup to delete.",
+  });
+}
+
 /** What was given instead, without repeating what may be long or secret. */
 function describe(value: unknown): string {
   if (value === null || value === undefined || typeof value === "number" || typeof value === "boolean") return String(value);

@@ -13,10 +13,16 @@ export interface PlainRecords {
  *
  * A record is plain when a check would find nothing to say against it, and reading it is easy: no attributes, no headers, no
  * negative timestamp delta, the offset delta that is due, integers of three bytes at the most, key and value of no more than
- * `recordMaxBytes`, and fields that end where the record does. At the first that isn't plain it stops; it refuses nothing,
+ * `recordMaxBytes`, a key where `requiresKeys`, and fields that end where the record does. At the first that isn't plain it stops; it refuses nothing,
  * and whether that one is wrong or only unusual is for a `RecordReader` to tell, from there on.
  */
-export function skimRecords(bytes: Buffer, start: number, recordCount: number, recordMaxBytes: number): PlainRecords {
+export function skimRecords(
+  bytes: Buffer,
+  start: number,
+  recordCount: number,
+  recordMaxBytes: number,
+  requiresKeys = false,
+): PlainRecords {
   // A record's bytes up to its key, at the most: as long as so many are left, those are read without asking. The last record
   // of a batch may so be left to the reader. The casts say that every position read is within the bytes.
   const lastStart = bytes.length - 13;
@@ -59,7 +65,7 @@ export function skimRecords(bytes: Buffer, start: number, recordCount: number, r
     }
     // 1 is -1, null.
     if ((keyLength & 1) === 0) at += keyLength >>> 1;
-    else if (keyLength !== 1) break;
+    else if (keyLength !== 1 || requiresKeys) break;
     if (at > end - 2) break;
 
     let valueLength = bytes[at++] as number;

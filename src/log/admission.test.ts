@@ -32,11 +32,31 @@ const closedRubbish = dumbBatch([], {
 test("a batch passes as it is where nothing is asked for, whatever its codec", () => {
   for (const compression of ["none", "gzip", "zstd"] as const) {
     const batch = encodeBatch(goldenRecords, { now, compression });
-    for (const options of [{}, { batchCompression: compression }, { deepCheck: true }, { cleanup: "compact" }] as const) {
+    for (const options of [{}, { batchCompression: compression }, { deepCheck: true }] as const) {
       const admitted = admit(batch, options);
       assert.equal(admitted.batch, batch);
       assert.deepEqual(admitted.header, checkBatch(batch));
       assert.deepEqual(admitted.repacked, []);
+    }
+  }
+});
+
+test("where the log is compacted each record needs a key, whatever the codec", () => {
+  for (const compression of ["none", "gzip", "zstd"] as const) {
+    const keyed = encodeBatch(
+      [
+        { key: "a", value: "1" },
+        { key: "", value: null },
+      ],
+      { now, compression },
+    );
+    for (const cleanup of ["compact", "both"] as const) {
+      assert.equal(admit(keyed, { cleanup }).batch, keyed);
+      const message = "Cannot accept the batch: record 1: it has no key, and the log is compacted by key";
+      assert.throws(() => admit(encodeBatch(goldenRecords, { now, compression }), { cleanup }), {
+        code: "INVALID_RECORD",
+        message,
+      });
     }
   }
 });

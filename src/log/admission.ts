@@ -22,11 +22,14 @@ export function admitBatch(
   { now, observer }: { readonly now: number; readonly observer: LogObserver },
 ): AdmittedBatch {
   const { batchMaxBytes: maxBytes, recordMaxBytes, batchCompression, timestampType } = options;
-  const header = checkBatch(batch, { maxBytes, recordMaxBytes });
+  const requiresKeys = options.cleanup !== "delete";
+  const header = checkBatch(batch, { maxBytes, recordMaxBytes, requiresKeys });
   const compression = batchCompression === "producer" ? header.compression : batchCompression;
   const isRepacked = compression !== header.compression;
   const isOpened = header.compression !== "none" && (isRepacked || isDeep(options));
-  const records = isOpened ? openBatch(batch, header, recordMaxBytes) : batch.subarray(batchHeaderBytes);
+  const records = isOpened
+    ? openBatch(batch, header, { maxBytes: recordMaxBytes, requiresKeys })
+    : batch.subarray(batchHeaderBytes);
   if (!isRepacked && timestampType === "create") return { batch, header };
 
   const rewritten = rewriteBatch(header, {

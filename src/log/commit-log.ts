@@ -5,6 +5,7 @@ import type { DiskLock } from "../base/disk.ts";
 import { admitBatch, checkBatchBytes } from "./admission.ts";
 import { checkCondition, producerFields } from "./append-options.ts";
 import { BackgroundJobs } from "./background-jobs.ts";
+import { Compactor } from "./compactor.ts";
 import { findEntryOfOffset } from "./entry-lookup.ts";
 import { findExpired } from "./expired-segments.ts";
 import { nextOffsetOf } from "./frame.ts";
@@ -13,6 +14,7 @@ import type {
   AppendOptions,
   AppendResult,
   BatchReadOptions,
+  CompactionReport,
   Log,
   LogChanges,
   LogStatus,
@@ -48,6 +50,7 @@ export class CommitLog implements Log {
   readonly #reader: LogReader;
   readonly #jobs: BackgroundJobs;
   readonly #storeSizes: StoreSizes;
+  readonly #compactor: Compactor;
   readonly #limit = (): ReadLimit => {
     const { durable, last, ceiling } = this.#state;
     return ceiling ?? (this.#options.sync === "always" ? durable : last);
@@ -74,8 +77,18 @@ export class CommitLog implements Log {
       limit: this.#limit,
       findPoison: (attempt) => this.#writer.findPoison(attempt),
     });
+    this.#compactor = new Compactor(state, {
+      options: () => this.#options,
+      reads: this.#reads,
+      exclusively: (attempt, operation) => this.#writer.exclusively(attempt, operation),
+      limitOffset: () => this.highWatermark,
+      ended: this.#reader.ended,
+      replaced: (bytesBefore, bytesAfter) => this.#storeSizes.noteReplaced(bytesBefore, bytesAfter),
+      merged: () => this.#storeSizes.forget(),
+    });
     this.#jobs = new BackgroundJobs(state.context, () => this.#writer.condition === "open");
     this.#jobs.repeat(options.retentionIntervalMs, "apply retention", () => this.applyRetention());
+    this.#jobs.repeat(options.compactionIntervalMs, "compact", () => this.#compactor.compactWhenDue());
     if (options.scrubIntervalMs !== undefined) {
       const { scrubBytesPerSecond } = options;
       this.#jobs.repeat(options.scrubIntervalMs, "scrub", async () => {
@@ -104,6 +117,7 @@ export class CommitLog implements Log {
       timestampType: this.#options.timestampType,
       compression: options.compression ?? this.#options.compression,
       recordMaxBytes: this.#options.recordMaxBytes,
+      requiresKeys: this.#isCompacted,
       isShortLived: true,
       ...producerFields(options),
     });
@@ -124,6 +138,10 @@ export class CommitLog implements Log {
   #now(): number {
     const { context, last } = this.#state;
     return Math.max(0, context.clock.now(), this.#options.timestampType === "append" ? last.appendTime : 0);
+  }
+
+  get #isCompacted(): boolean {
+    return this.#options.cleanup !== "delete";
   }
 
   read(offset: number): Promise<StoredRecord> {
@@ -166,6 +184,7 @@ export class CommitLog implements Log {
       await this.#writer.prepareChange();
       await lowerBase(this.#state, plan);
       const keepIndex = plan.entries.last.index;
+      await this.#compactor.noteTruncation(offset);
       try {
         // Told before and after: a piece being read while the files change is read again, or refused.
         this.#reader.noteTruncation(keepIndex, offset);
@@ -211,7 +230,8 @@ export class CommitLog implements Log {
 
   async applyRetention(): Promise<void> {
     this.#writer.checkOpen("apply retention");
-    const { retentionMaxBytes, retentionMaxAgeMs } = this.#options;
+    const { retentionMaxBytes, retentionMaxAgeMs, cleanup } = this.#options;
+    if (cleanup === "compact") return;
     if (retentionMaxBytes === Number.POSITIVE_INFINITY && retentionMaxAgeMs === Number.POSITIVE_INFINITY) return;
     await this.#writer.exclusively("apply retention", async () => {
       const { clock } = this.#state.context;
@@ -253,6 +273,10 @@ export class CommitLog implements Log {
     return this.#reads.run("scrub", () => scrubSegments(this.#state.context, () => this.#state.segments, limits));
   }
 
+  compact(options: { readonly bytesPerSecond?: number; readonly signal?: AbortSignal } = {}): Promise<CompactionReport> {
+    return this.#compactor.compact(options);
+  }
+
   status(): LogStatus {
     const { base, durable, last, segments } = this.#state;
     return {
@@ -271,6 +295,7 @@ export class CommitLog implements Log {
       indexKind: segments.active.indexKind,
       damages: this.#state.context.damages.count,
       producers: this.#state.description.producers.count,
+      dirtyRatio: this.#compactor.dirtyRatio(),
     };
   }
 

@@ -223,6 +223,11 @@ function findBatchFault(frame: EntryHeader, buffer: Buffer, start: number, end: 
   return undefined;
 }
 
+/** The whole frame as it was read: its payload is a view of what it lies in. */
+export function bytesOfFrame({ payload, byteLength }: Frame): Buffer {
+  return Buffer.from(payload.buffer, payload.byteOffset - frameHeadBytes, byteLength);
+}
+
 /** The offset after the entry's last record. */
 export function nextOffsetOf(entry: EntryHeader): number {
   return entry.baseOffset + entry.span;

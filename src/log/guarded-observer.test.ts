@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 import { readAll } from "../../test/dumb-log.ts";
 import { LogWorld } from "../../test/log-world.ts";
 import { silentLogger } from "../base/logger.ts";
+import { encodeBatch } from "../batch/encode-batch.ts";
 import { KiB } from "../base/units.ts";
 import { guardObserver } from "./guarded-observer.ts";
 import type { LogObserver } from "./log-observer.ts";
@@ -29,6 +30,8 @@ function thrower(): {
     damaged: fail("damaged"),
     poisoned: fail("poisoned"),
     scrubbed: fail("scrubbed"),
+    compacted: fail("compacted"),
+    repacked: fail("repacked"),
   };
   const logger = { ...silentLogger, error: (fields: object, message: string) => void logged.push([fields, message]) };
   return { observer, told, logged, logger };
@@ -38,16 +41,18 @@ describe("an observer that throws", () => {
   test("whatever it is told, harms neither appends nor reads nor care, and is logged once", async () => {
     const { observer, told, logged, logger } = thrower();
     const world = new LogWorld();
-    const log = await world.open({ segmentMaxBytes: 1 * KiB, observer, logger });
-    for (let i = 0; i < 10; i += 1) await log.append({ value: `${i}`.padEnd(100) });
+    const log = await world.open({ segmentMaxBytes: 1 * KiB, cleanup: "both", batchCompression: "gzip", observer, logger });
+    for (let i = 0; i < 10; i += 1) await log.append({ key: `${i}`, value: `${i}`.padEnd(100) });
     assert.equal((await readAll(log)).length, 10);
     assert.equal((await log.read(3)).offset, 3);
+    assert.equal((await log.compact()).isComplete, true);
     world.disk.flipBit(world.path(4), 300, 0);
     assert.equal((await log.scrub()).damages.length, 1);
+    await log.appendBatch(encodeBatch([{ key: "p", value: "p" }], { now: 1 }));
     await log.trim(4);
     assert.equal(log.status().state, "open");
     world.disk.fail({ kind: "datasync", path: ".store", code: "EIO" });
-    await assert.rejects(log.append({ value: "x" }), { code: "DISK_FAILED" });
+    await assert.rejects(log.append({ key: "x", value: "x" }), { code: "DISK_FAILED" });
     await log.close();
     assert.deepEqual([...told].sort(), Object.keys(observer).sort());
     const ours = logged.filter((entry) => JSON.stringify(entry).includes("observer"));

@@ -6,7 +6,7 @@ import type { LogObserver } from "./log-observer.ts";
  * is forgotten. It is called between a write and its acknowledgement, where a throw would be taken for a failed write, and
  * poison the log.
  */
-export function guardObserver(observer: LogObserver, logger: Logger): LogObserver {
+export function guardObserver(observer: LogObserver, logger: Logger): Required<LogObserver> {
   let isTold = false;
   const report = (event: string, error: unknown): void => {
     if (isTold) return;
@@ -35,5 +35,7 @@ export function guardObserver(observer: LogObserver, logger: Logger): LogObserve
     damaged: (event) => guard("damaged", () => observer.damaged?.(event)),
     poisoned: (event) => guard("poisoned", () => observer.poisoned?.(event)),
     scrubbed: (event) => guard("scrubbed", () => observer.scrubbed?.(event)),
+    repacked: (event) => guard("repacked", () => observer.repacked?.(event)),
+    compacted: (event) => guard("compacted", () => observer.compacted?.(event)),
   };
 }

@@ -10,6 +10,8 @@ export type {
   AppendOptions,
   AppendResult,
   BatchReadOptions,
+  Cleanup,
+  CompactionReport,
   Log,
   LogChanges,
   LogOptions,

@@ -1,17 +1,20 @@
-import { basename } from "node:path";
+import { basename, join } from "node:path";
 import { readBatchHeader } from "../batch/batch-header.ts";
 import type { Disk } from "../base/disk.ts";
 import { ProglogError } from "../base/error.ts";
 import { baseRecordMaxBytes } from "../base/limits.ts";
 import { nodeDisk } from "../base/node-disk.ts";
+import { KiB } from "../base/units.ts";
 import { baseRecordNames, decodeBaseRecord } from "./base-record.ts";
+import { compactionMarkName, compactionMarkPointAt, decodeCompactionMark } from "./compaction-mark.ts";
 import { FileSlots, readIndexSummary, readSealedSlots } from "./entry-index.ts";
 import { logSeed } from "./frame.ts";
 import { FrameScanner } from "./frame-scanner.ts";
 import type { LogDamage } from "./log-observer.ts";
 import { manifestName, readManifest } from "./manifest.ts";
+import { mergeNoteName } from "./merge-note.ts";
 import { withOfflineLog } from "./offline-log.ts";
-import { listBaseIndexes } from "./recovery.ts";
+import { listBaseIndexes } from "./segment-files.ts";
 import { readSegmentHeader, segmentHeaderBytes } from "./segment-header.ts";
 import { indexSuffix, parseStoreName, segmentPath, storeSuffix, timeIndexSuffix } from "./segment-name.ts";
 import { slotBytes } from "./slots.ts";
@@ -114,10 +117,11 @@ export async function* inspectFile(
   else if (name.endsWith(indexSuffix)) yield* inspectIndex(path, disk);
   else if (name === syncMarkName) yield* inspectSyncMark(path, disk);
   else if ((baseRecordNames as readonly string[]).includes(name)) yield inspectBaseRecord(path, disk);
+  else if (name === compactionMarkName) yield* inspectCompactionMark(path, disk);
   else if (name === manifestName) yield inspectManifest(path, disk);
   else {
     throw new ProglogError("INVALID_ARGUMENT", `Cannot inspect ${path}: its name is none of a log's files`, {
-      hint: "Name a .store, .index or .timeindex file, sync-mark, base-0, base-1, manifest, or a directory.",
+      hint: "Name a .store, .index or .timeindex file, sync-mark, compaction-mark, base-0, base-1, manifest, or a directory.",
     });
   }
 }
@@ -214,6 +218,16 @@ function* inspectSyncMark(path: string, disk: Disk): Generator<InspectedItem, vo
       yield { item: "sync-mark", position, sequence: slot.sequence, storePosition, ...mark };
     }
   }
+}
+
+function* inspectCompactionMark(path: string, disk: Disk): Generator<InspectedItem, void, undefined> {
+  const mark = decodeCompactionMark(readWhole(path, disk, 4 * KiB), seedBeside(path, disk));
+  if (mark === undefined) {
+    yield { item: "damage", position: 0, reason: "no valid compaction mark of this log" };
+    return;
+  }
+  yield { item: "compaction-mark", position: 0, mappedOffset: mark.mappedOffset };
+  for (const [i, point] of mark.points.entries()) yield { item: "clean-point", position: compactionMarkPointAt(i), ...point };
 }
 
 function inspectBaseRecord(path: string, disk: Disk): InspectedItem {
@@ -326,6 +340,8 @@ export function verifyLog(
     if (log.markRead.state !== "valid")
       notes.push(`the sync mark is ${log.markRead.state}: opening writes it anew when all frames are whole`);
     if (mark !== undefined && !mark.isClean) notes.push("the log wasn't closed; opening it scans the newest segment");
+    if (disk.size(join(directory, mergeNoteName)) !== undefined)
+      notes.push("segments were being merged; opening finishes that, or undoes it");
     if (survey.tear !== undefined)
       notes.push(`${survey.tear.bytes} bytes of a torn write that was never acknowledged; opening removes them`);
     const { batches, records, bytes } = survey;

@@ -2,6 +2,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Disk } from "../base/disk.ts";
 import type { Logger } from "../base/logger.ts";
 import type { Mmap } from "../base/mmap.ts";
+import type { Random } from "../base/random.ts";
 import type { DamageBook } from "./damage-book.ts";
 import type { LogObserver } from "./log-observer.ts";
 import type { OpenFiles } from "./open-files.ts";
@@ -12,6 +13,7 @@ export interface LogContext {
   readonly directory: string;
   readonly disk: Disk;
   readonly clock: Clock;
+  readonly random: Random;
   readonly logger: Logger;
   readonly observer: LogObserver;
   readonly openFiles: OpenFiles;

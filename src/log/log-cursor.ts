@@ -31,6 +31,12 @@ interface Place {
   readonly chain: ChainPoint;
 }
 
+/** A place in a store as it was after so many replacements: compaction may put another store in its place at any time. */
+interface KnownPlace extends Place {
+  readonly baseIndex: number;
+  readonly replacements: number;
+}
+
 /**
  * A place in the log, moving forward an entry at a time, across segments, never past the limit and never over a gap: an entry
  * that can't be read, was trimmed or was truncated is an error, never passed over in silence.
@@ -42,7 +48,7 @@ export class LogCursor {
   #next: { index: number; nextOffset: number };
   /** The first offset that is wanted of the next entry: not its first where reading began inside a batch. */
   #wantedOffset: number;
-  #place: (Place & { readonly baseIndex: number }) | undefined;
+  #place: KnownPlace | undefined;
   /** Each piece is read over the one before, where its reader keeps none. */
   readonly #memory: PieceMemory | undefined;
   #truncatedAt: number | undefined;
@@ -78,7 +84,8 @@ export class LogCursor {
     const { location } = await findEntryOfOffset(state.context, segment, offset, checkThere);
     checkThere();
     const cursor = new LogCursor(state, limit, { index: location.index, nextOffset: location.baseOffset }, offset, memory);
-    cursor.#place = { baseIndex: segment.baseIndex, position: location.position, chain: chainBefore(location) };
+    const { replacements } = state;
+    cursor.#place = { baseIndex: segment.baseIndex, replacements, position: location.position, chain: chainBefore(location) };
     return cursor;
   }
 
@@ -101,16 +108,19 @@ export class LogCursor {
     if (this.#next.index > limit.index) return [];
     const segment = this.#state.segments.findByIndex(this.#next.index);
     const truncations = this.#truncations;
+    const { replacements } = this.#state;
     // Asked for now: the segment may be sealed by the time its place is known.
     const end = segment instanceof ActiveSegment && { endPosition: segment.endPositionOf(limit.index) };
     let place: Place;
     let piece: Piece;
     try {
       place = await this.#placeIn(segment);
+      // Another store lies there now, and has the entry elsewhere. Once it is opened, below, the one that was opened is read on.
+      if (replacements !== this.#state.replacements) return await this.next(pieceBytes);
       piece = await readPiece(this.#state.context, segment, { ...place, pieceBytes, memory: this.#memory, ...end });
     } catch (error) {
       this.#checkReadable();
-      if (truncations !== this.#truncations) return this.next(pieceBytes);
+      if (truncations !== this.#truncations || replacements !== this.#state.replacements) return this.next(pieceBytes);
       throw error;
     }
     // While the piece was read the log may have been trimmed, or truncated and written again, under it.
@@ -121,7 +131,8 @@ export class LogCursor {
     const last = frames.at(-1);
     if (last === undefined) throw await this.#damage(segment, place.position, describeEnd(piece.end) ?? "no frame");
     const isWhole = frames.length === piece.frames.length;
-    this.#place = isWhole ? { baseIndex: segment.baseIndex, position: piece.position, chain: piece.chain } : undefined;
+    const { position, chain } = piece;
+    this.#place = isWhole ? { baseIndex: segment.baseIndex, replacements, position, chain } : undefined;
     this.#next = { index: last.index + 1, nextOffset: nextOffsetOf(last) };
     this.#wantedOffset = this.#next.nextOffset;
     return frames;
@@ -145,7 +156,9 @@ export class LogCursor {
   }
 
   async #placeIn(segment: Segment): Promise<Place> {
-    if (this.#place !== undefined && this.#place.baseIndex === segment.baseIndex) return this.#place;
+    const { replacements } = this.#state;
+    const isKnown = this.#place?.baseIndex === segment.baseIndex && this.#place.replacements === replacements;
+    if (this.#place !== undefined && isKnown) return this.#place;
     if (this.#next.index === segment.baseIndex) {
       return { position: segmentHeaderBytes, chain: this.#place?.chain ?? segment.before() };
     }
@@ -153,6 +166,7 @@ export class LogCursor {
     const { index, baseOffset, position } = await readEntry(this.#state.context, segment, this.#next.index, () => {
       this.#checkReadable();
       if (truncations !== this.#truncations) throw this.#outOfRange("the log was truncated meanwhile");
+      if (replacements !== this.#state.replacements) throw this.#outOfRange("the log was compacted meanwhile");
     });
     return { position, chain: chainBefore({ index, baseOffset, position }) };
   }

@@ -1,4 +1,5 @@
 import type { ProglogError } from "../base/error.ts";
+import type { CompactionReport } from "./log.ts";
 
 /** Told what the log does, for metrics. Called on the hot path: one that dawdles makes appends wait; one that throws harms nobody and is logged, once. */
 export interface LogObserver {
@@ -20,6 +21,8 @@ export interface LogObserver {
   poisoned?(event: { readonly error: ProglogError }): void;
   /** A scrub ended. */
   scrubbed?(event: { readonly segments: number; readonly bytes: number; readonly damages: number }): void;
+  /** A compaction ended; also one that failed, with what it had done until then. */
+  compacted?(event: CompactionReport): void;
 }
 
 /** A range of records that can't be read any more. */

@@ -1,9 +1,16 @@
 import type { TimestampType } from "../batch/batch-header.ts";
 import { checkCompression, type Compression, compressions } from "../batch/compression.ts";
 import { ProglogError } from "../base/error.ts";
-import { appendQueueMaxBytes, batchMaxBytes, groupMaxBytes, recordMaxBytes, segmentMinBytes } from "../base/limits.ts";
+import {
+  appendQueueMaxBytes,
+  batchMaxBytes,
+  compactionMapMaxBytes,
+  groupMaxBytes,
+  recordMaxBytes,
+  segmentMinBytes,
+} from "../base/limits.ts";
 import { dayMs, KiB, MiB, minuteMs, secondMs } from "../base/units.ts";
-import type { LogOptions, SyncPolicy } from "./log.ts";
+import type { Cleanup, LogOptions, SyncPolicy } from "./log.ts";
 import type { WriterOptions } from "./log-writer.ts";
 
 /** Options with their defaults, checked. */
@@ -12,14 +19,19 @@ export interface ResolvedOptions extends WriterOptions {
   readonly retentionMaxBytes: number;
   readonly retentionMaxAgeMs: number;
   readonly retentionIntervalMs: number;
+  readonly cleanup: Cleanup;
+  readonly tombstoneRetentionMs: number;
+  readonly compactionIntervalMs: number;
+  readonly compactionMinDirtyRatio: number;
+  readonly compactionBytesPerSecond: number;
+  readonly compactionMapMaxBytes: number;
+  readonly tombstoneCeiling: (() => number) | undefined;
   readonly recordMaxBytes: number;
   readonly batchMaxBytes: number;
   readonly compression: Compression;
   readonly batchCompression: "producer" | Compression;
   readonly timestampType: TimestampType;
   readonly deepCheck: boolean;
-  readonly cleanup: "delete" | "compact" | "both";
-  readonly tombstoneRetentionMs: number;
   readonly producerExpiryMs: number;
   readonly scrubIntervalMs: number | undefined;
   readonly scrubBytesPerSecond: number;
@@ -28,9 +40,9 @@ export interface ResolvedOptions extends WriterOptions {
 }
 
 const syncPolicies: readonly SyncPolicy[] = ["always", "interval", "never"];
+const cleanups: readonly Cleanup[] = ["delete", "compact", "both"];
 const indexKinds = ["auto", "mmap", "heap"] as const;
 const timestampTypes: readonly TimestampType[] = ["create", "append"];
-const cleanups = ["delete", "compact", "both"] as const;
 
 /** Throws INVALID_ARGUMENT with details {option}, and UNSUPPORTED_COMPRESSION for a compression whose package isn't installed. */
 export function resolveOptions(options: LogOptions): ResolvedOptions {
@@ -60,14 +72,29 @@ export function resolveOptions(options: LogOptions): ResolvedOptions {
       Number.POSITIVE_INFINITY,
     ),
     retentionIntervalMs: within("retentionIntervalMs", options.retentionIntervalMs ?? minuteMs, 1, dayMs),
+    cleanup: oneOf("cleanup", options.cleanup ?? "delete", cleanups),
+    tombstoneRetentionMs: within("tombstoneRetentionMs", options.tombstoneRetentionMs ?? dayMs, 0, Number.POSITIVE_INFINITY),
+    compactionIntervalMs: within("compactionIntervalMs", options.compactionIntervalMs ?? minuteMs, 1, dayMs),
+    compactionMinDirtyRatio: ratio("compactionMinDirtyRatio", options.compactionMinDirtyRatio ?? 0.5),
+    compactionBytesPerSecond: within(
+      "compactionBytesPerSecond",
+      options.compactionBytesPerSecond ?? 32 * MiB,
+      1 * KiB,
+      Number.POSITIVE_INFINITY,
+    ),
+    compactionMapMaxBytes: within(
+      "compactionMapMaxBytes",
+      options.compactionMapMaxBytes ?? compactionMapMaxBytes,
+      1 * KiB,
+      1024 * MiB,
+    ),
+    tombstoneCeiling: options.tombstoneCeiling,
     recordMaxBytes: within("recordMaxBytes", options.recordMaxBytes ?? recordMaxBytes, 1, recordMaxBytes),
     batchMaxBytes: within("batchMaxBytes", options.batchMaxBytes ?? batchMaxBytes, 1 * KiB, batchMaxBytes),
     compression,
     batchCompression,
     timestampType: oneOf("timestampType", options.timestampType ?? "create", timestampTypes),
     deepCheck: oneOf("deepCheck", options.deepCheck ?? false, [true, false]),
-    cleanup: oneOf("cleanup", options.cleanup ?? "delete", cleanups),
-    tombstoneRetentionMs: within("tombstoneRetentionMs", options.tombstoneRetentionMs ?? dayMs, 0, Number.POSITIVE_INFINITY),
     appendQueueMaxBytes: within("appendQueueMaxBytes", options.appendQueueMaxBytes ?? appendQueueMaxBytes, 1, 2 ** 40),
     groupMaxBytes: within("groupMaxBytes", options.groupMaxBytes ?? groupMaxBytes, 1, 1024 * MiB),
     producerExpiryMs: within("producerExpiryMs", options.producerExpiryMs ?? dayMs, 1, Number.POSITIVE_INFINITY),
@@ -94,6 +121,13 @@ function within(name: string, value: number, min: number, max: number): number {
       details: { option: name },
     },
   );
+}
+
+function ratio(name: string, value: number): number {
+  if (value >= 0 && value <= 1) return value;
+  throw new ProglogError("INVALID_ARGUMENT", `Cannot open a log with ${name} ${value}: it must be a number from 0 to 1`, {
+    details: { option: name },
+  });
 }
 
 function oneOf<T extends string | boolean>(name: string, value: T, choices: readonly T[]): T {

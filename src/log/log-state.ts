@@ -5,7 +5,8 @@ import type { BaseSlots } from "./base-slots.ts";
 import type { ChainPoint } from "./chain.ts";
 import type { LogContext } from "./log-context.ts";
 import { describedBase, type LogDescription } from "./log-description.ts";
-import type { Segments } from "./segments.ts";
+import type { SealedSegment } from "./sealed-segment.ts";
+import { Segments } from "./segments.ts";
 import type { SyncMark, SyncMarkFile } from "./sync-mark.ts";
 import { refusalOf } from "./write-failure.ts";
 
@@ -29,6 +30,8 @@ export class LogState {
   truncations = 0;
   /** What is known of all entries written. */
   description: LogDescription;
+  /** Counts up when the store of a sealed segment was replaced: positions in it that were known before mean nothing any more. */
+  replacements = 0;
   readonly #baseSlots: BaseSlots;
 
   constructor(parts: {
@@ -53,6 +56,20 @@ export class LogState {
   /** The last entry written. */
   get last(): ChainPoint {
     return this.segments.active.last;
+  }
+
+  /** Puts `replacement` in the place of segments that follow each other, whose entries its store holds. */
+  replaceSealed(segments: readonly SealedSegment[], replacement: SealedSegment): void {
+    const { sealed, active } = this.segments;
+    const [first] = segments;
+    const at = first === undefined ? -1 : sealed.indexOf(first);
+    assert(
+      at >= 0 && segments.every((segment, i) => sealed[at + i] === segment),
+      "segments of the log are replaced that follow each other",
+    );
+    for (const segment of segments) segment.retire();
+    this.segments = new Segments([...sealed.slice(0, at), replacement, ...sealed.slice(at + segments.length)], active);
+    this.replacements += 1;
   }
 
   /** Whether there are entries that change what the base record says. */

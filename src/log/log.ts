@@ -17,6 +17,9 @@ import type { OpenFiles } from "./open-files.ts";
  */
 export type SyncPolicy = "always" | "interval" | "never";
 
+/** What becomes of old records: see `LogOptions`. */
+export type Cleanup = "delete" | "compact" | "both";
+
 export interface LogOptions {
   /** Default "always". */
   readonly sync?: SyncPolicy;
@@ -36,6 +39,23 @@ export interface LogOptions {
   readonly retentionMaxAgeMs?: number;
   /** How often retention looks. Default 60,000. */
   readonly retentionIntervalMs?: number;
+  /**
+   * What becomes of old records. "delete" (default): retention by size and age removes them. "compact": compaction keeps the newest
+   * record of each key, and retention removes nothing; records without a key are refused. "both": both.
+   */
+  readonly cleanup?: Cleanup;
+  /** How long a tombstone stays, by append time, after compaction has removed all older records of its key. Default 1 day. */
+  readonly tombstoneRetentionMs?: number;
+  /** How often it is looked whether compaction is due. Default 60,000. */
+  readonly compactionIntervalMs?: number;
+  /** It is due when so much of the sealed segments, in bytes, came since the last one, from 0 to 1. Default 0.5. */
+  readonly compactionMinDirtyRatio?: number;
+  /** What compaction in the background reads and writes together at the most. Default 32 MiB a second. */
+  readonly compactionBytesPerSecond?: number;
+  /** The table of keys that compaction holds in memory, 24 bytes a key and a quarter free; of more keys, several passes are made. Default 128 MiB. */
+  readonly compactionMapMaxBytes?: number;
+  /** Tombstones at or above the offset it returns stay: for who has other copies of the log to wait for. Default: no limit. */
+  readonly tombstoneCeiling?: () => number;
   /** Key, value and headers of one record. Default 1 MiB. */
   readonly recordMaxBytes?: number;
   /** One packed batch. Default 4 MiB; at most that. */
@@ -48,10 +68,6 @@ export interface LogOptions {
   readonly timestampType?: TimestampType;
   /** Inflate compressed batches and check their records before they are taken. Default false; a compacted log always does. */
   readonly deepCheck?: boolean;
-  /** What becomes of old records: retention removes them ("delete", default), compaction keeps the newest of each key, or both. */
-  readonly cleanup?: "delete" | "compact" | "both";
-  /** How long a tombstone stays after compaction could drop it. Default 1 day. */
-  readonly tombstoneRetentionMs?: number;
   /** Appends waiting for their turn; past it they are refused with APPEND_QUEUE_FULL. Default 64 MiB. */
   readonly appendQueueMaxBytes?: number;
   /** Bytes written and synced together at the most. Default 8 MiB. */
@@ -178,6 +194,25 @@ export interface ScrubReport {
   readonly damages: readonly LogDamage[];
 }
 
+export interface CompactionReport {
+  /** False when it ended early: told to by its signal, or since the log was truncated or closed. What was done stays. */
+  readonly isComplete: boolean;
+  /** Sealed segments that were read, in each pass. */
+  readonly segments: number;
+  /** Of those stores, before and after. */
+  readonly bytesBefore: number;
+  readonly bytesAfter: number;
+  /** Tombstones counted too. */
+  readonly recordsRemoved: number;
+  readonly tombstonesRemoved: number;
+  /** Batches that can't be decoded: they are kept whole. */
+  readonly undecodableBatches: number;
+  /** Small segments that were merged with the one before them. */
+  readonly segmentsMerged: number;
+  readonly passes: number;
+  readonly durationMs: number;
+}
+
 export interface LogStatus {
   readonly state: "open" | "poisoned" | "closed";
   readonly logStartOffset: number;
@@ -196,6 +231,8 @@ export interface LogStatus {
   readonly damages: number;
   /** Producers whose retries are recognized. */
   readonly producers: number;
+  /** The part of the sealed segments, in bytes, that came since the last compaction, from 0 to 1; 0 in a log that isn't compacted. */
+  readonly dirtyRatio: number;
 }
 
 /**
@@ -255,6 +292,12 @@ export interface Log extends AsyncDisposable {
   sync(): Promise<void>;
   /** Reads and verifies all sealed segments. */
   scrub(options?: { readonly bytesPerSecond?: number; readonly signal?: AbortSignal }): Promise<ScrubReport>;
+  /**
+   * Removes from the sealed segments every record that has a newer one of its key in them, and tombstones whose time is up, now.
+   * Offsets don't change. While one runs, further calls get its report. Errors: INVALID_ARGUMENT in a log whose `cleanup` is
+   * "delete", LOG_CORRUPT, DISK_FULL, DISK_FAILED, LOG_CLOSED, LOG_POISONED; what was done before stays, and nothing is lost.
+   */
+  compact(options?: { readonly bytesPerSecond?: number; readonly signal?: AbortSignal }): Promise<CompactionReport>;
   status(): LogStatus;
   /** Waits for appends that were accepted, syncs, and lets go of the directory. Closing twice is fine. */
   close(): Promise<void>;

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import type { Disk } from "../base/disk.ts";
 import { ProglogError } from "../base/error.ts";
 import { type BaseRecord, type BaseRecordRead, readBaseRecord } from "./base-record.ts";
-import { listBaseIndexes } from "./recovery.ts";
+import { listBaseIndexes } from "./segment-files.ts";
 import { lockName } from "./open-log.ts";
 import { readSegmentHeader, segmentHeaderBytes } from "./segment-header.ts";
 import { segmentPath, storeSuffix } from "./segment-name.ts";

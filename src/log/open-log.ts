@@ -24,7 +24,8 @@ import { LogDescription } from "./log-description.ts";
 import { type ResolvedOptions, resolveOptions } from "./log-options.ts";
 import { LogState } from "./log-state.ts";
 import { OpenFiles } from "./open-files.ts";
-import { listBaseIndexes, markAt, recoverLog, removeSegment } from "./recovery.ts";
+import { markAt, recoverLog } from "./recovery.ts";
+import { listBaseIndexes, removeSegment } from "./segment-files.ts";
 import { logIdBytes, segmentHeaderBytes } from "./segment-header.ts";
 import { segmentPath, storeSuffix } from "./segment-name.ts";
 import { Segments } from "./segments.ts";
@@ -91,12 +92,13 @@ async function openLocked(
 ): Promise<Log> {
   const clock = options.clock ?? systemClock;
   const start = clock.monotonic();
-  const { logger = silentLogger } = options;
+  const { logger = silentLogger, random = systemRandom } = options;
   const observer = guardObserver(options.observer ?? {}, logger);
   const contextOf = (logId: Buffer): LogContext => ({
     directory,
     disk,
     clock,
+    random,
     logger,
     observer,
     damages: new DamageBook(logger, observer),
@@ -114,7 +116,7 @@ async function openLocked(
     if (!resolved.createIfMissing) throw notFoundError(directory);
     // Made by somebody else, or by an opening that a crash or a failure cut short: its name may not be durable yet.
     await syncName(disk, directory);
-    const context = contextOf((options.random ?? systemRandom).bytes(logIdBytes));
+    const context = contextOf(random.bytes(logIdBytes));
     const state = await createLog(context);
     return new CommitLog(state, resolved, { lock, recovery: report(state, "created", clock.monotonic() - start) });
   }

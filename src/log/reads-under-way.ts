@@ -37,13 +37,14 @@ export class ReadsUnderWay {
     }
   }
 
-  /** Looks something up, and anew when the log was trimmed or truncated under it: what was sought may lie elsewhere, or nowhere. */
+  /** Looks something up, and anew when the log was trimmed, truncated or compacted under it: what was sought may lie elsewhere, or nowhere. */
   lookUp<T>(attempt: string, find: (checkThere: CheckThere) => Promise<T>): Promise<T> {
     return this.run(attempt, async () => {
       for (;;) {
         this.checkOpen(attempt);
-        const { truncations, base } = this.#state;
-        const isChanged = (): boolean => truncations !== this.#state.truncations || base !== this.#state.base;
+        const { truncations, replacements, base } = this.#state;
+        const isChanged = (): boolean =>
+          truncations !== this.#state.truncations || replacements !== this.#state.replacements || base !== this.#state.base;
         try {
           const found = await find(() => {
             if (isChanged()) throw new Error("what was looked up is to be looked up anew");

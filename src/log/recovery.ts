@@ -13,11 +13,13 @@ import { readSealedSlots } from "./entry-index.ts";
 import { FrameScanner } from "./frame-scanner.ts";
 import { IndexBuilder } from "./index-builder.ts";
 import type { LogContext } from "./log-context.ts";
+import { finishMerge } from "./merge-note.ts";
 import { findMissingSegment } from "./missing-segment.ts";
 import type { LogDescription } from "./log-description.ts";
 import { SealedSegment } from "./sealed-segment.ts";
 import { readSegmentHeader, segmentHeaderBytes } from "./segment-header.ts";
-import { indexSuffix, parseStoreName, segmentPath, storeSuffix, temporarySuffix, timeIndexSuffix } from "./segment-name.ts";
+import { indexSuffix, segmentPath, storeSuffix, temporarySuffix, timeIndexSuffix } from "./segment-name.ts";
+import { listBaseIndexes, removeSegment } from "./segment-files.ts";
 import { Segments } from "./segments.ts";
 import { findScanFault } from "./store-scan.ts";
 import { type SyncMark, SyncMarkFile, type SyncMarkRead } from "./sync-mark.ts";
@@ -88,6 +90,11 @@ class Recovery {
 
   async run(): Promise<RecoveredLog> {
     if (this.#mark === undefined) this.#note(`the sync mark is ${this.#markRead.state}`);
+    const merge = await finishMerge(this.#context);
+    if (merge !== undefined) {
+      this.#note(merge);
+      this.#baseIndexes = listBaseIndexes(this.#context);
+    }
     await this.#removeTrimmed();
     const missing = findMissingSegment(this.#context, this.#baseIndexes);
     if (missing !== undefined) throw corruptError(`open ${this.#context.directory}`, missing);
@@ -468,24 +475,6 @@ export function markAt(active: ActiveSegment, newsIndex: number): SyncMark {
     isCutting: false,
     isPoisoned: false,
   };
-}
-
-/** Base indexes of the stores in a log's directory, ascending. */
-export function listBaseIndexes(context: Pick<LogContext, "disk" | "directory">): number[] {
-  return context.disk
-    .list(context.directory)
-    .map(parseStoreName)
-    .filter((baseIndex) => baseIndex !== undefined)
-    .sort((a, b) => a - b);
-}
-
-/** Removes a segment's files; the caller syncs the directory. The store goes last: while it is there, the segment is. */
-export function removeSegment(context: Pick<LogContext, "disk" | "directory" | "openFiles">, baseIndex: number): void {
-  for (const suffix of [indexSuffix, timeIndexSuffix, storeSuffix] as const) {
-    const path = segmentPath(context.directory, baseIndex, suffix);
-    context.openFiles.forget(path);
-    context.disk.remove(path);
-  }
 }
 
 function readHeaderOf(file: DiskFile): ReturnType<typeof readSegmentHeader> {

@@ -7,8 +7,11 @@ import { readPieceBytes } from "../base/limits.ts";
 import { nodeDisk } from "../base/node-disk.ts";
 import { type BaseRecord, writeBaseRecord } from "./base-record.ts";
 import type { ChainPoint } from "./chain.ts";
+import { compactionMarkName } from "./compaction-mark.ts";
 import { encodeControlFrame, encodeDataFrame, type EntryHeader, entryFlags, logSeed, syncedBackUnknown } from "./frame.ts";
+import { finishMerge } from "./merge-note.ts";
 import { type OfflineLog, withOfflineLog } from "./offline-log.ts";
+import { OpenFiles } from "./open-files.ts";
 import { encodeSegmentHeader } from "./segment-header.ts";
 import { indexSuffix, segmentPath, temporarySuffix, timeIndexSuffix } from "./segment-name.ts";
 import { type Gap, type SegmentSurvey, type Survey, surveyLog } from "./survey.ts";
@@ -69,10 +72,14 @@ export function applyRepair(
   const { disk = nodeDisk, copyTo, now = 0 } = options;
   const { directory } = plan;
   return withOfflineLog(directory, disk, async (log) => {
+    await finishMerge({ ...log, seed: logSeed(log.logId), openFiles: new OpenFiles() });
     const survey = await surveyForRepair(log);
     const { losses, mends } = describePlan(log, survey);
     const copiedBytes = await copyDirectory(disk, directory, copyTo);
     const damaged = survey.segments.filter(isDamaged);
+    // It may tell of records that are lost, and others may come in their place.
+    disk.remove(join(directory, compactionMarkName));
+    await disk.syncDirectory(directory);
     for (const segment of damaged) await rewriteSegment(log, segment, now);
     await writeMark(log, survey);
     await mendBase(log, survey);

@@ -1,12 +1,12 @@
-import type { Clock } from "../base/clock.ts";
 import { damagesMaxCount } from "../base/limits.ts";
 import { findDamage } from "./corrupt-error.ts";
 import { readSealedSlots } from "./entry-index.ts";
 import type { ScrubReport } from "./log.ts";
 import type { LogContext } from "./log-context.ts";
 import type { LogDamage } from "./log-observer.ts";
+import { keepPace } from "./pace.ts";
 import { SealedSegment } from "./sealed-segment.ts";
-import { checkSeam } from "./seam.ts";
+import { checkSeam, type SegmentEnd } from "./seam.ts";
 import type { Segment, Segments } from "./segments.ts";
 import { indexSuffix, segmentPath } from "./segment-name.ts";
 import { scrubSegment } from "./segment-scrub.ts";
@@ -46,7 +46,7 @@ export async function scrubSegments(
         nextOffset: findBaseOffset(listSegments().after(segment)),
         async goOn(readBytes) {
           bytes += readBytes;
-          await pace(context.clock, { start, bytes, ...options });
+          await keepPace(context.clock, { start, bytes, ...options });
           return options.signal?.aborted !== true && isThere();
         },
         onDamage: note,
@@ -54,7 +54,7 @@ export async function scrubSegments(
       if (scrubbed === undefined) continue;
       if (scrubbed.damages === 0) {
         await segment.summary();
-        if (!isIndexSound(context, segment)) await segment.rebuild();
+        if (!isIndexSound(context, segment, scrubbed.end)) await segment.rebuild();
         segments += 1;
       }
       if (scrubbed.end !== undefined) checkSeam("scrub a segment", segment, scrubbed.end, listSegments().after(segment));
@@ -79,27 +79,17 @@ function findBaseOffset(segment: Segment | undefined): number | undefined {
   }
 }
 
-function isIndexSound({ disk, openFiles, directory, seed }: LogContext, segment: SealedSegment): boolean {
+function isIndexSound(context: LogContext, segment: SealedSegment, end: SegmentEnd | undefined): boolean {
+  const { disk, openFiles, directory, seed } = context;
   const path = segmentPath(directory, segment.baseIndex, indexSuffix);
   if (disk.size(path) === undefined) return false;
   const index = openFiles.acquire(disk, path);
   try {
-    return readSealedSlots(index, segment.baseIndex, seed) !== undefined;
+    const summary = readSealedSlots(index, segment.baseIndex, seed)?.summary;
+    if (summary === undefined || end === undefined) return summary !== undefined;
+    // A crash may leave the index of a store beside the one that compaction put in its place; both have the same entries.
+    return summary.storeBytes === end.storeBytes || segment.baseIndex + summary.entryCount - 1 !== end.lastIndex;
   } finally {
     openFiles.release(index);
   }
-}
-
-/** Waits until reading `bytes` since `start` keeps within the rate, or until it is told to end. */
-async function pace(clock: Clock, read: ScrubOptions & { readonly start: number; readonly bytes: number }): Promise<void> {
-  const { start, bytes, bytesPerSecond, signal } = read;
-  const aheadMs = (bytes / bytesPerSecond) * 1000 - (clock.monotonic() - start);
-  if (aheadMs <= 1 || signal?.aborted === true) return;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const wake = (): void => resolve();
-  const timer = clock.setTimer(aheadMs, wake);
-  signal?.addEventListener("abort", wake);
-  await promise;
-  timer.cancel();
-  signal?.removeEventListener("abort", wake);
 }

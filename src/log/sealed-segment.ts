@@ -28,9 +28,10 @@ export class SealedSegment {
   #summary: SegmentSummary | undefined;
   #before: ChainPoint | undefined;
   #rebuild: Promise<SegmentSummary> | undefined;
-  #isRetired = false;
+  /** Whether index files may be written: not once it is retired, nor while its store isn't durably in its place. */
+  #mayWrite = true;
   /** Both indexes, when there was no writing them: on a full or failing disk reading goes on. */
-  #unwritten: { readonly slots: SlotSource; readonly timeSlots: SlotSource } | undefined;
+  #unwritten: { readonly slots: TimeSlots; readonly timeSlots: TimeSlots } | undefined;
 
   constructor(context: LogContext, baseIndex: number, summary?: SegmentSummary) {
     this.#context = context;
@@ -39,9 +40,27 @@ export class SealedSegment {
     this.#summary = summary;
   }
 
-  /** It is no sealed segment of the log any more, trimmed away or active again: a rebuild that is under way writes nothing. */
+  /**
+   * A segment whose store takes the place of an older one. Its index files are still the old one's, which a crash may bring back
+   * together with the old store; so both indexes stay in memory until `settle`.
+   */
+  static replacing(context: LogContext, builder: IndexBuilder): SealedSegment {
+    const summary = builder.summary();
+    const segment = new SealedSegment(context, summary.baseIndex, summary);
+    segment.#mayWrite = false;
+    segment.#unwritten = { slots: new TimeSlots(builder.slotBytes), timeSlots: builder.timeIndex.sealedSlots() };
+    return segment;
+  }
+
+  /** The store is durably in its place: the index files are written. */
+  settle(): void {
+    this.#mayWrite = true;
+    if (this.#summary !== undefined) this.#writeIndexes(this.#summary);
+  }
+
+  /** It is no sealed segment of the log any more, trimmed away, replaced or active again: a rebuild that is under way writes nothing. */
   retire(): void {
-    this.#isRetired = true;
+    this.#mayWrite = false;
   }
 
   /** The entry before the segment, as its header tells. Throws LOG_CORRUPT when the header is bad. */
@@ -146,7 +165,7 @@ export class SealedSegment {
   }
 
   async #rebuildIndexes(): Promise<SegmentSummary> {
-    const { disk, directory, openFiles, seed, logger } = this.#context;
+    const { disk, directory, openFiles, seed } = this.#context;
     const before = this.before();
     const builder = new IndexBuilder(before);
     const file = openFiles.acquire(disk, this.storePath);
@@ -156,24 +175,40 @@ export class SealedSegment {
       openFiles.release(file);
     }
     const summary = builder.summary();
-    const timeSlots = builder.timeIndex.sealedSlots();
     this.#summary = summary;
-    this.#unwritten = { slots: new TimeSlots(builder.slotBytes), timeSlots };
-    if (this.#isRetired) return summary;
+    this.#unwritten = { slots: new TimeSlots(builder.slotBytes), timeSlots: builder.timeIndex.sealedSlots() };
+    if (!this.#mayWrite || !this.#writeIndexes(summary)) return summary;
+    const { logger } = this.#context;
+    try {
+      await disk.syncDirectory(directory);
+      logger.warn({ segment: this.storePath, entries: summary.entryCount }, "built the index of a segment anew");
+    } catch (error) {
+      logger.warn(
+        { segment: this.storePath, error },
+        "could not sync the index of a segment; it is built anew when it is lost",
+      );
+    }
+    return summary;
+  }
+
+  /** Writes the indexes that are in memory to their files. False when there is no writing them: they stay in memory. */
+  #writeIndexes(summary: SegmentSummary): boolean {
+    const { disk, directory, openFiles, seed, logger } = this.#context;
+    if (this.#unwritten === undefined) return true;
+    const { slots, timeSlots } = this.#unwritten;
     const indexPath = segmentPath(directory, this.baseIndex, indexSuffix);
     const timeIndexPath = segmentPath(directory, this.baseIndex, timeIndexSuffix);
     openFiles.forget(indexPath);
     openFiles.forget(timeIndexPath);
     try {
-      ActiveIndex.create(disk, indexPath, undefined, builder.slotBytes).seal(summary, seed);
+      ActiveIndex.create(disk, indexPath, undefined, slots.bytes).seal(summary, seed);
       writeTimeIndex(disk, timeIndexPath, encodeTimeIndex(timeSlots, this.baseIndex, seed));
-      await disk.syncDirectory(directory);
-      logger.warn({ segment: this.storePath, entries: summary.entryCount }, "built the index of a segment anew");
       this.#unwritten = undefined;
+      return true;
     } catch (error) {
       logger.warn({ segment: this.storePath, error }, "could not write the index of a segment; it is kept in memory");
+      return false;
     }
-    return summary;
   }
 
   #readSummary(): SegmentSummary | undefined {

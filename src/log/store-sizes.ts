@@ -19,6 +19,11 @@ export class StoreSizes {
     return this.#sealedBytes + active.store.end;
   }
 
+  /** To be told when the store of a sealed segment was replaced. */
+  noteReplaced(bytesBefore: number, bytesAfter: number): void {
+    if (this.#sealedBytes !== undefined) this.#sealedBytes += bytesAfter - bytesBefore;
+  }
+
   /** To be told when segments were removed or cut. */
   forget(): void {
     this.#sealedBytes = undefined;

@@ -8,7 +8,7 @@ import { dataHeadBytes, findEntryHeader, type Frame, logSeed } from "./frame.ts"
 import { findNextFrame } from "./frame-search.ts";
 import { FrameScanner } from "./frame-scanner.ts";
 import type { LogContext } from "./log-context.ts";
-import { listBaseIndexes } from "./recovery.ts";
+import { listBaseIndexes } from "./segment-files.ts";
 import { readSegmentHeader, segmentHeaderBytes } from "./segment-header.ts";
 import { segmentPath, storeSuffix } from "./segment-name.ts";
 import type { SyncMark } from "./sync-mark.ts";
@@ -127,6 +127,8 @@ class Surveyor {
         ? undefined
         : { index: base.baseIndex, term: base.baseTerm, nextOffset: base.nextOffset, appendTime: 0 };
     for (const [i, baseIndex] of baseIndexes.entries()) {
+      // A merge that a crash cut short left it: its entries lie in the store before, and opening removes it.
+      if (end !== undefined && baseIndex <= end.index) continue;
       end = await this.#surveySegment(baseIndex, end, baseIndexes[i + 1]);
     }
     end = this.#addLostEnd(end ?? { index: 0, term: 0, nextOffset: 0, appendTime: 0 });

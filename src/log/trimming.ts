@@ -1,7 +1,7 @@
 import { assert } from "../base/assert.ts";
 import type { ChainPoint } from "./chain.ts";
 import type { LogState } from "./log-state.ts";
-import { removeSegment } from "./recovery.ts";
+import { removeSegment } from "./segment-files.ts";
 import type { SealedSegment } from "./sealed-segment.ts";
 import { Segments } from "./segments.ts";
 import { refusalOf } from "./write-failure.ts";

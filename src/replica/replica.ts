@@ -150,8 +150,9 @@ export class Replica {
       return { ...common, state: state.kind, error: { code, message, ...(hint === undefined ? {} : { hint }) } };
     }
     const { logStartOffset, logEndOffset, highWatermark } = state.log;
-    const { state: logState, storeBytes, segments, queuedBytes } = state.log.status();
-    return { ...common, state: logState, logStartOffset, logEndOffset, highWatermark, storeBytes, segments, queuedBytes };
+    const { state: logState, storeBytes, segments, queuedBytes, dirtyRatio } = state.log.status();
+    const offsets = { logStartOffset, logEndOffset, highWatermark };
+    return { ...common, state: logState, ...offsets, storeBytes, segments, queuedBytes, dirtyRatio };
   }
 
   /** Syncs and closes the log. From then on everything is answered with `reason`. Twice is fine. */
@@ -246,6 +247,8 @@ export interface ReplicaStatus extends ReplicaIdentity {
   readonly storeBytes?: number;
   readonly segments?: number;
   readonly queuedBytes?: number;
+  /** See `LogStatus.dirtyRatio`. */
+  readonly dirtyRatio?: number;
 }
 
 /** `failed`: the log didn't open. `poisoned`: it is read, but takes no more appends. */

@@ -287,6 +287,13 @@ function partitionProperties() {
     storeBytes: bytes,
     segments: { type: "integer", minimum: 1 },
     queuedBytes: { ...bytes, description: "Of appends that wait." },
+    dirtyRatio: {
+      type: "number",
+      minimum: 0,
+      maximum: 1,
+      description:
+        "The part of the bytes in sealed segments that came since the last compaction; 0 in a topic that isn't compacted.",
+    },
   };
 }
 

@@ -38,6 +38,18 @@ export class Metrics {
   );
   readonly #scrubbedBytes = this.#counter("proglog_log_scrubbed_bytes_total", "Bytes verified in the background");
 
+  readonly #compactions = this.#counter("proglog_log_compactions_total", "Compactions that ended, and how", ["outcome"]);
+  readonly #compactionSeconds = this.#seconds("proglog_log_compaction_duration_seconds", "Time of a compaction");
+  readonly #compactedBytes = this.#counter(
+    "proglog_log_compacted_bytes_total",
+    "Bytes of segments that compaction went through",
+  );
+  readonly #compactionFreedBytes = this.#counter("proglog_log_compaction_freed_bytes_total", "Bytes that compaction freed");
+  readonly #compactedRecords = this.#counter("proglog_log_compaction_removed_records_total", "Records removed by compaction");
+  readonly #compactedTombstones = this.#counter(
+    "proglog_log_compaction_removed_tombstones_total",
+    "Tombstones among the records removed",
+  );
   readonly #grpcCalls = this.#counter("proglog_grpc_calls_total", "gRPC calls ended, by status", ["method", "status"]);
 
   /** To be given to the gRPC server. */
@@ -67,6 +79,14 @@ export class Metrics {
     damaged: () => this.#damages.inc(),
     poisoned: () => this.#poisonings.inc(),
     scrubbed: ({ bytes }) => this.#scrubbedBytes.inc(bytes),
+    compacted: (report) => {
+      this.#compactions.inc({ outcome: report.isComplete ? "complete" : "ended-early" });
+      this.#compactionSeconds.observe(report.durationMs / 1000);
+      this.#compactedBytes.inc(report.bytesBefore);
+      this.#compactionFreedBytes.inc(Math.max(0, report.bytesBefore - report.bytesAfter));
+      this.#compactedRecords.inc(report.recordsRemoved);
+      this.#compactedTombstones.inc(report.tombstonesRemoved);
+    },
   };
 
   constructor() {
@@ -137,6 +157,12 @@ export class Metrics {
     });
     this.#partitionGauge(directory, "proglog_log_queued_bytes", "Bytes of appends that wait", (status) => status.queuedBytes);
     this.#partitionGauge(directory, "proglog_log_store_bytes", "Bytes of a partition's stores", (status) => status.storeBytes);
+    this.#partitionGauge(
+      directory,
+      "proglog_log_dirty_ratio",
+      "Part of a compacted partition's sealed bytes that came since its last compaction",
+      (status) => status.dirtyRatio,
+    );
     this.#partitionGauge(directory, "proglog_log_segments", "Segments of a partition", (status) => status.segments);
     this.#partitionGauge(directory, "proglog_log_start_offset", "First readable offset", (status) => status.logStartOffset);
     this.#partitionGauge(

@@ -1,0 +1,25 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Metrics } from "./metrics.ts";
+
+test("compactions are counted by how they ended, with what they removed", async () => {
+  const metrics = new Metrics();
+  const report = { segments: 3, undecodableBatches: 0, segmentsMerged: 0, passes: 1, durationMs: 1500, tombstonesRemoved: 2 };
+  const { logObserver } = metrics;
+  logObserver.compacted?.({ ...report, isComplete: true, bytesBefore: 1000, bytesAfter: 400, recordsRemoved: 7 });
+  // Packed again, a batch may have become larger: a counter can't go back.
+  logObserver.compacted?.({ ...report, isComplete: false, bytesBefore: 10, bytesAfter: 20, recordsRemoved: 2 });
+  const lines = (await metrics.text()).split("\n").filter((line) => line.startsWith("proglog_log_compact"));
+  const figures = lines.filter((line) => !line.includes("_bucket"));
+  assert.deepEqual(figures, [
+    'proglog_log_compactions_total{outcome="complete"} 1',
+    'proglog_log_compactions_total{outcome="ended-early"} 1',
+    "proglog_log_compaction_duration_seconds_sum 3",
+    "proglog_log_compaction_duration_seconds_count 2",
+    "proglog_log_compacted_bytes_total 1010",
+    "proglog_log_compaction_freed_bytes_total 600",
+    "proglog_log_compaction_removed_records_total 9",
+    "proglog_log_compaction_removed_tombstones_total 4",
+  ]);
+  metrics.close();
+});
