@@ -11,7 +11,7 @@ runner := $(node) tools/test-runner/run.ts
 lint_paths := src sim test bench examples tools/test-runner
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-one test-debug prove-crash check types lint format format-check layering proto proto-check openapi openapi-check bench build pack clean raft-scripts
+.PHONY: help install run test test-one test-debug prove-crash check types lint format format-check layering proto proto-check openapi openapi-check bench build pack clean raft-scripts prove-raft
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -53,6 +53,9 @@ test-debug: install $(oldest_node) ## runs tests (NAME, FILE) with logs and no t
 
 raft-scripts: install ## writes the output of raft's text scripts anew, for review
 	@REWRITE=1 $(runner) --debug --file src/raft/scripts.test.ts
+
+prove-raft: install ## searches small raft groups and runs random ones, by the million of states: some minutes
+	@PROVE=1 $(runner) --debug --file 'src/raft/{search,random-world}.test.ts'
 
 prove-crash: install ## runs the crash, fault and kill proofs in full: takes long
 	@PROVE=1 $(runner) --debug --file 'test/{crash,fault,kill}-*.test.ts'

@@ -370,6 +370,9 @@ export const readsWaitingMaxCount = 100_000;
 /** Entries that a learner may be behind when it is promoted: a few round trips under load, so that a commit never waits for a copy. */
 export const promotionMaxLag = 1_000;
 
+/** Messages of a group that wait for a hard state to be synced. Behind a disk that stalls, heartbeats' answers would pile up. */
+export const heldMessagesMaxCount = 256;
+
 /** Largest term: it lies in 32 bits on the disk. */
 export const termMax = 2 ** 32 - 1;
 

@@ -1,3 +1,4 @@
+import { heldMessagesMaxCount } from "../base/limits.ts";
 import type { Envelope, Message } from "./message.ts";
 import type { CatchUpOrder, ReadAnswer, SendOrder } from "./ready.ts";
 import type { RaftState } from "./raft-state.ts";
@@ -21,13 +22,14 @@ export type MessageBody = Unaddressed<Message>;
 
 /**
  * Sends a message, once the hard state it was made under is durable. All messages go this way: which of them could do without
- * is a proof for each, while hard states change only in elections.
+ * is a proof for each, while hard states change only in elections. Behind a disk that stalls, what is too much is lost, as on a
+ * network: its receiver asks again.
  */
 export function emit(state: RaftState, to: string, body: MessageBody, term: number = state.hardState.term): void {
   const { effects, hardState, self } = state;
   const message = { ...body, from: self.nodeId, fromStorage: self.storageId, to, term } as Message;
   if (hardState.durableSequence === hardState.sequence) effects.messages.push(message);
-  else effects.held.push({ sequence: hardState.sequence, message });
+  else if (effects.held.length < heldMessagesMaxCount) effects.held.push({ sequence: hardState.sequence, message });
 }
 
 /** Lets go what waited for hard states up to the durable one. */

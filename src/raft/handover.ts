@@ -20,7 +20,7 @@ export function transferLeadership(state: RaftState, to: NodeId | undefined): Tr
   if (to !== undefined && findMember(membershipOf(state).voters, to) === undefined)
     return { outcome: "impossible", reason: `${to} is no voter` };
   const target = to ?? findHeir(state, role)?.nodeId;
-  if (target === undefined) return { outcome: "impossible", reason: "no other voter answers" };
+  if (target === undefined) return { outcome: "impossible", reason: "there is no other voter" };
   begin(state, role, target, false);
   return { outcome: "begun", to: target };
 }
@@ -55,13 +55,14 @@ function begin(state: RaftState, role: Leader, to: NodeId, isObliged: boolean): 
   pressHandover(state, role);
 }
 
-/** The voter that answers and is furthest ahead. */
+/** The voter furthest ahead of those that answer; of all, when none has lately. */
 function findHeir(state: RaftState, role: Leader): Progress | undefined {
   let heir: Progress | undefined;
   for (const { nodeId } of membershipOf(state).voters) {
     const peer = findProgress(role.peers, nodeId);
-    if (peer === undefined || !peer.isActive) continue;
-    if (heir === undefined || peer.matchIndex > heir.matchIndex) heir = peer;
+    if (peer === undefined) continue;
+    const isBetter = peer.isActive === heir?.isActive ? peer.matchIndex > heir.matchIndex : peer.isActive;
+    if (heir === undefined || isBetter) heir = peer;
   }
   return heir;
 }

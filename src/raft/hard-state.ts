@@ -1,4 +1,5 @@
 import { assert } from "../base/assert.ts";
+import { termMax } from "../base/limits.ts";
 import type { Member } from "./member.ts";
 
 /**
@@ -16,7 +17,7 @@ export interface HardState {
 }
 
 export function enterTerm(hardState: HardState, term: number, vote: Member | undefined): void {
-  assert(term > hardState.term, "terms only rise");
+  assert(term > hardState.term && term <= termMax, "terms only rise, and fit 32 bits");
   hardState.term = term;
   hardState.vote = vote;
   hardState.sequence += 1;

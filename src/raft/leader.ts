@@ -1,3 +1,4 @@
+import { assert } from "../base/assert.ts";
 import { addToWindow, emptyWindow, windowCount } from "./byte-window.ts";
 import type { Entry, Proposal } from "./entry.ts";
 import { appendEntries } from "./log-coordinates.ts";
@@ -66,7 +67,10 @@ export function propose(state: RaftState, proposals: readonly Proposal[]): Propo
   if (role.handover !== undefined) return { outcome: "handing-over", to: role.handover.to };
   const { uncommitted } = role;
   let bytes = 0;
-  for (const proposal of proposals) bytes += proposal.bytes;
+  for (const proposal of proposals) {
+    assert((proposal.kind === "data") === proposal.span > 0, "data spans offsets, and nothing else does");
+    bytes += proposal.bytes;
+  }
   // What alone is larger than the limit must still get in: when nothing else is there, it does.
   const isTooMuch = uncommitted.bytes + bytes > settings.uncommittedMaxBytes && uncommitted.bytes > 0;
   if (isTooMuch || windowCount(uncommitted) >= settings.uncommittedMaxCount) return { outcome: "overloaded" };

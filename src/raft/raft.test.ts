@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createSeededRandom } from "../../sim/random.ts";
 import { AssertionError } from "../base/assert.ts";
-import { probeMaxBytes } from "../base/limits.ts";
+import { heldMessagesMaxCount, probeMaxBytes } from "../base/limits.ts";
 import type { Entry, Proposal } from "./entry.ts";
 import type { Member } from "./member.ts";
 import type { Membership } from "./membership.ts";
@@ -65,6 +65,8 @@ describe("the raft core", () => {
       ],
     );
     assert.equal(raft.state.log.nextOffset, 6);
+    assert.throws(() => raft.propose([{ kind: "data", span: 0, bytes: 1 }]), AssertionError);
+    assert.throws(() => raft.propose([{ kind: "trim", span: 1, bytes: 1 }]), AssertionError);
   });
 
   test("passes entries through as the objects they are", () => {
@@ -152,6 +154,45 @@ describe("the raft core", () => {
     const { role } = raft.state;
     assert.ok(role.kind === "leader");
     assert.deepEqual([role.peers[0]?.nextIndex, role.peers[0]?.order], [1, 0]);
+  });
+
+  test("holds back so many messages for a hard state, and loses what is beyond", () => {
+    const raft = createRaft(emptyStart(members[0]!, groupOf(3)), defaultSettings, random);
+    const beat = { ...envelope("n2", 1), kind: "heartbeat", commitIndex: 0, matchIndex: 0, round: 0 } as const;
+    for (let count = 0; count <= heldMessagesMaxCount; count += 1) raft.step(beat);
+    const ready = raft.ready();
+    assert.equal(ready?.messages.length, 0);
+    raft.hardStateDurable(ready?.hardState?.sequence ?? 0);
+    assert.equal(raft.ready()?.messages.length, heldMessagesMaxCount);
+    raft.step(beat);
+    assert.equal(raft.ready()?.messages.length, 1);
+  });
+
+  test("is quiet when everybody has everything and knows it committed", () => {
+    const { raft, ready } = lead();
+    assert.equal(raft.isQuiet, false);
+    raft.durable({ index: 1, generation: 1 });
+    for (const { to, id } of ready.sends) {
+      raft.sent({ to, order: id, lastIndex: 1, bytes: 0 });
+      raft.step({ ...envelope(to, 1), kind: "append-accepted", matchIndex: 1, agreedIndex: 1 });
+      assert.equal(raft.isQuiet, false);
+    }
+    assert.equal(raft.ready()?.messages.length, 2, "the commit is told");
+    assert.equal(raft.isQuiet, true);
+    raft.readIndex(1);
+    assert.equal(raft.isQuiet, false);
+  });
+
+  test("a follower is quiet when it has everything and knows it committed", () => {
+    const raft = createRaft(emptyStart(members[1]!, groupOf(3)), defaultSettings, random);
+    assert.equal(raft.isQuiet, false, "it knows no leader");
+    raft.step(append(1, 0, 0, [entryOf(1, 1)]));
+    drive(raft);
+    assert.equal(raft.isQuiet, false);
+    raft.step({ ...envelope("n1", 1, "n2"), kind: "commit-notice", commitIndex: 1 });
+    assert.equal(raft.isQuiet, true);
+    raft.step(append(1, 1, 1, [entryOf(2, 1)]));
+    assert.equal(raft.isQuiet, false);
   });
 
   test("a start that can't be is a programmer's error", () => {

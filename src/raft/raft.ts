@@ -15,6 +15,7 @@ import type { MembershipChange } from "./membership.ts";
 import type { Message } from "./message.ts";
 import { createRaftState, membershipOf, type RaftStart, type RaftState } from "./raft-state.ts";
 import { assertSettings, type RaftSettings } from "./raft-settings.ts";
+import { isQuiet } from "./quiet.ts";
 import { beginRound, readIndex, type ReadOutcome } from "./read-index.ts";
 import type { Ready, RoleChange } from "./ready.ts";
 import { onCatchUpFailed, onCaughtUp, onSent, onUnreachable, pumpPeers, type SentReport } from "./replication.ts";
@@ -50,6 +51,11 @@ export class Raft {
   /** What send and write orders are compared with when they are carried out. */
   get generation(): number {
     return this.state.log.generation;
+  }
+
+  /** Nothing is under way, so that it needs no ticks while its leader's node is alive. */
+  get isQuiet(): boolean {
+    return isQuiet(this.state);
   }
 
   /** The term of an index of the log, undefined outside of it: what frames that were read are held against. */

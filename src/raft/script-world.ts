@@ -23,7 +23,8 @@ import { type Membership, unknownMembership } from "./membership.ts";
 import type { Message } from "./message.ts";
 import type { Raft } from "./raft.ts";
 import { defaultSettings, type RaftSettings } from "./raft-settings.ts";
-import type { Ready } from "./ready.ts";
+import type { ReadOutcome } from "./read-index.ts";
+import type { ReadAnswer, Ready } from "./ready.ts";
 
 /**
  * A group in which nothing happens unless it is told to: no message arrives, no disk syncs, no clock ticks. What scripts and
@@ -39,6 +40,8 @@ export class ScriptWorld {
   readonly #held = new Set<string>();
   readonly #witness = newGroupWitness();
   readonly #isWitnessed: boolean;
+  /** What was committed anywhere when a reader asked, by its node and id. */
+  readonly #asked = new Map<string, number>();
 
   /** Not witnessed is a world in which a script plays some of the replicas itself. */
   constructor(settings: Partial<RaftSettings> = {}, isWitnessed = true) {
@@ -68,6 +71,11 @@ export class ScriptWorld {
     this.#check(nodeId, findViolations(replica.raft.state, before));
     this.#settle(replica);
     return result;
+  }
+
+  read(nodeId: NodeId, id: number): ReadOutcome {
+    this.#asked.set(`${nodeId} ${id}`, this.#witness.committed.length);
+    return this.act(nodeId, (raft) => raft.readIndex(id));
   }
 
   /** Delivers one message; it is lost when its way is cut or its receiver down. */
@@ -232,9 +240,19 @@ export class ScriptWorld {
     }
     if (write?.truncateTo !== undefined) this.lines.push(`${nodeId} truncates to ${write.truncateTo}`);
     if (commitIndex !== undefined) this.lines.push(`${nodeId} commits ${commitIndex}`);
+    for (const read of reads) this.#checkRead(nodeId, read);
     for (const read of reads)
       this.lines.push(`${nodeId} read ${read.id} ${read.outcome === "confirmed" ? `at ${read.index}` : "failed"}`);
     for (const { to, matchIndex } of catchUps) this.lines.push(`${nodeId} has ${to} caught up from ${matchIndex}`);
+  }
+
+  /** G7: who asked doesn't miss what was committed before. */
+  #checkRead(nodeId: NodeId, read: ReadAnswer): void {
+    const committed = this.#asked.get(`${nodeId} ${read.id}`) ?? 0;
+    if (read.outcome === "confirmed" && read.index < committed)
+      this.#check(nodeId, [
+        `G7: read ${read.id} is confirmed at ${read.index}, and ${committed} was committed when it was asked`,
+      ]);
   }
 
   #check(nodeId: NodeId, violations: readonly string[]): void {

@@ -129,7 +129,7 @@ const commands: Readonly<Record<string, Command>> = {
     return outcome.outcome === "begun" ? [`hands over to ${outcome.to}`] : [`refused: ${Object.values(outcome).join(": ")}`];
   },
   read(world, [nodeId = "", id = "1"]) {
-    const outcome = world.act(nodeId, (raft) => raft.readIndex(Number(id)));
+    const outcome = world.read(nodeId, Number(id));
     return outcome.outcome === "waiting" ? [] : [`refused: ${outcome.outcome}`];
   },
 

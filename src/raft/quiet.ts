@@ -1,0 +1,19 @@
+import { isPending } from "./log-coordinates.ts";
+import { isHardStateDurable } from "./hard-state.ts";
+import type { RaftState } from "./raft-state.ts";
+
+/**
+ * Nothing is under way: all members have everything, on their disks, and know it committed. Then a tick would only have heartbeats
+ * sent, and a caller that watches whether nodes are alive, once for all their groups, may leave such a group unticked until
+ * something happens in it, or its leader's node is gone.
+ */
+export function isQuiet(state: RaftState): boolean {
+  const { log, role, commitIndex, effects } = state;
+  if (commitIndex !== log.lastIndex || log.durableIndex !== log.lastIndex || isPending(log)) return false;
+  if (!isHardStateDurable(state.hardState) || state.isDamaged || effects.held.length > 0) return false;
+  if (role.kind === "follower") return role.leader !== undefined && role.agreedIndex === log.lastIndex;
+  if (role.kind !== "leader" || role.handover !== undefined) return false;
+  if (role.reads.running !== undefined || role.reads.waiting.length > 0) return false;
+  // That a peer was told of the commit doesn't mean that it heard: two heartbeats' time makes it so, and is the caller's to wait.
+  return role.peers.every((peer) => peer.matchIndex === log.lastIndex && peer.toldCommitIndex === commitIndex);
+}
