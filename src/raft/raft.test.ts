@@ -126,6 +126,19 @@ describe("the raft core", () => {
     assert.equal(raft.state.hardState.durableSequence, second?.hardState?.sequence);
   });
 
+  test("lets go with a hard state's report what was made under it, and nothing newer", () => {
+    const raft = createRaft(emptyStart(members[0]!, groupOf(3)), defaultSettings, random);
+    const sequences = ["n2", "n3"].map((from, i) => {
+      raft.step({ ...envelope(from, 3 + i), kind: "vote-request", lastIndex: 0, lastTerm: 0, isTransfer: false });
+      return raft.ready()?.hardState?.sequence ?? 0;
+    });
+    const left = sequences.map((sequence) => {
+      raft.hardStateDurable(sequence);
+      return raft.ready()?.messages.map(({ to }) => to);
+    });
+    assert.deepEqual(left, [["n2"], ["n3"]]);
+  });
+
   test("asks for a little when it probes, for a whole piece once it knows", () => {
     const { raft, ready } = lead();
     assert.deepEqual(
@@ -193,6 +206,19 @@ describe("the raft core", () => {
     assert.equal(raft.isQuiet, true);
     raft.step(append(1, 1, 1, [entryOf(2, 1)]));
     assert.equal(raft.isQuiet, false);
+  });
+
+  test("nor does it count in the place of the order that followed it", () => {
+    const { raft, ready } = lead();
+    raft.propose([record, record]);
+    raft.unreachable("n2");
+    raft.step({ ...envelope("n2", 1), kind: "append-accepted", matchIndex: 1, agreedIndex: 1 });
+    const order = raft.ready()?.sends.find(({ to }) => to === "n2");
+    assert.equal(order?.prevIndex, 1);
+    raft.sent({ to: "n2", order: ready.sends[0]?.id ?? 0, lastIndex: 3, bytes: 9 });
+    const { role } = raft.state;
+    assert.ok(role.kind === "leader");
+    assert.deepEqual([role.peers[0]?.nextIndex, role.peers[0]?.order], [2, order?.id]);
   });
 
   test("a start that can't be is a programmer's error", () => {
