@@ -10,10 +10,6 @@ export interface Member {
   readonly storageId: StorageId;
 }
 
-export function isSameMember(one: Member | undefined, other: Member | undefined): boolean {
-  return one?.nodeId === other?.nodeId && one?.storageId === other?.storageId;
-}
-
 export function findMember(members: readonly Member[], nodeId: NodeId): Member | undefined {
   // A loop rather than `find`: this runs for each message, and a group has three members or five.
   for (const member of members) if (member.nodeId === nodeId) return member;
