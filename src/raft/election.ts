@@ -15,7 +15,7 @@ import { type Candidate, leaderOf, type PreCandidate, recordVote, voteOf } from 
  * still has one.
  */
 export function mayCampaign({ isDamaged, log, self }: RaftState): boolean {
-  return !isDamaged && log.memberships.some(({ membership }) => isVoter(membership, self.nodeId));
+  return !isDamaged && log.memberships.some(({ membership }) => isVoter(membership, self));
 }
 
 /**

@@ -4,7 +4,7 @@ import type { Member, NodeId } from "./member.ts";
 import type { RaftState } from "./raft-state.ts";
 
 /**
- * What holds of a group as a whole (G1 to G5 of docs/raft.md), for whoever runs one in a test or a simulation and sees all its
+ * What holds of a group as a whole (G1 to G6 of docs/raft.md), for whoever runs one in a test or a simulation and sees all its
  * replicas. It remembers what the replicas may forget: who led a term, and what was committed in which.
  */
 export interface GroupWitness {
@@ -36,6 +36,7 @@ export function witness(group: GroupWitness, replicas: readonly ReplicaView[], s
   const { state } = stepped;
   witnessCommits(group, replicas, stepped, found);
   if (state.role.kind === "leader") witnessLeader(group, stepped, found);
+  if (state.role.kind === "follower") witnessAcknowledged(stepped, state.role.toldIndex, found);
   for (const other of replicas) if (other !== stepped) witnessMatching(stepped, other, found);
   return found;
 }
@@ -97,6 +98,14 @@ function hasDurable(replicas: readonly ReplicaView[], { storageId }: Member, ent
   const replica = replicas.find(({ state }) => state.self.storageId === storageId);
   const own = replica?.durableEntryAt(entry.index);
   return own !== undefined && isSameEntry(own, entry);
+}
+
+/** An acknowledgement is a promise about a disk. */
+function witnessAcknowledged({ state, entryAt, durableEntryAt }: ReplicaView, toldIndex: number, found: string[]): void {
+  if (toldIndex <= state.log.base.index) return;
+  const [written, durable] = [entryAt(toldIndex), durableEntryAt(toldIndex)];
+  if (written === undefined || durable === undefined || !isSameEntry(written, durable))
+    found.push(`G6: ${state.self.nodeId} acknowledged ${toldIndex}@${written?.term ?? 0}, which its disk hasn't got`);
 }
 
 /** Log matching: where two logs last have the same index and term, they are the same from there down to a base. */

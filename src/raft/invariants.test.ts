@@ -128,6 +128,14 @@ describe("an invariant of a group is seen to break:", () => {
     assert.match(witness(newGroupWitness(), views, second!).join(), /^G5: n2 commits 1@1 before any leader did/);
   });
 
+  test("G6, an acknowledgement of what the disk hasn't got", () => {
+    const { group, views } = witnessed();
+    const second = views[1]!;
+    assert.ok(second.state.role.kind === "follower" && second.state.role.toldIndex === 1);
+    const lost: ReplicaView = { ...second, durableEntryAt: () => undefined };
+    assert.match(witness(group, [lost], lost).join(), /^G6: n2 acknowledged 1@1, which its disk hasn't got/);
+  });
+
   test("G7, a read that is answered from before it was asked", () => {
     const world = settled();
     world.read("n1", 1);

@@ -24,9 +24,10 @@ export function isJoint(membership: Membership): boolean {
   return membership.outgoing.length > 0;
 }
 
-/** A voter of either half. */
-export function isVoter(membership: Membership, nodeId: NodeId): boolean {
-  return findMember(membership.voters, nodeId) !== undefined || findMember(membership.outgoing, nodeId) !== undefined;
+/** A voter of either half: that disk, not merely that node. */
+export function isVoter({ voters, outgoing }: Membership, { nodeId, storageId }: Member): boolean {
+  const found = findMember(voters, nodeId) ?? findMember(outgoing, nodeId);
+  return found?.storageId === storageId;
 }
 
 /** The member of that name in whatever part it stands; a name stands for one storage in all of them. */

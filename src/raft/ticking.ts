@@ -53,5 +53,5 @@ function hasQuorum(state: RaftState, role: Leader): boolean {
 /** It is damaged, or a committed membership has no vote for it. */
 function mustGo(state: RaftState): boolean {
   const { index, membership } = newestMembership(state.log);
-  return state.isDamaged || (index <= state.commitIndex && !isVoter(membership, state.self.nodeId));
+  return state.isDamaged || (index <= state.commitIndex && !isVoter(membership, state.self));
 }
