@@ -184,6 +184,7 @@ export function viewOf(replica: FakeReplica): ReplicaView {
     state: replica.raft.state,
     entryAt: (index) => entryAt(replica.written, index),
     durableEntryAt: (index) => entryAt(replica.disk.log, index),
+    durableBaseIndex: replica.disk.log.base.index,
   };
 }
 

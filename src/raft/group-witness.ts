@@ -24,6 +24,8 @@ export interface ReplicaView {
   readonly state: RaftState;
   readonly entryAt: (index: number) => Entry | undefined;
   readonly durableEntryAt: (index: number) => Entry | undefined;
+  /** What was trimmed away, or installed, as the disk has it. */
+  readonly durableBaseIndex: number;
 }
 
 export function newGroupWitness(): GroupWitness {
@@ -101,11 +103,14 @@ function hasDurable(replicas: readonly ReplicaView[], { storageId }: Member, ent
 }
 
 /** An acknowledgement is a promise about a disk. */
-function witnessAcknowledged({ state, entryAt, durableEntryAt }: ReplicaView, toldIndex: number, found: string[]): void {
-  if (toldIndex <= state.log.base.index) return;
-  const [written, durable] = [entryAt(toldIndex), durableEntryAt(toldIndex)];
-  if (written === undefined || durable === undefined || !isSameEntry(written, durable))
-    found.push(`G6: ${state.self.nodeId} acknowledged ${toldIndex}@${written?.term ?? 0}, which its disk hasn't got`);
+function witnessAcknowledged(view: ReplicaView, toldIndex: number, found: string[]): void {
+  const { base } = view.state.log;
+  if (toldIndex <= view.durableBaseIndex || toldIndex < base.index) return;
+  const durable = view.durableEntryAt(toldIndex);
+  const written = view.entryAt(toldIndex);
+  const term = toldIndex === base.index ? base.term : written?.term;
+  const isThere = written === undefined ? durable?.term === term : durable !== undefined && isSameEntry(written, durable);
+  if (!isThere) found.push(`G6: ${view.state.self.nodeId} acknowledged ${toldIndex}@${term ?? 0}, which its disk hasn't got`);
 }
 
 /** Log matching: where two logs last have the same index and term, they are the same from there down to a base. */

@@ -32,7 +32,7 @@ export function installBase(state: RaftState, { from, term, base, membership }: 
   if (term > state.hardState.term) becomeFollower(state, term, from);
   const role = followLeader(state, from);
   const isThere = base.index <= state.commitIndex || termAt(state.log, base.index) === base.term;
-  if (!isThere) installLog(state.log, base, membership);
+  if (!isThere) installLog(state.log, base, membership, state.commitIndex);
   role.agreedIndex = Math.max(role.agreedIndex, base.index);
   raiseCommit(state, base.index);
   if (isThere) acknowledge(state, role);

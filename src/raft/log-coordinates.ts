@@ -115,15 +115,18 @@ export function truncateLog(log: LogCoordinates, end: { readonly lastIndex: numb
   }
 }
 
-/** Begins the log anew behind `base`. */
-export function installLog(log: LogCoordinates, base: LogBase, membership: MembershipAt): void {
+/**
+ * Begins the log anew behind `base`. What the disk has of the old log says nothing of the new one, except up to the commit index,
+ * where both are the same: until the swap is reported durable, that is all that may be acknowledged.
+ */
+export function installLog(log: LogCoordinates, base: LogBase, membership: MembershipAt, commitIndex: number): void {
   log.base = base;
   log.lastIndex = base.index;
   log.nextOffset = base.nextOffset;
   log.termHistory.length = 0;
   log.memberships.splice(0, log.memberships.length, membership);
   log.generation += 1;
-  log.durableIndex = Math.min(log.durableIndex, base.index);
+  log.durableIndex = Math.min(log.durableIndex, commitIndex);
   log.pending = { install: base, truncateTo: undefined, entries: [] };
   log.handedIndex = base.index;
 }

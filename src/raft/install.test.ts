@@ -1,0 +1,84 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { findViolations, marksOf } from "./invariants.ts";
+import { createRaft } from "./raft.ts";
+import { defaultSettings } from "./raft-settings.ts";
+import type { RaftStart } from "./raft-state.ts";
+import { extendHistory, type TermStart } from "./term-history.ts";
+
+/** Every small log and every base: what a snapshot's receiver gets wrong, it gets wrong at such a border. */
+describe("a base that is installed", () => {
+  test("replaces a log that hasn't got its entry, and nothing else", () => {
+    let count = 0;
+    for (const terms of logs(4))
+      for (let commit = 0; commit <= terms.length; commit += 1)
+        for (let index = 1; index <= 5; index += 1)
+          for (let term = terms[commit - 1] ?? 1; term <= 3; term += 1) {
+            // A committed entry isn't contradicted by any leader's base.
+            if (index <= commit && terms[index - 1] !== term) continue;
+            checkInstall(terms, commit, { index, term });
+            count += 1;
+          }
+    assert.ok(count > 500);
+  });
+
+  test("of a leader whose term is over changes nothing", () => {
+    const raft = createRaft(startOf([1, 2], 1), defaultSettings, { float: () => 0 });
+    const before = JSON.stringify(raft.state);
+    const base = { index: 9, term: 2, nextOffset: 9 };
+    assert.equal(raft.installBase({ from: "n2", term: 1, base, membership }), "stale");
+    assert.equal(JSON.stringify(raft.state), before);
+  });
+});
+
+const voters = ["n1", "n2", "n3"].map((nodeId) => ({ nodeId, storageId: `${nodeId}-disk` }));
+const membership = { index: 0, membership: { voters, outgoing: [], learners: [] } };
+
+function checkInstall(terms: readonly number[], commit: number, at: { readonly index: number; readonly term: number }): void {
+  const raft = createRaft(startOf(terms, commit), defaultSettings, { float: () => 0 });
+  const before = marksOf(raft.state);
+  const base = { ...at, nextOffset: 10 * at.index };
+  const outcome = raft.installBase({ from: "n2", term: 9, base, membership });
+  const isThere = at.index <= commit || terms[at.index - 1] === at.term;
+  const told = JSON.stringify({ terms, commit, at });
+  const { log, commitIndex } = raft.state;
+  assert.equal(outcome, isThere ? "unneeded" : "accepted", told);
+  assert.equal(commitIndex, Math.max(commit, at.index), told);
+  assert.equal(log.lastIndex, isThere ? terms.length : at.index, told);
+  assert.equal(log.nextOffset, isThere ? 10 * terms.length : base.nextOffset, told);
+  assert.equal(log.base.index, isThere ? 0 : at.index, told);
+  assert.equal(log.generation, isThere ? 1 : 2, told);
+  assert.deepEqual(findViolations(raft.state, before), [], told);
+  const ready = raft.ready();
+  assert.deepEqual(ready?.write?.install, isThere ? undefined : base, told);
+  if (isThere) return;
+  assert.equal(log.durableIndex, commit, told);
+  // It counts when the swap is on the disk, and the log goes on behind it.
+  raft.hardStateDurable(ready?.hardState?.sequence ?? 0);
+  raft.durable({ index: at.index, generation: 2 });
+  assert.deepEqual(
+    raft.ready()?.messages.map((message) => message.kind === "append-accepted" && message.matchIndex),
+    [at.index],
+    told,
+  );
+  assert.equal(raft.termAt(at.index), at.term);
+}
+
+/** Each entry spans ten offsets. */
+function startOf(terms: readonly number[], commitIndex: number): RaftStart {
+  const termHistory: TermStart[] = [];
+  for (const [i, term] of terms.entries()) extendHistory(termHistory, { term, firstIndex: i + 1, firstOffset: 10 * i });
+  return {
+    ...{ self: voters[0]!, term: 3, vote: undefined, base: { index: 0, term: 0, nextOffset: 0 } },
+    ...{ lastIndex: terms.length, nextOffset: 10 * terms.length, termHistory, memberships: [membership] },
+    ...{ durableIndex: terms.length, commitIndex },
+  };
+}
+
+/** All rows of rising terms from 1 to 3, up to a length. */
+function logs(lengthMax: number): number[][] {
+  const found: number[][] = [[]];
+  for (const log of found)
+    if (log.length < lengthMax) for (let term = log.at(-1) ?? 1; term <= 3; term += 1) found.push([...log, term]);
+  return found;
+}
