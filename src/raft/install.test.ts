@@ -22,6 +22,16 @@ describe("a base that is installed", () => {
     assert.ok(count > 500);
   });
 
+  test("of somebody who claims the term that this replica leads changes nothing", () => {
+    const alone = { ...membership, membership: { ...membership.membership, voters: voters.slice(0, 1) } };
+    const raft = createRaft({ ...startOf([1], 1), memberships: [alone] }, defaultSettings, { float: () => 0 });
+    raft.hardStateDurable(raft.ready()?.hardState?.sequence ?? 0);
+    assert.equal(raft.leader, "n1");
+    const base = { index: 9, term: 4, nextOffset: 9 };
+    assert.equal(raft.installBase({ from: "n2", term: raft.term, base, membership }), "stale");
+    assert.equal(raft.leader, "n1");
+  });
+
   test("of a leader whose term is over changes nothing", () => {
     const raft = createRaft(startOf([1, 2], 1), defaultSettings, { float: () => 0 });
     const before = JSON.stringify(raft.state);

@@ -17,7 +17,7 @@ export interface InstallRequest {
 export type InstallOutcome =
   /** The next write order installs it. */
   | "accepted"
-  /** Of a leader whose term is over. */
+  /** Of a leader whose term is over, or that is none: this replica leads the term. */
   | "stale"
   /** The log has that entry already, or has committed past it. */
   | "unneeded";
@@ -28,7 +28,8 @@ export type InstallOutcome =
  * committed, for it would have to hold that entry as well.
  */
 export function installBase(state: RaftState, { from, term, base, membership }: InstallRequest): InstallOutcome {
-  if (term < state.hardState.term) return "stale";
+  const isLeader = state.role.kind === "leader" && term === state.hardState.term;
+  if (term < state.hardState.term || isLeader) return "stale";
   if (term > state.hardState.term) becomeFollower(state, term, from);
   const role = followLeader(state, from);
   const isThere = base.index <= state.commitIndex || termAt(state.log, base.index) === base.term;
