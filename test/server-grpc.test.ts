@@ -5,7 +5,7 @@ import { Client as GrpcJsClient, credentials, type ServiceError } from "@grpc/gr
 import type { ProglogError } from "../src/base/error.ts";
 import { encodeBatch } from "../src/batch/encode-batch.ts";
 import { type Client, connect as connectClient } from "../src/client/index.ts";
-import { type Channel, connect, GrpcStatusError } from "../src/grpc/index.ts";
+import { type Channel, connect, GrpcStatusError, healthCheck } from "../src/grpc/index.ts";
 import { fromGrpcStatus } from "../src/wire/grpc-status.ts";
 import {
   decodeProduceResponse,
@@ -327,6 +327,19 @@ describe("the services over gRPC", () => {
     });
     await client.deleteTopic("set");
     await assert.rejects(client.describeTopic("set"), { code: "TOPIC_NOT_FOUND" });
+  });
+
+  test("says that it serves, and what there is to call", async () => {
+    for (const service of ["", "log.v1.Log", "log.v1.Topics"])
+      assert.equal(await channel.unary(healthCheck, service), "SERVING");
+    const reflection = await channel.bidiStream(
+      bytesMethod("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "bidi-stream"),
+    );
+    // ServerReflectionRequest { list_services: "*" }
+    await reflection.send(Buffer.from([0x3a, 1, 0x2a]));
+    const answer = String(await reflection.responses.read());
+    for (const service of ["log.v1.Log", "log.v1.Topics"]) assert.ok(answer.includes(service));
+    reflection.cancel();
   });
 
   test("calls are counted by method and status", async () => {

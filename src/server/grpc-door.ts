@@ -1,9 +1,10 @@
 import type { Duplex } from "node:stream";
 import type { Clock } from "../base/clock.ts";
-import type { ProglogError } from "../base/error.ts";
+import { ProglogError } from "../base/error.ts";
 import type { Logger } from "../base/logger.ts";
 import type { Random } from "../base/random.ts";
-import { GrpcServer, serve, type ServedMethod, type GrpcServerObserver } from "../grpc/index.ts";
+import { GrpcServer, type GrpcServerObserver, Health, reflectionMethods, serve, type ServedMethod } from "../grpc/index.ts";
+import { encodeDescriptorSet } from "../wire/descriptor-set.ts";
 import type { DataDirectory } from "../replica/data-directory.ts";
 import {
   decodeAlterTopicRequest,
@@ -27,6 +28,8 @@ export class GrpcDoor {
   readonly #server: GrpcServer;
   readonly #stopping = new AbortController();
   readonly #consume: GrpcConsume;
+  readonly #health = new Health();
+  #isServing = false;
 
   constructor(parts: GrpcDoorParts) {
     const { directory, clock, random, observer } = parts;
@@ -35,8 +38,21 @@ export class GrpcDoor {
     const methods = [
       ...logMethods({ ...parts, consume: this.#consume, produce: new GrpcProduce({ ...parts, stopping }) }),
       ...topicMethods(new GrpcTopics(directory)),
-    ];
-    this.#server = new GrpcServer({ methods, clock, random, statusOf: toStatusError, observer });
+    ].map((served) => this.#admitted(served));
+    this.#setHealth("NOT_SERVING");
+    this.#server = new GrpcServer({
+      methods: [...methods, ...this.#health.methods, ...reflectionMethods(encodeDescriptorSet())],
+      clock,
+      random,
+      statusOf: toStatusError,
+      observer,
+    });
+  }
+
+  /** The logs are open: from now on calls are taken. Health and reflection answer before. */
+  serve(): void {
+    this.#isServing = true;
+    this.#setHealth("SERVING");
   }
 
   get connectionCount(): number {
@@ -59,6 +75,7 @@ export class GrpcDoor {
   /** Ends the streams with `reason`, lets calls under way finish for `limitMs`, and closes the connections. */
   async drain(reason: ProglogError, limitMs: number): Promise<void> {
     this.#stopping.abort(reason);
+    this.#setHealth("NOT_SERVING");
     await this.#server.drain({ limitMs });
   }
 
@@ -66,7 +83,27 @@ export class GrpcDoor {
   close(): Promise<void> {
     return this.#server.close();
   }
+
+  #setHealth(status: "SERVING" | "NOT_SERVING"): void {
+    for (const service of ["", "log.v1.Log", "log.v1.Topics"]) this.#health.set(service, status);
+  }
+
+  /** Whoever comes before the logs are open must not hear that a topic isn't there. */
+  #admitted({ method, handler }: ServedMethod): ServedMethod {
+    const admit = (): void => {
+      if (this.#stopping.signal.aborted) throw toStatusError(this.#stopping.signal.reason);
+      if (!this.#isServing)
+        throw toStatusError(new ProglogError("UNAVAILABLE", "Cannot answer: the node is starting", notAppended));
+    };
+    const admitted = (...args: readonly unknown[]): unknown => {
+      admit();
+      return (handler as (...all: readonly unknown[]) => unknown)(...args);
+    };
+    return { method, handler: admitted };
+  }
 }
+
+const notAppended = { details: { outcome: "not-appended" } };
 
 export interface GrpcDoorParts {
   readonly directory: DataDirectory;

@@ -117,6 +117,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
     metrics.watch({ ...services, listener, door });
     await directory.openReplicas();
     app.serve();
+    door.serve();
     const node = new RunningNode({ ...services, config, app, door, listener, metrics, clock, logger });
     logger.info({ url: node.url, dataDir: config.dataDir, storageId: node.storageId }, "serving");
     return node;
