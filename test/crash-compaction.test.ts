@@ -98,7 +98,7 @@ for (const [what, options, entries] of [
           (crash) => recovers(crash.image, tried),
           { ...start, image: await image },
           {
-            imagesMax: isProving ? 512 : 3,
+            imagesMax: isProving ? 128 : 3,
             tried,
           },
         );
@@ -144,7 +144,7 @@ for (const [what, options, entries] of [
           await checkState(await openCompacted(image.crash(loseAll), clockOf(60), options), await readAll(log));
         },
         crash,
-        { imagesMax: isProving ? 256 : 4, tried },
+        { imagesMax: isProving ? 64 : 4, tried },
       );
       context.diagnostic(`${tried.momentCount} moments, ${tried.imageCount} images, ${tried.count} different ones`);
       assert.ok(tried.count > 30);
