@@ -19,6 +19,7 @@ import {
   callHeaders,
   frame,
   frameFlags,
+  frameTypes,
   headerField,
   messageFrame,
   preface,
@@ -347,11 +348,18 @@ describe("floods", () => {
     await using abused = await open();
     await using raw = await RawHttp2.open(abused.port);
     const ping = frame("ping", 0, 0, Buffer.alloc(8));
+    const answers = async (count: number): Promise<void> => {
+      while (raw.frames.filter(({ type }) => type === frameTypes.ping).length < count)
+        await new Promise((resolve) => void setImmediate(resolve));
+    };
     for (let count = 0; count < grpcPingsBurst; count += 1) raw.write(ping);
     raw.write(unaryCall(1, echo.path, "between"));
     await raw.frame("data", 1);
-    // The call earned some more.
-    for (let count = 0; count < 10; count += 1) raw.write(ping);
+    // The call earned one more, and only one.
+    raw.write(ping);
+    await answers(grpcPingsBurst + 1);
+    assert.equal(raw.isClosed, false);
+    raw.write(ping);
     assert.deepEqual(await raw.goaway(), { code: NGHTTP2_ENHANCE_YOUR_CALM, reason: "too_many_pings" });
     await raw.closed();
     await abused.checkUnharmed();

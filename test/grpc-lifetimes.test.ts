@@ -23,7 +23,7 @@ import {
 import { KiB, MiB } from "../src/base/units.ts";
 import { type CallContext, connect, GrpcServer, type GrpcStatusError, grpcServerLimits, serve } from "../src/grpc/index.ts";
 import { bytesMethod, GrpcPair, textMethod } from "./grpc-pair.ts";
-import { RawHttp2, settingsFrame, unaryCall } from "./raw-http2.ts";
+import { frameFlags, frameTypes, preface, type RawFrame, RawHttp2, readFrames, settingsFrame, unaryCall } from "./raw-http2.ts";
 
 /** Deadlines, cancellation, connections that come and go, and who waits for whom. */
 
@@ -160,6 +160,24 @@ describe("a cancellation", () => {
     call.cancel();
     await assert.rejects(call.responses.read(), { status: "CANCELLED" });
     assert.equal(await heard.promise, "CANCELLED");
+  });
+
+  test("resets the stream, and doesn't end it first as if all had been sent", async () => {
+    const received: Buffer[] = [];
+    await using server = await Listening.open((socket) => {
+      socket.on("data", (chunk: Buffer) => received.push(chunk));
+      socket.write(settingsFrame([]));
+    });
+    await using channel = connect({ address: server.address });
+    const call = await channel.clientStream(upload);
+    await call.send(Buffer.from("half"));
+    const framesOf = (): RawFrame[] => readFrames(Buffer.concat(received).subarray(preface.length));
+    while (!framesOf().some(({ type }) => type === frameTypes.data)) await turn();
+    call.cancel();
+    await assert.rejects(call.response, { status: "CANCELLED" });
+    while (!framesOf().some(({ type }) => type === frameTypes.rstStream)) await turn();
+    const ends = framesOf().filter(({ type, flags }) => type === frameTypes.data && (flags & frameFlags.endStream) !== 0);
+    assert.deepEqual(ends, []);
   });
 });
 
@@ -553,20 +571,41 @@ describe("who is slow holds back who is fast", () => {
     for (const result of (await settled).slice(-1)) assert.equal(result.status, "rejected");
   });
 
-  test("what all calls have received and nobody has taken is bounded over the server", async () => {
-    const clock = createVirtualClock();
+  test("messages that nobody has taken are bounded over all calls of a server", async () => {
     await using pair = await GrpcPair.open({
-      clock,
       limits: { heldMaxBytes: 1 * MiB },
-      methods: [serve(echo, (request) => request), serve(upload, (_, call) => over(call).then(() => Buffer.alloc(0)))],
+      methods: [serve(upload, stuck), serve(echo, (request) => request)],
     });
     const channel = pair.connect();
     const calls = await Promise.all([1, 2, 3, 4, 5, 6].map(() => channel.clientStream(upload)));
-    const sending = calls.map(async (call) => {
-      for (let count = 0; count < 20; count += 1) await call.send(Buffer.alloc(64 * KiB));
+    // A queue each, which together are more.
+    const outcomes = calls.map(async (call) => {
+      for (let count = 0; count < 4; count += 1) await call.send(Buffer.alloc(64 * KiB));
+      return call.response;
     });
-    const responses = Promise.allSettled(calls.map((call) => call.response));
-    const sends = Promise.allSettled(sending);
+    const settled = Promise.allSettled(outcomes);
+    while (pair.ended.length === 0) await turn();
+    assert.equal(pair.ended[0]?.code, 8);
+    assert.ok(pair.ended.length < calls.length, "not all of them: only until it fits");
+    for (const call of calls) call.cancel();
+    await settled;
+    assert.equal(await channel.unary(echo, "x"), "x");
+  });
+
+  test("and so are those together with what their windows let in, and what waits to be sent", async () => {
+    const clock = createVirtualClock();
+    await using pair = await GrpcPair.open({
+      clock,
+      limits: { heldMaxBytes: 3 * MiB },
+      methods: [serve(upload, stuck), serve(echo, (request) => request)],
+    });
+    const channel = pair.connect();
+    const calls = await Promise.all([1, 2, 3, 4, 5, 6].map(() => channel.clientStream(upload)));
+    const outcomes = calls.map(async (call) => {
+      for (let count = 0; count < 20; count += 1) await call.send(Buffer.alloc(64 * KiB));
+      return call.response;
+    });
+    const settled = Promise.allSettled(outcomes);
     while (pair.ended.length === 0) {
       await turn();
       clock.advance(1_000);
@@ -574,7 +613,7 @@ describe("who is slow holds back who is fast", () => {
     assert.equal(pair.ended[0]?.code, 8);
     assert.ok(pair.ended.length < calls.length, "not all of them: only until it fits");
     for (const call of calls) call.cancel();
-    await Promise.all([responses, sends]);
+    await settled;
     assert.equal(await channel.unary(echo, "x"), "x");
   });
 });
@@ -598,6 +637,12 @@ const fixedRandom = { float: () => 0.5, bytes: (count: number) => Buffer.alloc(c
 
 async function turn(): Promise<void> {
   await new Promise((resolve) => void setImmediate(resolve));
+}
+
+/** Takes nothing of what it is sent. */
+async function stuck(_: unknown, call: CallContext): Promise<Buffer> {
+  await over(call);
+  return Buffer.alloc(0);
 }
 
 /** Enough of them for a round trip between two ends in this process. */

@@ -96,18 +96,10 @@ export class RawHttp2 implements AsyncDisposable {
   }
 
   #take(chunk: Buffer): void {
-    this.#received = Buffer.concat([this.#received, chunk]);
-    while (this.#received.length >= 9) {
-      const length = this.#received.readUIntBE(0, 3);
-      if (this.#received.length < 9 + length) break;
-      this.frames.push({
-        type: this.#received[3] ?? 0,
-        flags: this.#received[4] ?? 0,
-        streamId: this.#received.readUInt32BE(5),
-        payload: this.#received.subarray(9, 9 + length),
-      });
-      this.#received = this.#received.subarray(9 + length);
-    }
+    const bytes = Buffer.concat([this.#received, chunk]);
+    const frames = readFrames(bytes);
+    this.frames.push(...frames);
+    this.#received = bytes.subarray(frames.reduce((length, { payload }) => length + 9 + payload.length, 0));
     this.#wake?.();
   }
 
@@ -143,6 +135,23 @@ export type FrameType = keyof typeof frameTypes;
 export const frameFlags = { endStream: 1, ack: 1, endHeaders: 4 } as const;
 
 export const preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
+
+/** The whole frames that bytes begin with. */
+export function readFrames(bytes: Buffer): RawFrame[] {
+  const frames: RawFrame[] = [];
+  for (let at = 0; bytes.length - at >= 9; ) {
+    const end = at + 9 + bytes.readUIntBE(at, 3);
+    if (end > bytes.length) break;
+    frames.push({
+      type: bytes[at + 3] ?? 0,
+      flags: bytes[at + 4] ?? 0,
+      streamId: bytes.readUInt32BE(at + 5),
+      payload: bytes.subarray(at + 9, end),
+    });
+    at = end;
+  }
+  return frames;
+}
 
 export function frame(type: FrameType, flags: number, streamId: number, payload: Uint8Array = Buffer.alloc(0)): Buffer {
   const head = Buffer.alloc(9);

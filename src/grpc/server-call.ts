@@ -68,7 +68,7 @@ export class ServerCall implements CallContext, Expirable, Responses<unknown> {
   #code: number | undefined;
   /** The status, ready to go when all messages are gone. */
   #lastHeaders: OutgoingHttpHeaders = okTrailers;
-  readonly #watch = { sinceMs: 0, isOver: false, takenCount: -1 };
+  #watch: Watch | undefined;
 
   constructor(options: {
     readonly host: ServerCallHost;
@@ -210,7 +210,7 @@ export class ServerCall implements CallContext, Expirable, Responses<unknown> {
    */
   sweep(nowMs: number): void {
     const { limits } = this.#host;
-    const watch = this.#watch;
+    const watch = (this.#watch ??= { sinceMs: nowMs, isOver: false, takenCount: -1 });
     const takenCount = this.#sender?.takenCount ?? 0;
     const isSending = (this.#sender?.heldBytes ?? this.#stream.writableLength) > 0;
     const isWaiting = this.#single !== undefined && !this.#single.isWhole;
@@ -331,11 +331,12 @@ export class ServerCall implements CallContext, Expirable, Responses<unknown> {
 
   /**
    * A stream that is reset or whose connection is lost ends, too; and a client on node:http2 that cancels a call ends its side first.
-   * Neither is to look as if the client had sent all, so the end counts when a turn of the loop brought nothing worse.
+   * Neither is to look as if the client had sent all, so the end counts when a turn of the loop brought nothing worse: by then the call
+   * is over.
    */
   async #endAfterTurn(receiver: MessageReceiver<unknown>): Promise<void> {
     await this.#host.clock.turn();
-    if (this.isOver || this.#stream.aborted) return;
+    if (this.isOver) return;
     try {
       receiver.end();
     } catch (error) {
@@ -398,7 +399,7 @@ export class ServerCall implements CallContext, Expirable, Responses<unknown> {
     this.#lastHeaders = { ...more, ...trailersOf(error, this.#trailers) };
     const isStarted = this.#stream.headersSent;
     const headers = isStarted ? undefined : this.#responseHeaders();
-    this.#settle(error?.code ?? statusCodes.OK, error ?? overError());
+    this.#settle(error?.code ?? statusCodes.OK, error);
     if (this.#stream.destroyed || this.#stream.closed) return;
     if (headers !== undefined) this.#stream.respond({ ...headers, ...this.#lastHeaders }, endingOptions);
     else if (this.#sender === undefined) this.#stream.end();
@@ -411,7 +412,7 @@ export class ServerCall implements CallContext, Expirable, Responses<unknown> {
     this.#code = code;
     if (this.#deadlineMs !== undefined) this.#host.deadlines.remove(this, this.#deadlineTick);
     this.#single?.drop();
-    this.#receiver?.fail(error ?? overError(), { isDropping: true });
+    if (this.#receiver !== undefined) this.#receiver.fail(error ?? overError(), { isDropping: true });
     this.#abort?.abort();
     // What still comes is dropped, so that the stream can end.
     if (!this.#stream.readableEnded && !this.#stream.destroyed) this.#stream.resume();
@@ -423,9 +424,12 @@ export class ServerCall implements CallContext, Expirable, Responses<unknown> {
 
   #onClose(): void {
     const wasReset = !this.isOver && this.#stream.rstCode !== constants.NGHTTP2_NO_ERROR;
-    const error = new GrpcStatusError("CANCELLED", "Cannot finish the call: the client cancelled it or is gone");
-    this.#settle(error.code, error);
-    this.#sender?.fail(error);
+    // An error costs as much as a small call: none is made where nobody hears of it.
+    if (!this.isOver || this.#sender !== undefined) {
+      const error = new GrpcStatusError("CANCELLED", "Cannot finish the call: the client cancelled it or is gone");
+      this.#settle(error.code, error);
+      this.#sender?.fail(error);
+    }
     this.#owner.callClosed(this, wasReset);
     this.#host.onEnded(this.path, this.#code ?? statusCodes.CANCELLED);
   }
@@ -437,6 +441,13 @@ export class ServerCall implements CallContext, Expirable, Responses<unknown> {
     this.#headers?.addTo(headers);
     return { ...headers, ...plainHeaders, ...(isCompressing && { "grpc-encoding": "gzip" }) };
   }
+}
+
+/** What the sweep saw of a call when it looked last, and since when it is so. */
+interface Watch {
+  sinceMs: number;
+  isOver: boolean;
+  takenCount: number;
 }
 
 /** The trailers of a status. */
