@@ -23,7 +23,18 @@ import {
 import { KiB, MiB } from "../src/base/units.ts";
 import { type CallContext, connect, GrpcServer, type GrpcStatusError, grpcServerLimits, serve } from "../src/grpc/index.ts";
 import { bytesMethod, GrpcPair, textMethod } from "./grpc-pair.ts";
-import { frameFlags, frameTypes, preface, type RawFrame, RawHttp2, readFrames, settingsFrame, unaryCall } from "./raw-http2.ts";
+import {
+  frame,
+  frameFlags,
+  frameTypes,
+  preface,
+  type RawFrame,
+  RawHttp2,
+  readFrames,
+  settingsFrame,
+  uint32Frame,
+  unaryCall,
+} from "./raw-http2.ts";
 
 /** Deadlines, cancellation, connections that come and go, and who waits for whom. */
 
@@ -178,6 +189,28 @@ describe("a cancellation", () => {
     while (!framesOf().some(({ type }) => type === frameTypes.rstStream)) await turn();
     const ends = framesOf().filter(({ type, flags }) => type === frameTypes.data && (flags & frameFlags.endStream) !== 0);
     assert.deepEqual(ends, []);
+  });
+});
+
+describe("a client that ends its side and resets it in one breath, as node:http2 does", () => {
+  test("has cancelled the call: its handler isn't told that all was sent", async () => {
+    const heard = Promise.withResolvers<unknown>();
+    await using pair = await GrpcPair.open({
+      methods: [
+        serve(upload, async (requests) => {
+          try {
+            for await (const _ of requests);
+            heard.resolve("ended");
+          } catch (error) {
+            heard.resolve((error as GrpcStatusError).status);
+          }
+          return Buffer.alloc(0);
+        }),
+      ],
+    });
+    await using raw = await RawHttp2.open(pair.port);
+    raw.write(unaryCall(1, upload.path, "half"), uint32Frame("rstStream", 1, constants.NGHTTP2_CANCEL));
+    assert.equal(await heard.promise, "CANCELLED");
   });
 });
 
@@ -438,6 +471,25 @@ describe("a channel", () => {
     assert.equal(count, 2);
   });
 
+  test("makes a call once more that was behind the last one that the server took notice of, and not a third time", async () => {
+    let count = 0;
+    await using server = await Listening.open((socket) => {
+      count += 1;
+      socket.write(settingsFrame([]));
+      // At the first bytes of the call: no call was taken, and there is something wrong with the connection.
+      const calm = Buffer.alloc(8);
+      calm.writeUInt32BE(constants.NGHTTP2_ENHANCE_YOUR_CALM, 4);
+      let receivedBytes = 0;
+      socket.on("data", (chunk: Buffer) => {
+        receivedBytes += chunk.length;
+        if (receivedBytes > 200) socket.end(frame("goaway", 0, 0, calm));
+      });
+    });
+    await using channel = connect({ address: server.address });
+    await assert.rejects(channel.unary(echo, "x".repeat(200)), { status: "UNAVAILABLE", isUnprocessed: true });
+    assert.equal(count, 2);
+  });
+
   test("doesn't make a call once more that the server may have seen", async () => {
     let count = 0;
     await using proxy = await Http2Listening.open((stream) => {
@@ -573,6 +625,8 @@ describe("who is slow holds back who is fast", () => {
 
   test("messages that nobody has taken are bounded over all calls of a server", async () => {
     await using pair = await GrpcPair.open({
+      // Its time stands still: no sweep comes to help.
+      clock: createVirtualClock(),
       limits: { heldMaxBytes: 1 * MiB },
       methods: [serve(upload, stuck), serve(echo, (request) => request)],
     });
