@@ -237,6 +237,9 @@ export const grpcMetadataMaxBytes = 8 * KiB;
 /** A status' message, percent-encoded: readable in full, and far from filling the trailers. */
 export const grpcStatusMessageMaxBytes = 2 * KiB;
 
+/** A status' details: a `google.rpc.Status` of a few messages. Beyond it they are left out, lest the client refuses the trailers. */
+export const grpcStatusDetailsMaxBytes = 4 * KiB;
+
 /** What node:http2 may hold for a session besides what is received, in its unit of MB. Its own default; past it new streams are refused. */
 export const grpcSessionMemoryMaxMb = 10;
 

@@ -77,12 +77,14 @@ export class Channel implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #backoff: Backoff;
   readonly #deadlines: DeadlineWheel;
-  readonly #connectionOptions: Omit<ClientConnectionOptions, "onLeaving" | "onGone">;
+  readonly #connectionOptions: Omit<ClientConnectionOptions, "onLeaving" | "onGone" | "signal">;
   readonly #host: ClientCallHost;
   readonly #waiters = new Set<Waiter>();
   /** All that aren't closed yet: the one in use, and those that see their last calls through. */
   readonly #connections = new Set<ClientConnection>();
   #state: ChannelState = { kind: "idle" };
+  /** The try that is under way, or the last one. It never rejects. */
+  #connecting: Promise<void> | undefined;
   #callCount = 0;
   #onEmpty: (() => void) | undefined;
 
@@ -174,8 +176,10 @@ export class Channel implements AsyncDisposable {
 
   /** Takes no more calls. Those under way may go on for `graceMs`; then they end with UNAVAILABLE. Resolves when all is closed. */
   async close({ graceMs = 0 }: { readonly graceMs?: number } = {}): Promise<void> {
-    if (this.#state.kind === "backoff") this.#state.timer.cancel();
+    const before = this.#state;
     this.#state = { kind: "closed" };
+    if (before.kind === "backoff") before.timer.cancel();
+    if (before.kind === "connecting") before.abort.abort();
     for (const waiter of [...this.#waiters]) waiter.reject(closedError());
     if (graceMs > 0 && this.#callCount > 0) {
       const { promise, resolve } = Promise.withResolvers<void>();
@@ -186,7 +190,7 @@ export class Channel implements AsyncDisposable {
     }
     const gone = [...this.#connections].map((connection) => connection.gone);
     for (const connection of [...this.#connections]) connection.destroy();
-    await Promise.all(gone);
+    await Promise.all([...gone, this.#connecting]);
     this.#deadlines.clear();
   }
 
@@ -257,19 +261,24 @@ export class Channel implements AsyncDisposable {
     signal?.addEventListener("abort", onAbort, { once: true });
     this.#waiters.add(waiter);
     this.#callCount += 1;
-    if (state.kind !== "connecting" && state.kind !== "backoff") void this.#connect();
+    if (state.kind !== "connecting" && state.kind !== "backoff") this.#connecting = this.#connect();
     return promise;
   }
 
   async #connect(): Promise<void> {
-    this.#state = { kind: "connecting" };
+    const abort = new AbortController();
+    this.#state = { kind: "connecting", abort };
     try {
       const connection = await ClientConnection.open({
         ...this.#connectionOptions,
+        signal: abort.signal,
         onLeaving: (leaving) => this.#onLeaving(leaving),
         onGone: (gone) => this.#connections.delete(gone),
       });
-      if (this.#isClosed()) return connection.destroy();
+      if (this.#isClosed()) {
+        connection.destroy();
+        return await connection.gone;
+      }
       this.#backoff.reset();
       this.#connections.add(connection);
       this.#state = { kind: "ready", connection };
@@ -279,7 +288,7 @@ export class Channel implements AsyncDisposable {
       const failure = error as GrpcStatusError;
       const timer = this.#clock.setTimer(this.#backoff.next(), () => {
         this.#state = { kind: "idle" };
-        if (this.#waiters.size > 0) void this.#connect();
+        if (this.#waiters.size > 0) this.#connecting = this.#connect();
       });
       this.#state = { kind: "backoff", timer, error: failure };
       for (const waiter of [...this.#waiters]) if (!waiter.isPatient) waiter.reject(failure);
@@ -299,7 +308,7 @@ export class Channel implements AsyncDisposable {
 
 type ChannelState =
   | { readonly kind: "idle" }
-  | { readonly kind: "connecting" }
+  | { readonly kind: "connecting"; readonly abort: AbortController }
   | { readonly kind: "ready"; readonly connection: ClientConnection }
   /** The last try failed, and the next may not be made yet. */
   | { readonly kind: "backoff"; readonly timer: Timer; readonly error: GrpcStatusError }

@@ -43,6 +43,7 @@ export class ClientConnection {
       maxHeaderListPairs: grpcHeaderPairsMaxCount,
       maxSessionMemory: grpcSessionMemoryMaxMb,
       maxSessionInvalidFrames: grpcInvalidFramesMaxCount,
+      strictSingleValueFields: false,
       maxSettings: 16,
     };
     const session = connect(`${tls === undefined ? "http" : "https"}://${authorityOf(options)}`, {
@@ -55,10 +56,8 @@ export class ClientConnection {
       reject(
         new GrpcStatusError("UNAVAILABLE", `Cannot connect to ${host} port ${port}: ${why}`, { isUnprocessed: true, cause }),
       );
-    const timer = clock.setTimer(grpcConnectMaxMs, () => {
-      fail(`it took longer than ${grpcConnectMaxMs} ms`);
-      session.destroy();
-    });
+    const timer = clock.setTimer(grpcConnectMaxMs, () => fail(`it took longer than ${grpcConnectMaxMs} ms`));
+    options.signal.addEventListener("abort", () => fail("the channel was closed"), { once: true });
     session.once("remoteSettings", () => resolve());
     session.on("error", (error: Error) => fail(messageOf(error), error));
     session.on("close", () => {
@@ -77,6 +76,7 @@ export class ClientConnection {
       await promise;
     } catch (error) {
       session.destroy();
+      await connection.gone;
       throw error;
     } finally {
       timer.cancel();
@@ -170,6 +170,8 @@ export interface ClientConnectionOptions {
   /** TLS where it is given. */
   readonly tls: ConnectionOptions | undefined;
   readonly clock: Clock;
+  /** Gives up connecting. */
+  readonly signal: AbortSignal;
   readonly streamWindowBytes: number;
   readonly connectionWindowBytes: number;
   readonly keepaliveMs: number;

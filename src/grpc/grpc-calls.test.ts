@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { bytesMethod, GrpcPair, textMethod } from "../../test/grpc-pair.ts";
-import { grpcMessageMaxBytes } from "../base/limits.ts";
+import { grpcMessageMaxBytes, grpcStatusDetailsMaxBytes, grpcStatusMessageMaxBytes } from "../base/limits.ts";
 import { KiB, MiB } from "../base/units.ts";
 import { type CallContext, GrpcStatusError, Metadata, serve, statusCodes } from "./index.ts";
 
@@ -64,6 +64,68 @@ describe("a unary call", () => {
       return true;
     });
     assert.equal(received[0]?.get("hint"), "ask for 40");
+  });
+
+  test("leaves out of the trailers what is too much for them", async () => {
+    const big = Metadata.of({ "big-bin": Buffer.alloc(4000) });
+    const details = Buffer.alloc(grpcStatusDetailsMaxBytes);
+    await using pair = await GrpcPair.open({
+      methods: [
+        serve(unary, (request, call) => {
+          call.trailers.tryAppendAll(big);
+          const more = request === "more" ? 1 : 0;
+          throw new GrpcStatusError("ABORTED", "x".repeat(5000), {
+            details: Buffer.alloc(details.length + more),
+            trailers: big,
+          });
+        }),
+      ],
+    });
+    const channel = pair.connect();
+    for (const request of ["just", "more"])
+      await assert.rejects(channel.unary(unary, request), (error) => {
+        assert.ok(error instanceof GrpcStatusError);
+        assert.equal(error.status, "ABORTED");
+        assert.equal(error.message.length, grpcStatusMessageMaxBytes);
+        assert.deepEqual(error.details, request === "just" ? details : undefined);
+        assert.equal(error.trailers?.getAllBytes("big-bin").length, 1);
+        return true;
+      });
+  });
+
+  test("carries names twice that mean something else where they stand once", async () => {
+    await using pair = await GrpcPair.open({
+      methods: [
+        serve(unary, (_, call) => {
+          for (const value of call.metadata.getAll("authorization")) call.trailers.append("etag", value);
+          call.headers.append("age", "1");
+          call.headers.append("age", "2");
+          return "";
+        }),
+      ],
+    });
+    const received: string[][] = [];
+    await pair.connect().unary(unary, "", {
+      metadata: Metadata.of({ authorization: ["a", "b"] }),
+      onHeaders: (headers) => received.push(headers.getAll("age")),
+      onTrailers: (trailers) => received.push(trailers.getAll("etag")),
+    });
+    assert.deepEqual(received, [
+      ["1", "2"],
+      ["a", "b"],
+    ]);
+  });
+
+  test("whose large request was inflated first fails with what its handler throws", async () => {
+    await using pair = await GrpcPair.open({
+      methods: [
+        serve(bytes, () => {
+          throw new GrpcStatusError("NOT_FOUND", "thrown");
+        }),
+      ],
+    });
+    const request = Buffer.alloc(300 * KiB);
+    await assert.rejects(pair.connect().unary(bytes, request, { isCompressing: true }), { status: "NOT_FOUND" });
   });
 
   test("carries a status that isn't on the list through as a number", async () => {

@@ -73,6 +73,8 @@ export class GrpcServer {
       maxSessionMemory: grpcSessionMemoryMaxMb,
       maxSessionInvalidFrames: grpcInvalidFramesMaxCount,
       maxSessionRejectedStreams: grpcRejectedStreamsMaxCount,
+      // A name of metadata may stand more than once, whatever it means elsewhere.
+      strictSingleValueFields: false,
       maxOutstandingPings: 5,
       maxSettings: 16,
       unknownProtocolTimeout: 2000,

@@ -116,8 +116,7 @@ export class MessageSender {
   }
 
   #frame(flag: number, parts: readonly Uint8Array[]): void {
-    let length = 0;
-    for (const part of parts) length += part.length;
+    const length = byteLengthOf(parts);
     this.#pendingBytes += prefixBytes + length;
     const isSmall = length <= grpcSmallMessageMaxBytes;
     const frame = Buffer.allocUnsafe(isSmall ? prefixBytes + length : prefixBytes);
@@ -147,11 +146,17 @@ export class MessageSender {
 /** A message as bytes, or as parts whose bytes follow each other: what is large needn't be copied behind what is small. */
 export type EncodedMessage = Uint8Array | readonly Uint8Array[];
 
+export function byteLengthOf(message: EncodedMessage): number {
+  if (message instanceof Uint8Array) return message.length;
+  let length = 0;
+  for (const part of message) length += part.length;
+  return length;
+}
+
 /** One message with its prefix, for a call that sends no other. */
 export function frameMessage(message: EncodedMessage, isCompressing: boolean): Buffer {
   const parts = isCompressing ? [deflateMessage(joined(message))] : message instanceof Uint8Array ? [message] : message;
-  let length = 0;
-  for (const part of parts) length += part.length;
+  const length = byteLengthOf(parts);
   const frame = Buffer.allocUnsafe(prefixBytes + length);
   frame[0] = isCompressing ? 1 : 0;
   frame.writeUInt32BE(length, 1);

@@ -105,6 +105,17 @@ describe("metadata", () => {
     metadata.append("a", "b");
   });
 
+  test("is appended to another's where both together fit, and else not at all", () => {
+    const half = Metadata.of({ "a-bin": Buffer.alloc(3100), b: "c" });
+    const other = Metadata.of({ b: "d" });
+    assert.ok(other.tryAppendAll(half));
+    assert.deepEqual([other.getAll("b"), other.getBytes("a-bin")?.length], [["d", "c"], 3100]);
+    assert.ok(!other.tryAppendAll(half));
+    assert.deepEqual(other.names(), ["b", "a-bin"]);
+    const received = Metadata.fromRawHeaders(["c-bin", "A".repeat(4000)]);
+    assert.ok(!other.tryAppendAll(received));
+  });
+
   test("takes as many bytes as the limit says, as HTTP/2 counts them, and not one more", () => {
     const fits = "x".repeat(grpcMetadataMaxBytes - "a".length - 32);
     assert.equal(Metadata.of({ a: fits }).get("a"), fits);

@@ -26,7 +26,9 @@ export class Metadata {
     for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
       const name = rawHeaders[at] ?? "";
       if (isReserved(name) && name !== "user-agent") continue;
-      metadata.#raw.push(name, rawHeaders[at + 1] ?? "");
+      const value = rawHeaders[at + 1] ?? "";
+      metadata.#raw.push(name, value);
+      metadata.#bytes += name.length + value.length + entryOverheadBytes;
     }
     return metadata;
   }
@@ -89,6 +91,16 @@ export class Metadata {
     }
   }
 
+  /** Appends all of another's. False when that wouldn't fit; then nothing is appended. */
+  tryAppendAll(other: Metadata): boolean {
+    const isFitting =
+      (this.#raw.length + other.#raw.length) / 2 <= grpcMetadataMaxCount && this.#bytes + other.#bytes <= grpcMetadataMaxBytes;
+    if (!isFitting) return false;
+    this.#raw.push(...other.#raw);
+    this.#bytes += other.#bytes;
+    return true;
+  }
+
   /** Adds all that is here to an object of headers. */
   addTo(headers: Record<string, string | string[]>): void {
     for (let at = 0; at < this.#raw.length; at += 2) {
@@ -120,7 +132,6 @@ function checkedValue(name: string, value: string | Uint8Array): string {
   // Spaces at its ends don't count for HTTP, and a strict receiver refuses them.
   const trimmed = value.trim();
   if (!/^[ -~]*$/.test(trimmed)) throw refuse("a value is of printable ASCII");
-  if (singleNames.has(name)) throw refuse("HTTP gives the name a meaning of its own");
   return trimmed;
 }
 
@@ -143,6 +154,3 @@ const ownNames = new Set([
   "upgrade",
   "user-agent",
 ]);
-
-/** Names that node:http2 lets stand only once, and of which none is of use to a call. */
-const singleNames = new Set(["age", "etag", "expires", "last-modified", "location", "retry-after", "server"]);

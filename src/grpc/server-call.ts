@@ -7,6 +7,7 @@ import {
 } from "node:http2";
 import { unreachable } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
+import { grpcStatusDetailsMaxBytes } from "../base/limits.ts";
 import type { CallContext } from "./call-context.ts";
 import { parseTimeout } from "./call-timeout.ts";
 import type { DeadlineWheel, Expirable } from "./deadline-wheel.ts";
@@ -15,7 +16,7 @@ import type { GrpcServerLimits } from "./grpc-server-limits.ts";
 import type { HeldBytes } from "./held-bytes.ts";
 import { acceptedEncodings, type MessageEncoding } from "./message-compression.ts";
 import { MessageReceiver } from "./message-receiver.ts";
-import { type EncodedMessage, frameMessage, MessageSender } from "./message-sender.ts";
+import { byteLengthOf, type EncodedMessage, frameMessage, MessageSender } from "./message-sender.ts";
 import { Metadata } from "./metadata.ts";
 import type { Handlers, Responses, ServedMethod } from "./method.ts";
 import { SingleMessage } from "./single-message.ts";
@@ -183,7 +184,7 @@ export class ServerCall implements CallContext, Expirable, Responses<unknown> {
     }
     this.sendHeaders();
     this.#sender ??= new MessageSender(this.#stream);
-    this.#owner.traffic(message.length);
+    this.#owner.traffic(byteLengthOf(message));
     return this.#sender.send(message, this.isCompressing && this.#isCompressionAllowed());
   }
 
@@ -295,12 +296,11 @@ export class ServerCall implements CallContext, Expirable, Responses<unknown> {
       try {
         const request = single.end();
         if (request instanceof Promise)
-          request.then(
-            (inflated) => {
+          request
+            .then((inflated) => {
               if (!this.isOver) run(inflated);
-            },
-            (error: unknown) => this.#fail(error),
-          );
+            })
+            .catch((error: unknown) => this.#fail(error));
         else run(request);
       } catch (error) {
         this.#fail(error);
@@ -418,8 +418,13 @@ export class ServerCall implements CallContext, Expirable, Responses<unknown> {
     if (!this.#stream.readableEnded && !this.#stream.destroyed) this.#stream.resume();
   }
 
+  /** node:http2 asks for them while it sends: what it doesn't take of them must not end the process. */
   #sendTrailers(): void {
-    this.#stream.sendTrailers(this.#lastHeaders);
+    try {
+      this.#stream.sendTrailers(this.#lastHeaders);
+    } catch {
+      this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    }
   }
 
   #onClose(): void {
@@ -450,15 +455,21 @@ interface Watch {
   takenCount: number;
 }
 
-/** The trailers of a status. */
+/**
+ * The trailers of a status. What doesn't fit into them is left out, since a client may refuse larger ones whole: details beyond their
+ * limit, and of two sorts of metadata the call's, where an error brings its own.
+ */
 export function trailersOf(error: GrpcStatusError | undefined, metadata: Metadata | undefined): OutgoingHttpHeaders {
   const trailers: Record<string, string | string[]> = {};
-  error?.trailers?.addTo(trailers);
-  metadata?.addTo(trailers);
+  const own = new Metadata();
+  if (error?.trailers !== undefined) own.tryAppendAll(error.trailers);
+  if (metadata !== undefined) own.tryAppendAll(metadata);
+  own.addTo(trailers);
   trailers["grpc-status"] = String(error?.code ?? statusCodes.OK);
   if (error === undefined) return trailers;
   if (error.message !== "") trailers["grpc-message"] = encodeStatusMessage(error.message);
-  if (error.details !== undefined) trailers["grpc-status-details-bin"] = error.details.toString("base64").replace(/=+$/, "");
+  if (error.details !== undefined && error.details.length <= grpcStatusDetailsMaxBytes)
+    trailers["grpc-status-details-bin"] = error.details.toString("base64").replace(/=+$/, "");
   return trailers;
 }
 
