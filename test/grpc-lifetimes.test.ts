@@ -440,6 +440,32 @@ describe("a channel", () => {
     assert.equal(channel.callCount, 0);
   });
 
+  test("makes more calls than the server takes at a time: the others wait for their turn", async () => {
+    const hanging = new Hanging();
+    await using pair = await GrpcPair.open({ methods: [hanging.served], limits: { streamsMaxCount: 10 } });
+    const channel = pair.connect();
+    await channel.ready();
+    const calls = Array.from({ length: 35 }, () => channel.unary(hang, ""));
+    for (let count = 10; hanging.calls.length < 35; count = Math.min(35, count + 10)) {
+      await hanging.called(count);
+      assert.ok(pair.server.callCount <= 10);
+      hanging.answer();
+    }
+    hanging.answer();
+    assert.equal((await Promise.all(calls)).length, 35);
+  });
+
+  test("given up while it connects leaves no connection behind", async () => {
+    let closedCount = 0;
+    await using silent = await Listening.open((socket) => void socket.on("close", () => (closedCount += 1)).resume());
+    const channel = connect({ address: silent.address });
+    const call = assert.rejects(channel.unary(echo, ""), { status: "UNAVAILABLE" });
+    await turns(10);
+    await channel.close();
+    await call;
+    while (closedCount === 0) await turn();
+  });
+
   test("closed refuses calls, and closing twice is fine", async () => {
     await using pair = await GrpcPair.open({ methods: [serve(echo, (request) => request)] });
     const channel = pair.connect();
@@ -669,6 +695,24 @@ describe("who is slow holds back who is fast", () => {
     for (const call of calls) call.cancel();
     await settled;
     assert.equal(await channel.unary(echo, "x"), "x");
+  });
+});
+
+describe("many connections", () => {
+  test("opened and closed in every way leave nothing behind", async () => {
+    await using pair = await GrpcPair.open({ methods: [serve(echo, (request) => request)] });
+    for (let round = 0; round < 20; round += 1)
+      await Promise.all(
+        Array.from({ length: 25 }, async (_, number) => {
+          await using raw = await RawHttp2.open(pair.port);
+          if (number % 5 !== 0) raw.write(unaryCall(1, echo.path, "hello"));
+          if (number % 5 === 1) await raw.frame("data", 1);
+          if (number % 5 === 2) raw.reset();
+          if (number % 5 === 3) raw.end();
+        }),
+      );
+    while (pair.server.sessionCount > 0 || pair.socketCount > 0) await turn();
+    assert.equal(pair.server.callCount, 0);
   });
 });
 
