@@ -22,6 +22,21 @@ describe("a base that is installed", () => {
     assert.ok(count > 500);
   });
 
+  test("takes nothing back that was acknowledged to its leader", () => {
+    const raft = createRaft(startOf([1, 1], 0), defaultSettings, { float: () => 0 });
+    raft.step({
+      ...{ kind: "append", from: "n2", fromStorage: "n2-disk", to: "n1", term: 3 },
+      ...{ prevIndex: 2, prevTerm: 1, entries: [], commitIndex: 0 },
+    });
+    assert.equal(raft.ready()?.messages[0]?.kind, "append-accepted");
+    const before = marksOf(raft.state);
+    const base = { index: 5, term: 2, nextOffset: 50 };
+    assert.equal(raft.installBase({ from: "n3", term: 3, base, membership }), "stale");
+    assert.equal(raft.installBase({ from: "n2", term: 3, base, membership }), "accepted");
+    assert.deepEqual(findViolations(raft.state, before), []);
+    assert.equal(raft.state.log.durableIndex, 2);
+  });
+
   test("of somebody who claims the term that this replica leads changes nothing", () => {
     const alone = { ...membership, membership: { ...membership.membership, voters: voters.slice(0, 1) } };
     const raft = createRaft({ ...startOf([1], 1), memberships: [alone] }, defaultSettings, { float: () => 0 });

@@ -4,6 +4,7 @@ import { installLog, type LogBase, type MembershipAt, termAt } from "./log-coord
 import { acknowledge } from "./log-matching.ts";
 import type { NodeId } from "./member.ts";
 import type { RaftState } from "./raft-state.ts";
+import { leaderOf } from "./role.ts";
 
 export interface InstallRequest {
   /** The leader that sent it, and the term it leads. */
@@ -17,7 +18,7 @@ export interface InstallRequest {
 export type InstallOutcome =
   /** The next write order installs it. */
   | "accepted"
-  /** Of a leader whose term is over, or that is none: this replica leads the term. */
+  /** Of a leader whose term is over, or that is none: another leads the term, this replica perhaps. */
   | "stale"
   /** The log has that entry already, or has committed past it. */
   | "unneeded";
@@ -28,12 +29,13 @@ export type InstallOutcome =
  * committed, for it would have to hold that entry as well.
  */
 export function installBase(state: RaftState, { from, term, base, membership }: InstallRequest): InstallOutcome {
-  const isLeader = state.role.kind === "leader" && term === state.hardState.term;
-  if (term < state.hardState.term || isLeader) return "stale";
+  const known = leaderOf(state.role, state.self.nodeId);
+  const isOfAnother = term === state.hardState.term && known !== undefined && known !== from;
+  if (term < state.hardState.term || isOfAnother) return "stale";
   if (term > state.hardState.term) becomeFollower(state, term, from);
   const role = followLeader(state, from);
   const isThere = base.index <= state.commitIndex || termAt(state.log, base.index) === base.term;
-  if (!isThere) installLog(state.log, base, membership, state.commitIndex);
+  if (!isThere) installLog(state.log, { base, membership, agreedIndex: role.agreedIndex });
   role.agreedIndex = Math.max(role.agreedIndex, base.index);
   raiseCommit(state, base.index);
   if (isThere) acknowledge(state, role);

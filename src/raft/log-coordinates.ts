@@ -116,17 +116,24 @@ export function truncateLog(log: LogCoordinates, end: { readonly lastIndex: numb
 }
 
 /**
- * Begins the log anew behind `base`. What the disk has of the old log says nothing of the new one, except up to the commit index,
- * where both are the same: until the swap is reported durable, that is all that may be acknowledged.
+ * Begins the log anew behind `base`. What the disk has of the old log says nothing of the new one, except up to where the old one
+ * agreed with the leader whose base it is: until the swap is reported durable, that is all that may be acknowledged.
  */
-export function installLog(log: LogCoordinates, base: LogBase, membership: MembershipAt, commitIndex: number): void {
+export function installLog(
+  log: LogCoordinates,
+  {
+    base,
+    membership,
+    agreedIndex,
+  }: { readonly base: LogBase; readonly membership: MembershipAt; readonly agreedIndex: number },
+): void {
   log.base = base;
   log.lastIndex = base.index;
   log.nextOffset = base.nextOffset;
   log.termHistory.length = 0;
   log.memberships.splice(0, log.memberships.length, membership);
   log.generation += 1;
-  log.durableIndex = Math.min(log.durableIndex, commitIndex);
+  log.durableIndex = Math.min(log.durableIndex, agreedIndex);
   log.pending = { install: base, truncateTo: undefined, entries: [] };
   log.handedIndex = base.index;
 }
