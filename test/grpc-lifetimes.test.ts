@@ -456,14 +456,14 @@ describe("a channel", () => {
   });
 
   test("given up while it connects leaves no connection behind", async () => {
-    let closedCount = 0;
-    await using silent = await Listening.open((socket) => void socket.on("close", () => (closedCount += 1)).resume());
+    const closed = Promise.withResolvers<void>();
+    await using silent = await Listening.open((socket) => void socket.on("close", () => closed.resolve()).resume());
     const channel = connect({ address: silent.address });
     const call = assert.rejects(channel.unary(echo, ""), { status: "UNAVAILABLE" });
     await turns(10);
     await channel.close();
     await call;
-    while (closedCount === 0) await turn();
+    await closed.promise;
   });
 
   test("closed refuses calls, and closing twice is fine", async () => {
