@@ -11,7 +11,7 @@ runner := $(node) tools/test-runner/run.ts
 lint_paths := src sim test bench examples tools/test-runner
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-one test-debug prove-crash check types lint format format-check layering proto proto-check openapi openapi-check bench build pack clean raft-scripts prove-raft
+.PHONY: help install run test test-one test-debug prove-crash check types lint format format-check layering proto proto-check openapi openapi-check bench bench-peers build pack clean raft-scripts prove-raft
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -116,6 +116,15 @@ bench: export GLIBC_TUNABLES := glibc.cpu.x86_rep_movsb_threshold=1000000000
 bench: install ## measures; ARGS go to bench/run.ts
 	@$(node) bench/run.ts $(ARGS)
 
+peer_clients := bench/peers/node_modules/.installed
+$(peer_clients): bench/peers/package-lock.json
+	cd bench/peers && $(npm_ci)
+	@touch $@
+
+bench-peers: export GLIBC_TUNABLES := glibc.cpu.x86_rep_movsb_threshold=1000000000
+bench-peers: install $(peer_clients) ## measures beside Redis, JetStream and Kafka: bench/peers/README.md
+	@$(node) bench/run.ts $(if $(findstring --only,$(ARGS)),,--only peers-durable --only peers-default) $(ARGS)
+
 # ---- package ----
 
 build: install ## builds dist/
@@ -127,4 +136,4 @@ pack: build ## packs proglog-<version>.tgz
 	npm pack --ignore-scripts --loglevel=error
 
 clean: ## removes what was installed and built, but not ./data
-	rm -rf dist node_modules tools/*/node_modules proglog-*.tgz
+	rm -rf dist node_modules tools/*/node_modules bench/peers/node_modules proglog-*.tgz

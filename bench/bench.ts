@@ -11,6 +11,8 @@ export interface BenchContext {
   readonly choose: <T>(choices: { readonly [mode in Mode]: T }) => T;
   /** Says that a row isn't measured, and why. */
   readonly skip: (what: string, why: string) => void;
+  /** A folder with the servers of others, looked at before what the system starts programs from. */
+  readonly peersFolder: string | undefined;
 }
 
 /** Some rows that are measured together. */
@@ -18,5 +20,9 @@ export interface Bench {
   /** For `--only`. */
   readonly name: string;
   readonly about: string;
+  /** Has its rows in a table of their own, under this title. */
+  readonly title?: string;
+  /** Left out unless `--only` names it: it needs what a checkout doesn't bring. */
+  readonly isOnlyByName?: boolean;
   readonly run: (context: BenchContext) => Promise<readonly Row[]>;
 }

@@ -15,11 +15,13 @@ import { grpcLayer } from "./grpc-layer.ts";
 import { indexMemory } from "./index-memory.ts";
 import { manyLogs } from "./many-logs.ts";
 import { manySegments } from "./many-segments.ts";
+import { peersDefault, peersDurable } from "./peers/compare.ts";
 import { readRandom } from "./read-random.ts";
 import { readSequential } from "./read-sequential.ts";
 import { restart } from "./restart.ts";
 import { formatTable, isReached, type Row } from "./row.ts";
 import { Scratch } from "./scratch.ts";
+import { killServers } from "./server-process.ts";
 
 const benches: readonly Bench[] = [
   appendBatches,
@@ -35,6 +37,8 @@ const benches: readonly Bench[] = [
   http,
   grpcLayer,
   compaction,
+  peersDurable,
+  peersDefault,
 ];
 
 const usage = `Usage: make bench [ARGS='--quick --only NAME']
@@ -43,8 +47,9 @@ const usage = `Usage: make bench [ARGS='--quick --only NAME']
   --quick       a glance, below 50 s
   --full        larger logs and more rounds, for figures that are to be quoted
   --dir PATH    a directory on the disk to measure (default: the system's for temporary files)
+  --peers PATH  a folder with the servers that only "make bench-peers" measures (default: BENCH_PEERS, then the PATH)
 
-${benches.map(({ name, about }) => `  ${name.padEnd(18)}${about}`).join("\n")}
+${benches.map(({ name, about, isOnlyByName }) => `  ${name.padEnd(18)}${about}${isOnlyByName === true ? " (only by name)" : ""}`).join("\n")}
 `;
 
 const { values: flags } = parseFlags();
@@ -60,33 +65,39 @@ const mode: Mode = flags.quick ? "quick" : flags.full ? "full" : "default";
 const scratch = Scratch.make(flags.dir);
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.once(signal, () => {
-    scratch.remove();
     process.exit(130);
   });
 }
-process.once("exit", () => scratch.remove());
+process.once("exit", () => {
+  killServers();
+  scratch.remove();
+});
 
-const rows: Row[] = [];
+/** By the title of their table; most have none. */
+const tables = new Map<string, Row[]>();
 const skipped: string[] = [];
 const context: BenchContext = {
   scratch,
   mode,
   choose: (choices) => choices[mode],
   skip: (what, why) => skipped.push(`${what}: ${why}`),
+  peersFolder: flags.peers ?? process.env["BENCH_PEERS"],
 };
 if (process.env["GLIBC_TUNABLES"] === undefined)
   skipped.push("GLIBC_TUNABLES isn't set, see Makefile: copies may take many times as long");
 
 const start = performance.now();
 for (const bench of benches) {
-  if (flags.only.length > 0 && !flags.only.includes(bench.name)) continue;
+  if (flags.only.length > 0 ? !flags.only.includes(bench.name) : bench.isOnlyByName === true) continue;
   const benchStart = performance.now();
   process.stderr.write(`${bench.name}: ${bench.about} … `);
-  rows.push(...(await bench.run(context)));
+  const { title = "" } = bench;
+  tables.set(title, [...(tables.get(title) ?? []), ...(await bench.run(context))]);
   process.stderr.write(`${((performance.now() - benchStart) / 1000).toFixed(1)} s\n`);
 }
 const seconds = (performance.now() - start) / 1000;
-process.stdout.write(`\n${formatTable(rows)}\n`);
+for (const [title, rows] of tables) process.stdout.write(`\n${title === "" ? "" : `${title}\n`}${formatTable(rows)}\n`);
+const rows = [...tables.values()].flat();
 if (skipped.length > 0) process.stdout.write(`\nSkipped or warm\n${skipped.map((line) => `  ${line}\n`).join("")}`);
 const missed = rows.filter((row) => isReached(row) === false).length;
 process.stdout.write(`\n${rows.length} rows in ${seconds.toFixed(0)} s, mode ${mode}; targets missed: ${missed}\n`);
@@ -137,6 +148,7 @@ function parseFlags() {
         quick: { type: "boolean", default: false },
         full: { type: "boolean", default: false },
         dir: { type: "string", default: tmpdir() },
+        peers: { type: "string" },
         help: { type: "boolean", default: false },
       },
     });

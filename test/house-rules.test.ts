@@ -78,7 +78,7 @@ describe("house rules", () => {
   });
 
   test("every dependency is pinned to one version", () => {
-    for (const path of listFiles("package.json", "tools/*/package.json")) {
+    for (const path of listFiles("package.json", "tools/*/package.json", "bench/peers/package.json")) {
       const manifest = JSON.parse(read(path)) as Record<string, Record<string, string> | undefined>;
       const wanted = ["dependencies", "optionalDependencies", "devDependencies"].flatMap((kind) =>
         Object.entries(manifest[kind] ?? {}),

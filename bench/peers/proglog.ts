@@ -1,0 +1,55 @@
+import { join } from "node:path";
+import { connect } from "../../src/client/index.ts";
+import { findFreePort, ServerProcess } from "../server-process.ts";
+import type { Peer } from "./peer.ts";
+
+/** This checkout's own node and client: as it comes, which is durable. */
+export const proglog: Peer = {
+  name: "proglog",
+  remedy: "it is this checkout",
+
+  async find() {
+    return {
+      describe: () => "proglog",
+      start: (directory) => startProglog(directory),
+    };
+  },
+
+  async connect(address) {
+    const client = connect(address);
+    const producers = new Map<string, ReturnType<typeof client.producer>>();
+    const producerOf = (topic: string): ReturnType<typeof client.producer> => {
+      let producer = producers.get(topic);
+      if (producer === undefined) producers.set(topic, (producer = client.producer({ topic })));
+      return producer;
+    };
+    return {
+      createTopic: async (topic) => void (await client.createTopic(topic)),
+      async removeTopic(topic) {
+        await producers.get(topic)?.close();
+        producers.delete(topic);
+        await client.deleteTopic(topic);
+      },
+      send: (topic, value) => producerOf(topic).send({ value }),
+      sendBatch: (topic, values) => producerOf(topic).sendBatch(values.map((value) => ({ value }))),
+      async read(topic, count, { begins, took }) {
+        let left = count;
+        begins();
+        for await (const batch of client.consume({ topic, from: "start", stopsAtEnd: true }).batches()) {
+          const { length } = batch.records();
+          took(length);
+          left -= length;
+        }
+        if (left > 0) throw new Error(`${left} of ${count} records aren't there`);
+      },
+      close: () => client.close(),
+    };
+  },
+};
+
+export async function startProglog(directory: string, flags: readonly string[] = []): Promise<ServerProcess> {
+  const port = await findFreePort();
+  const script = join(import.meta.dirname, "../../src/cli/bin.ts");
+  const parameters = [script, "serve", "--data-dir", directory, "--rpc-port", `${port}`, "--log-level", "error", ...flags];
+  return ServerProcess.start({ what: "proglog", command: process.execPath, parameters, port });
+}
