@@ -9,6 +9,7 @@ import { appendLatency } from "./append-latency.ts";
 import { appendMemory } from "./append-memory.ts";
 import { appendRecords } from "./append-records.ts";
 import type { Bench, BenchContext, Mode } from "./bench.ts";
+import { clientOverGrpc } from "./client.ts";
 import { compaction } from "./compaction.ts";
 import { http } from "./http.ts";
 import { grpcLayer } from "./grpc-layer.ts";
@@ -36,6 +37,7 @@ const benches: readonly Bench[] = [
   manySegments,
   http,
   grpcLayer,
+  clientOverGrpc,
   compaction,
   peersDurable,
   peersDefault,

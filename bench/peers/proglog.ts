@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { connect } from "../../src/client/index.ts";
 import { findFreePort, ServerProcess } from "../server-process.ts";
-import type { Peer } from "./peer.ts";
+import type { Peer, PeerClient } from "./peer.ts";
 
 /** This checkout's own node and client: as it comes, which is durable. */
 export const proglog: Peer = {
@@ -43,6 +43,43 @@ export const proglog: Peer = {
         if (left > 0) throw new Error(`${left} of ${count} records aren't there`);
       },
       close: () => client.close(),
+    };
+  },
+};
+
+/** The same, a call for each record instead of a stream. */
+export const proglogUnary: Peer = {
+  ...proglog,
+  name: "proglog-unary",
+  async connect(address) {
+    const client = connect(address);
+    return {
+      ...(await proglog.connect(address)),
+      send: (topic, value) => client.append([{ value }], { topic, partition: 0 }),
+    };
+  },
+};
+
+/** The same over 64 connections, in turn. */
+export const proglogCrowd: Peer = {
+  ...proglog,
+  name: "proglog-crowd",
+  async connect(address) {
+    const all = await Promise.all(Array.from({ length: 64 }, () => proglog.connect(address)));
+    const [first] = all;
+    if (first === undefined) throw new Error("a crowd has at least one");
+    let turn = 0;
+    const next = (): PeerClient => {
+      turn += 1;
+      return all[turn % all.length] ?? first;
+    };
+    return {
+      ...first,
+      send: (topic, value) => next().send(topic, value),
+      sendBatch: (topic, values) => next().sendBatch?.(topic, values) ?? Promise.reject(new Error("it has batches")),
+      async close() {
+        for (const each of all) await each.close();
+      },
     };
   },
 };
