@@ -148,6 +148,22 @@ describe("lines streamed in", () => {
     await upload.closed;
   });
 
+  test("goes by the partitions there are when a batch comes, however long the upload lasts", async () => {
+    await using node = await startTestNode();
+    const upload = new Upload(node);
+    upload.write('{"key":"k","value":"a"}\n');
+    assert.equal((await upload.nextAnswer())["partition"], 0);
+    const partitions = 7;
+    const expected = partitionOfKey(Buffer.from("k"), partitions);
+    assert.notEqual(expected, 0);
+    const headers = { "content-type": "application/json" };
+    await node.json("PATCH", "/v1/topics/orders", { body: JSON.stringify({ partitions }), headers });
+    upload.write('{"key":"k","value":"b"}\n');
+    assert.equal((await upload.nextAnswer())["partition"], expected);
+    upload.end();
+    await upload.rest();
+  });
+
   test("an upload may take any time, as long as something comes", async () => {
     const clock = createVirtualClock();
     await using node = await startTestNode({ clock });

@@ -61,8 +61,11 @@ export class ProduceService {
     else if (partition !== undefined) this.#directory.getReplicaOf(topic, partition);
     return {
       append: async (append) => {
-        // Found once: a topic that is deleted meanwhile isn't made again, its replica says what became of it.
         topic ??= await this.#createTopic(name);
+        // An upload may last for days: partitions and settings are those of now. A topic that is deleted meanwhile isn't made again, nor
+        // is another of its name taken for it: its replica says what became of it.
+        const current = this.#directory.catalog.findTopic(name);
+        if (current?.uuid === topic.uuid) topic = current;
         return this.#append(topic, partition, append);
       },
     };
@@ -75,9 +78,7 @@ export class ProduceService {
   ): Promise<readonly ProducedRange[]> {
     if (options !== undefined) return [await this.#appendToOne(topic, partition, { records, options })];
     const shares = this.#share(records, topic, partition);
-    // An upload may last for days: the settings are those of now.
-    const current = this.#directory.catalog.findTopic(topic.name) ?? topic;
-    const { maxRecordBytes } = this.#directory.effectiveSettings(current);
+    const { maxRecordBytes } = this.#directory.effectiveSettings(topic);
     // All replicas are found before anything is appended.
     const appends = [...shares].map(([number, share]) => ({
       partition: number,
