@@ -210,9 +210,15 @@ export const tailHeartbeatMs = 15_000;
 export const consumeRecordsDefault = 1_000;
 export const consumeRecordsMaxCount = 10_000;
 
-/** Bytes of batches read for one answer over HTTP: unless asked for, and at most. The text can be several times larger. */
+/** Bytes of records, unpacked, in one answer over HTTP: unless asked for, and at most. The text can be several times larger. */
 export const consumeBytesDefault = 1 * MiB;
 export const consumeMaxBytes = 8 * MiB;
+
+/** What each record and each header counts for beside its bytes in a bound of a read: about its object, and what names its fields. */
+export const recordOverheadBytes = 16;
+
+/** Bytes that a read unpacks before it lets others have their turn: a few tenths of a millisecond. */
+export const readTurnBytes = 256 * KiB;
 
 /** How long a read over HTTP may wait for a first record: below the 60 s at which proxies give up. */
 export const consumeWaitMaxMs = 55_000;
@@ -383,6 +389,12 @@ export const termMax = 2 ** 32 - 1;
 export const produceStreamMaxBytes = 8 * MiB;
 export const produceStreamMaxCount = 10_000;
 
-/** Bytes of batches in one answer of a ConsumeStream: unless asked for, and at most. A reader that stands still costs a few of these. */
+/** The same in the one answer of a gRPC call: even where records are small, a message of it is below the 4 MiB that clients take. */
+export const consumeCallMaxBytes = 2 * MiB;
+
+/**
+ * Bytes of batches, or of records unpacked, in one answer of a ConsumeStream: unless asked for, and at most. A reader that stands still
+ * costs a few of these.
+ */
 export const consumeStreamBytesDefault = 256 * KiB;
 export const consumeStreamMaxBytes = 1 * MiB;

@@ -1,6 +1,8 @@
+import { type Clock, systemClock } from "../base/clock.ts";
 import { isProglogError, messageOf, ProglogError } from "../base/error.ts";
 import type { Logger } from "../base/logger.ts";
-import type { RecordInput, StoredRecord } from "../batch/record.ts";
+import type { RecordInput } from "../batch/record.ts";
+import { type ReadBounds, readRecords, type RecordsRead } from "./read-records.ts";
 import { RecordPacker } from "./record-packer.ts";
 import {
   type AppendOptions,
@@ -24,18 +26,21 @@ export class Replica {
   readonly identity: ReplicaIdentity;
   #state: ReplicaState;
   readonly #damages: DamageCount;
+  readonly #clock: Clock;
   readonly #packer = new RecordPacker((records) => this.#use((log) => log.append(records)));
 
-  private constructor(identity: ReplicaIdentity, state: ReplicaState, damages: DamageCount) {
+  private constructor(identity: ReplicaIdentity, state: ReplicaState, { damages, clock }: ReplicaParts) {
     this.identity = identity;
     this.#state = state;
     this.#damages = damages;
+    this.#clock = clock;
   }
 
   /** Never rejects: see `openError`. */
   static async open(identity: ReplicaIdentity, directory: string, options: ReplicaOptions): Promise<Replica> {
     const { logger } = options;
     const damages: DamageCount = { count: 0 };
+    const parts = { damages, clock: options.log.clock ?? systemClock };
     const observer: LogObserver = {
       ...options.log.observer,
       damaged(damage: LogDamage) {
@@ -51,7 +56,7 @@ export class Replica {
     try {
       const log = await openLog(directory, { ...options.log, ...options.settings?.(), observer, takesLock: false });
       if (log.recovery.kind === "recovered") logger.info({ ...identity, recovery: log.recovery }, "a log was recovered");
-      return new Replica(identity, { kind: "open", log }, damages);
+      return new Replica(identity, { kind: "open", log }, parts);
     } catch (error) {
       const openError = isProglogError(error)
         ? error
@@ -60,7 +65,7 @@ export class Replica {
         { ...identity, code: openError.code, reason: openError.message, hint: openError.hint },
         "a log doesn't open",
       );
-      return new Replica(identity, { kind: "failed", error: openError }, damages);
+      return new Replica(identity, { kind: "failed", error: openError }, parts);
     }
   }
 
@@ -100,7 +105,12 @@ export class Replica {
    * offsets than it holds records.
    */
   read(offset: number, bounds: ReadBounds): Promise<ReplicaRead> {
-    return this.#use((log) => readRecords(log, offset, bounds));
+    return this.#use(async (log) => {
+      checkReadable(offset, log);
+      const read = await readRecords(log, offset, bounds, this.#clock);
+      const { logStartOffset, highWatermark } = log;
+      return { ...read, logStartOffset, highWatermark };
+    });
   }
 
   /**
@@ -221,17 +231,9 @@ export interface TailOptions {
   readonly stopsAtEnd?: boolean;
 }
 
-export interface ReadBounds {
-  /** Records at most. */
-  readonly limit: number;
-  /** Bytes of batches, after which no further batch is read. */
-  readonly maxBytes: number;
-}
+export type { ReadBounds };
 
-export interface ReplicaRead {
-  readonly records: readonly StoredRecord[];
-  /** Where to go on. */
-  readonly nextOffset: number;
+export interface ReplicaRead extends RecordsRead {
   readonly logStartOffset: number;
   readonly highWatermark: number;
 }
@@ -258,28 +260,13 @@ type ReplicaState =
   | { readonly kind: "open"; readonly log: Log }
   | { readonly kind: "failed" | "closed"; readonly error: ProglogError };
 
-interface DamageCount {
-  count: number;
+interface ReplicaParts {
+  readonly damages: DamageCount;
+  readonly clock: Clock;
 }
 
-async function readRecords(log: Log, offset: number, { limit, maxBytes }: ReadBounds): Promise<ReplicaRead> {
-  checkReadable(offset, log);
-  const records: StoredRecord[] = [];
-  let nextOffset = offset;
-  try {
-    for await (const batch of log.batches({ from: offset, maxBytes })) {
-      const wanted = batch.records().filter((record) => record.offset >= nextOffset);
-      const taken = wanted.slice(0, limit - records.length);
-      for (const record of taken) records.push(record);
-      const last = taken.at(-1);
-      nextOffset = taken.length < wanted.length && last !== undefined ? last.offset + 1 : batch.nextOffset;
-      if (records.length >= limit) break;
-    }
-  } catch (error) {
-    if (nextOffset === offset) throw error;
-  }
-  const { logStartOffset, highWatermark } = log;
-  return { records, nextOffset, logStartOffset, highWatermark };
+interface DamageCount {
+  count: number;
 }
 
 function checkReadable(offset: number, { logStartOffset, highWatermark }: Log): void {

@@ -5,6 +5,7 @@ import {
   consumeRecordsDefault,
   consumeRecordsMaxCount,
   consumeWaitMaxMs,
+  recordOverheadBytes,
 } from "../base/limits.ts";
 import { ref, type Schema } from "./api-shapes.ts";
 
@@ -178,7 +179,7 @@ export const apiOperations: Readonly<Record<string, ApiOperation>> = {
       },
       maxBytes: {
         default: consumeBytesDefault,
-        description: `Bytes of batches read, one in any case; more than ${consumeMaxBytes} means that many.`,
+        description: `Bytes of keys, values and headers, unpacked, and ${recordOverheadBytes} for each record and header; one record is read in any case. More than ${consumeMaxBytes} means that many.`,
       },
       waitMs: {
         default: 0,

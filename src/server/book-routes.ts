@@ -2,7 +2,7 @@ import { isProglogError, ProglogError } from "../base/error.ts";
 import { defaultTopicName } from "../replica/topic-name.ts";
 import { decodeBase64 } from "../wire/base64.ts";
 import { parseFirstJsonValue } from "../wire/first-json-value.ts";
-import { type HttpApp, sendJson, sendText } from "./http-app.ts";
+import { goneSignal, type HttpApp, sendJson, sendText } from "./http-app.ts";
 import type { RouteServices } from "./route-services.ts";
 
 /**
@@ -23,7 +23,7 @@ export function addBookRoutes(app: HttpApp, { produce, consume, bodies }: RouteS
       text === undefined
         ? parseOffset(findField(parseBody(await bodies.read(request.raw, reply.raw)), "offset") ?? 0)
         : parseOffset(typeof text === "string" && /^\d+$/.test(text) ? Number(text) : text);
-    const record = await findRecord(offset).catch((error: unknown) => {
+    const record = await findRecord(offset, goneSignal(reply)).catch((error: unknown) => {
       if (isProglogError(error, "OFFSET_OUT_OF_RANGE") || isProglogError(error, "TOPIC_NOT_FOUND")) return undefined;
       throw error;
     });
@@ -32,15 +32,12 @@ export function addBookRoutes(app: HttpApp, { produce, consume, bodies }: RouteS
   });
 
   /** Undefined for an offset whose record compaction or repair took away. */
-  const findRecord = async (offset: number) => {
-    const signal = neverAborted;
+  const findRecord = async (offset: number, signal: AbortSignal) => {
     const bounds = { limit: 1, maxBytes: 1, waitMs: 0, signal };
     const { records } = await consume.consume({ topic: defaultTopicName, partition: 0, from: offset, ...bounds });
     return records.find((record) => record.offset === offset);
   };
 }
-
-const neverAborted = new AbortController().signal;
 
 /** The book's server never looks at it; Fastify refuses one that is malformed. */
 async function forgetContentType(request: { readonly raw: { readonly headers: NodeJS.Dict<unknown> } }): Promise<void> {

@@ -12,7 +12,8 @@ import { formatJsonRecord } from "../wire/json-record.ts";
 import { parseStartingPoint } from "../wire/starting-point.ts";
 import { parseTailPosition } from "../wire/tail-position.ts";
 import { formatEndOffset } from "./append-headers.ts";
-import type { HttpApp } from "./http-app.ts";
+import { HeldShare } from "./held-bytes.ts";
+import { goneSignal, type HttpApp } from "./http-app.ts";
 import { eventStreamMediaType, findAccepted, jsonMediaType, linesMediaType } from "./media-type.ts";
 import { integerParameter } from "./query.ts";
 import { consumeSchema, recordsPath, type TopicParams } from "./record-schemas.ts";
@@ -25,21 +26,24 @@ export function addConsumeRoutes(app: HttpApp, { consume, tails, answers }: Rout
     const mediaType = findAccepted(request.headers.accept, [jsonMediaType, linesMediaType, eventStreamMediaType]);
     const format = chooseTail(mediaType, request.query);
     if (format !== undefined) return tail(request, reply, format);
-    const read = await readOnce(request, reply);
+    // Counted while it is read, before it is text, and until its client has it: one that doesn't take its answer holds it in memory.
+    const held = new HeldShare(answers, "answer");
+    const gone = goneSignal(reply);
+    gone.addEventListener("abort", () => held.end(), { once: true });
+    const read = await readOnce(request, gone, held.take);
     // What an append on a condition needs: that nothing came behind what was read here.
     reply.header("etag", formatEndOffset(read.nextOffset));
     const isLines = mediaType === linesMediaType;
     const text = isLines ? formatLines(read) : `${JSON.stringify(formatRead(read))}\n`;
-    // A client that doesn't take its answer holds it in memory: so it is counted until it is gone.
-    const bytes = Buffer.byteLength(text);
-    answers.take(bytes, "answer");
-    reply.raw.once("close", () => answers.giveBack(bytes));
+    held.become(Buffer.byteLength(text));
     return isLines ? sendLines(reply, read, text) : reply.header("content-type", "application/json; charset=utf-8").send(text);
   });
 
-  function readOnce({ params, query }: FastifyRequest<ConsumeRoute>, reply: FastifyReply): Promise<ReplicaRead> {
-    const gone = new AbortController();
-    reply.raw.once("close", () => gone.abort());
+  function readOnce(
+    { params, query }: FastifyRequest<ConsumeRoute>,
+    signal: AbortSignal,
+    take: (bytes: number) => void,
+  ): Promise<ReplicaRead> {
     return consume.consume({
       topic: params.topic,
       partition: integerParameter(query.partition, "partition", 0),
@@ -47,7 +51,8 @@ export function addConsumeRoutes(app: HttpApp, { consume, tails, answers }: Rout
       limit: within(integerParameter(query.limit, "limit", consumeRecordsDefault), 1, consumeRecordsMaxCount),
       maxBytes: within(integerParameter(query.maxBytes, "maxBytes", consumeBytesDefault), 1, consumeMaxBytes),
       waitMs: within(integerParameter(query.waitMs, "waitMs", 0), 0, consumeWaitMaxMs),
-      signal: gone.signal,
+      signal,
+      take,
     });
   }
 

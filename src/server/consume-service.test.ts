@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createVirtualClock } from "../../sim/clock.ts";
 import type { DataDirectory } from "../replica/data-directory.ts";
-import type { ReplicaRead } from "../replica/replica.ts";
+import type { ReadBounds, ReplicaRead } from "../replica/replica.ts";
 import { ConsumeService } from "./consume-service.ts";
 
 const record = { offset: 7, timestamp: 0, key: null, value: null, headers: [] };
@@ -15,6 +15,27 @@ describe("consuming", () => {
     const result = await service.consume({ ...request, waitMs: 0 });
     assert.deepEqual(result.records, [record]);
     assert.deepEqual(script.calls, ["read 0", "read 3", "read 7"]);
+  });
+
+  test("doesn't go on over batches that have no records for a client that left, nor when the node stops", async () => {
+    for (const kind of ["left", "stops"] as const) {
+      const gone = new AbortController();
+      const script = scriptedDirectory([read(3, 9), read(7, 9), read(9, 9, [record])], () => {
+        if (kind === "left") gone.abort();
+        else service.stop();
+      });
+      const service = new ConsumeService(script.directory, createVirtualClock());
+      const { records, nextOffset } = await service.consume({ ...request, signal: gone.signal, waitMs: 1000 });
+      assert.deepEqual([records, nextOffset], [[], 3]);
+      assert.deepEqual(script.calls, ["read 0"]);
+    }
+  });
+
+  test("hands on the signal of its client, so that a read under way ends with it", async () => {
+    const signals: unknown[] = [];
+    const script = scriptedDirectory([read(9, 9, [record])], (bounds) => signals.push(bounds.signal));
+    await new ConsumeService(script.directory, createVirtualClock()).consume({ ...request, waitMs: 0 });
+    assert.deepEqual(signals, [request.signal]);
   });
 
   test("waits where the records end, and reads again once it is woken", async () => {
@@ -56,12 +77,16 @@ function read(nextOffset: number, highWatermark: number, records: ReplicaRead["r
 }
 
 /** A directory whose one replica gives these reads, and is woken as soon as it waits. */
-function scriptedDirectory(reads: readonly ReplicaRead[]): { readonly directory: DataDirectory; readonly calls: string[] } {
+function scriptedDirectory(
+  reads: readonly ReplicaRead[],
+  onRead: (bounds: ReadBounds) => void = () => {},
+): { readonly directory: DataDirectory; readonly calls: string[] } {
   const calls: string[] = [];
   const rest = [...reads];
   const replica = {
     findOffset: async (from: number) => from,
-    read: async (offset: number) => {
+    read: async (offset: number, bounds: ReadBounds) => {
+      onRead(bounds);
       calls.push(`read ${offset}`);
       return rest.shift();
     },

@@ -37,11 +37,11 @@ export class ConsumeService {
     this.#waits.add(wait);
     try {
       while (true) {
-        const read = await replica.read(offset, bounds);
-        if (read.records.length > 0) return read;
+        const read = await replica.read(offset, { ...bounds, signal });
+        if (read.records.length > 0 || signal.aborted || this.#isStopping) return read;
         const hasAdvanced = read.nextOffset > offset;
         offset = read.nextOffset;
-        // Batches without records lay here (compacted or lost ones): the next may have some.
+        // Batches without records lay here (compacted or lost ones), and then came more, or one that can't be read.
         if (hasAdvanced && offset < read.highWatermark) continue;
         if (wait.signal.aborted) return read;
         await replica.waitForOffset(offset, wait.signal);
@@ -65,6 +65,6 @@ export interface ConsumeRequest extends ReadBounds {
   readonly partition: number;
   readonly from: StartingPoint;
   readonly waitMs: number;
-  /** Aborted when the client goes away. */
+  /** Aborted when the client goes away: then nothing is read any more. */
   readonly signal: AbortSignal;
 }

@@ -2,7 +2,7 @@ import type { Clock } from "../base/clock.ts";
 import { ProglogError } from "../base/error.ts";
 import {
   consumeBytesDefault,
-  consumeMaxBytes,
+  consumeCallMaxBytes,
   consumeRecordsMaxCount,
   consumeStreamBytesDefault,
   consumeStreamMaxBytes,
@@ -11,6 +11,7 @@ import {
 import { KiB } from "../base/units.ts";
 import type { CallContext, Responses } from "../grpc/index.ts";
 import type { DataDirectory } from "../replica/data-directory.ts";
+import { fit } from "../replica/read-records.ts";
 import type { Replica } from "../replica/replica.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
 import type { ConsumeRequest, ConsumeResponse } from "../wire/consume-message.ts";
@@ -43,7 +44,7 @@ export class GrpcConsume {
       partition,
       from,
       limit: isSingle ? 1 : Math.min(maxRecords, consumeRecordsMaxCount),
-      maxBytes: isSingle ? 1 : boundOf(maxBytes, consumeBytesDefault, consumeMaxBytes),
+      maxBytes: isSingle ? 1 : boundOf(maxBytes, consumeBytesDefault, consumeCallMaxBytes),
       waitMs,
       signal: call.signal,
     });
@@ -81,7 +82,7 @@ export class GrpcConsume {
         } else {
           for (const batch of piece) {
             const records = batch.records().filter((record) => record.offset >= offset);
-            await this.#sendRecords(records, batch.nextOffset, { request, replica, responses });
+            await this.#sendRecords(records, batch.nextOffset, { request, maxBytes, replica, responses });
             if (signal.aborted) break;
           }
         }
@@ -96,19 +97,19 @@ export class GrpcConsume {
   async #sendRecords(
     records: ConsumeResponse["records"],
     nextOffset: number,
-    { request, replica, responses }: { request: ConsumeRequest; replica: Replica; responses: Responses<ConsumeResponse> },
+    { request, maxBytes, replica, responses }: RecordsOut,
   ): Promise<void> {
     if (request.maxRecords === 0) {
       for (const record of records) await responses.send({ ...nothing, record });
       return;
     }
-    const count = Math.min(request.maxRecords, consumeRecordsMaxCount);
-    for (let start = 0; start < records.length; start += count) {
-      const some = records.slice(start, start + count);
-      const isLast = start + count >= records.length;
-      const last = some.at(-1);
-      const next = isLast || last === undefined ? nextOffset : last.offset + 1;
-      await responses.send({ ...nothing, ...replica.range(), records: some, nextOffset: next });
+    const limit = Math.min(request.maxRecords, consumeRecordsMaxCount);
+    for (let start = 0; start < records.length; ) {
+      // A batch may unfold to more than a client takes as one message.
+      const end = start + fit(records, { start, limit, maxBytes, isFirst: true }).count;
+      const some = records.slice(start, end);
+      start = end;
+      await responses.send({ ...nothing, ...replica.range(), records: some, nextOffset: records[end]?.offset ?? nextOffset });
     }
   }
 
@@ -153,6 +154,14 @@ export class GrpcConsume {
     checkTopicName(topic);
     return this.#parts.directory.getReplica(topic, partition);
   }
+}
+
+interface RecordsOut {
+  readonly request: ConsumeRequest;
+  /** Of one answer. */
+  readonly maxBytes: number;
+  readonly replica: Replica;
+  readonly responses: Responses<ConsumeResponse>;
 }
 
 export interface GrpcConsumeParts {

@@ -269,6 +269,14 @@ export function sendJson(reply: FastifyReply, json: object): FastifyReply {
   return reply.header("content-type", "application/json; charset=utf-8").send(`${JSON.stringify(json)}\n`);
 }
 
+/** Aborted once the client is gone, or has its answer. */
+export function goneSignal(reply: FastifyReply): AbortSignal {
+  const gone = new AbortController();
+  if (reply.raw.closed) gone.abort();
+  else reply.raw.once("close", () => gone.abort());
+  return gone.signal;
+}
+
 /** Text with a line end, of a kind that no browser takes for a page. */
 export function sendText(reply: FastifyReply, status: number, text: string): FastifyReply {
   return reply

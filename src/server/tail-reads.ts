@@ -46,5 +46,5 @@ async function readLines(replica: Replica, offset: number): Promise<TailRead> {
   return { lines, nextOffset, highWatermark };
 }
 
-/** Bytes as many as a tail may have unsent, so that little of what is read must be read again; and a batch of small records whole. */
+/** Bytes as many as a tail may have unsent, so that little of what is read must be read again, whatever it unfolds to. */
 const bounds = { limit: consumeRecordsMaxCount, maxBytes: tailUnsentMaxBytes };

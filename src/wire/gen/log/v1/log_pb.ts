@@ -314,7 +314,8 @@ export type ConsumeRequest = Message<"log.v1.ConsumeRequest"> & {
   maxRecords: number;
 
   /**
-   * Of batches read for an answer; the first batch comes whatever its size. Default 1 MiB.
+   * Of an answer: of its records, unpacked, or with `is_packed` of its batches; the first comes whatever its size. Default 1 MiB, and
+   * 256 KiB in a stream.
    *
    * @generated from field: uint32 max_bytes = 7;
    */
