@@ -110,6 +110,10 @@ export class CommitLog implements Log {
   }
 
   async append(records: RecordInput | readonly RecordInput[], options: AppendOptions = {}): Promise<AppendResult> {
+    return this.prepare(records, options)();
+  }
+
+  prepare(records: RecordInput | readonly RecordInput[], options: AppendOptions = {}): () => Promise<AppendResult> {
     this.#writer.checkOpen("append");
     checkCondition(options);
     const batch = encodeBatch(isList(records) ? records : [records], {
@@ -123,7 +127,7 @@ export class CommitLog implements Log {
     });
     // What was packed here need not be walked again; only its size may be more than this log takes.
     checkBatchBytes(batch, this.#options.batchMaxBytes);
-    return this.#writer.append(batch, readBatchHeader(batch), options.expectedOffset);
+    return async () => this.#writer.append(batch, readBatchHeader(batch), options.expectedOffset);
   }
 
   async appendBatch(batch: Buffer, options: Pick<AppendOptions, "expectedOffset"> = {}): Promise<AppendResult> {

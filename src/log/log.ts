@@ -263,6 +263,11 @@ export interface Log extends AsyncDisposable {
    * {expectedOffset, logEndOffset}. A retry is looked for first: it is answered though its condition doesn't hold any more.
    */
   append(records: RecordInput | readonly RecordInput[], options?: AppendOptions): Promise<AppendResult>;
+  /**
+   * The first half of `append`: checks and packs the records, and throws at once what is wrong with them. Calling what it returns, once and in the
+   * same turn of the loop, appends them. For who has something else to append in their place, which must not come behind what follows.
+   */
+  prepare(records: RecordInput | readonly RecordInput[], options?: AppendOptions): () => Promise<AppendResult>;
   /** Appends a packed record batch v2, as it is unless the options say otherwise. The buffer isn't changed, and must not be until this settles. */
   appendBatch(batch: Buffer, options?: Pick<AppendOptions, "expectedOffset">): Promise<AppendResult>;
 

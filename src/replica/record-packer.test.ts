@@ -10,6 +10,15 @@ class HeldLog {
   readonly batches: { readonly values: readonly string[]; readonly settle: (error?: unknown) => void }[] = [];
   endOffset = 0;
 
+  /** Records with this value are refused. */
+  readonly guilty = "guilty";
+
+  readonly prepare = (records: readonly RecordInput[]): (() => Promise<PackedAnswer>) => {
+    const position = records.findIndex(({ value }) => value === this.guilty);
+    if (position >= 0) throw new ProglogError("INVALID_RECORD", `Cannot pack record ${position} of the batch`);
+    return () => this.append(records);
+  };
+
   readonly append = (records: readonly RecordInput[]): Promise<PackedAnswer> => {
     const { promise, resolve, reject } = Promise.withResolvers<PackedAnswer>();
     const values = records.map(({ value }) => String(value));
@@ -37,7 +46,7 @@ function record(value: string): RecordInput[] {
 describe("record packer", () => {
   test("what comes in one turn goes together, and each caller gets its own offsets", async () => {
     const log = new HeldLog();
-    const packer = new RecordPacker(log.append);
+    const packer = new RecordPacker(log.prepare);
     const answers = [packer.append(record("a")), packer.append([{ value: "b" }, { value: "c" }]), packer.append(record("d"))];
     await Promise.resolve();
     assert.deepEqual(log.values(), [["a", "b", "c", "d"]]);
@@ -51,7 +60,7 @@ describe("record packer", () => {
 
   test("while two batches are under way, what comes is gathered and goes when one is done, in order", async () => {
     const log = new HeldLog();
-    const packer = new RecordPacker(log.append);
+    const packer = new RecordPacker(log.prepare);
     const answers = [];
     for (const value of ["a", "b", "c", "d"]) {
       answers.push(packer.append(record(value)));
@@ -73,7 +82,7 @@ describe("record packer", () => {
 
   test("no more than a batch's worth is gathered: then it goes, whatever is under way", async () => {
     const log = new HeldLog();
-    const packer = new RecordPacker(log.append);
+    const packer = new RecordPacker(log.prepare);
     const answers = [packer.append(record("a"))];
     await Promise.resolve();
     answers.push(packer.append(record("b")));
@@ -96,7 +105,7 @@ describe("record packer", () => {
 
   test("flush hands over what was gathered, so that what is appended past the packer lies behind it", async () => {
     const log = new HeldLog();
-    const packer = new RecordPacker(log.append);
+    const packer = new RecordPacker(log.prepare);
     const gathered = packer.append(record("a"));
     packer.flush();
     void log.append(record("b"));
@@ -108,7 +117,7 @@ describe("record packer", () => {
 
   test("an invalid record is refused at once, and the others go", async () => {
     const log = new HeldLog();
-    const packer = new RecordPacker(log.append);
+    const packer = new RecordPacker(log.prepare);
     const good = packer.append(record("a"));
     await assert.rejects(packer.append([{ value: 7 as unknown as string }]), { code: "INVALID_RECORD" });
     log.batches[0]?.settle();
@@ -116,24 +125,23 @@ describe("record packer", () => {
     assert.deepEqual(log.values(), [["a"]]);
   });
 
-  test("a batch that is refused for a record is appended again caller by caller", async () => {
+  test("a batch that is refused for a record is appended caller by caller, before anything that came later", async () => {
     const log = new HeldLog();
-    const packer = new RecordPacker(log.append);
-    const good = packer.append(record("a"));
-    const guilty = packer.append(record("b"));
-    await Promise.resolve();
-    log.batches[0]?.settle(new ProglogError("RECORD_TOO_LARGE", "Cannot pack record 1 of the batch"));
-    await new Promise(setImmediate);
-    assert.deepEqual(log.values(), [["a", "b"], ["a"], ["b"]]);
-    log.batches[2]?.settle(new ProglogError("RECORD_TOO_LARGE", "Cannot pack record 0 of the batch"));
-    log.batches[1]?.settle();
-    assert.equal((await good).baseOffset, 0);
-    await assert.rejects(guilty, { code: "RECORD_TOO_LARGE" });
+    const packer = new RecordPacker(log.prepare);
+    const first = packer.append(record("a"));
+    const guilty = packer.append(record(log.guilty));
+    const second = packer.append(record("b"));
+    packer.flush();
+    void log.append(record("later"));
+    assert.deepEqual(log.values(), [["a"], ["b"], ["later"]]);
+    await assert.rejects(guilty, { code: "INVALID_RECORD", message: "Cannot pack record 0 of the batch" });
+    for (const batch of log.batches) batch.settle();
+    assert.deepEqual([(await first).baseOffset, (await second).baseOffset], [0, 1]);
   });
 
   test("what befell the batch befalls all its callers, and nothing is tried again", async () => {
     const log = new HeldLog();
-    const packer = new RecordPacker(log.append);
+    const packer = new RecordPacker(log.prepare);
     const answers = [packer.append(record("a")), packer.append(record("b"))];
     await Promise.resolve();
     log.batches[0]?.settle(new ProglogError("DISK_FAILED", "Cannot append"));

@@ -11,19 +11,19 @@ import { checkRecord, type RecordInput } from "../batch/record.ts";
  * when it is large enough. So a single caller pays nothing, and batches grow with the load.
  *
  * Each caller's records stay together and in order: a batch is appended whole or not at all. When a batch is refused for what
- * is in it, its callers' records are appended again caller by caller, so that only the guilty one hears of it.
+ * is in it, its callers' records are appended caller by caller, so that only the guilty one hears of it; in the same turn of the
+ * loop, so that nothing that came later gets before them.
  */
 export class RecordPacker<Answer extends PackedAnswer> {
-  readonly #appendBatch: (records: readonly RecordInput[]) => Promise<Answer>;
+  readonly #prepare: PrepareAppend<Answer>;
   #parcels: Parcel<Answer>[] = [];
   /** Of the records in `#parcels`. */
   #bytes = 0;
   #underWay = 0;
   #isFlushDue = false;
 
-  /** `append` appends the records as one batch and settles when that is decided. */
-  constructor(append: (records: readonly RecordInput[]) => Promise<Answer>) {
-    this.#appendBatch = append;
+  constructor(prepare: PrepareAppend<Answer>) {
+    this.#prepare = prepare;
   }
 
   /** Records that wait for company or for their turn, in bytes: never much more than one batch's worth. */
@@ -37,7 +37,7 @@ export class RecordPacker<Answer extends PackedAnswer> {
     for (const record of records) bytes += checkRecord(record) + recordOverheadBytes;
     if (this.#bytes + bytes > lineBatchBytes) this.flush();
     // What fills a batch by itself gains nothing from company. Flushed before, so that the order is kept.
-    if (bytes > lineBatchBytes) return this.#appendBatch(records);
+    if (bytes > lineBatchBytes) return this.#prepare(records)();
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     this.#parcels.push({ records, resolve, reject });
     this.#bytes += bytes;
@@ -57,15 +57,30 @@ export class RecordPacker<Answer extends PackedAnswer> {
     if (parcels.length === 0) return;
     this.#parcels = [];
     this.#bytes = 0;
+    this.#appendTogether(parcels);
+  }
+
+  #appendTogether(parcels: readonly Parcel<Answer>[]): void {
+    const records = parcels.length === 1 ? (parcels[0]?.records ?? []) : parcels.flatMap((parcel) => parcel.records);
+    let append: () => Promise<Answer>;
+    try {
+      append = this.#prepare(records);
+    } catch (error) {
+      const isShared = parcels.length > 1 && refusalsOfRecords.some((code) => isProglogError(error, code));
+      for (const parcel of parcels) {
+        if (isShared) this.#appendTogether([parcel]);
+        else parcel.reject(error);
+      }
+      return;
+    }
     this.#underWay += 1;
-    void this.#appendAll(parcels);
+    void this.#answer(parcels, append());
   }
 
   /** Never rejects: the callers hear of failures. */
-  async #appendAll(parcels: readonly Parcel<Answer>[]): Promise<void> {
-    const records = parcels.length === 1 ? (parcels[0]?.records ?? []) : parcels.flatMap((parcel) => parcel.records);
+  async #answer(parcels: readonly Parcel<Answer>[], appended: Promise<Answer>): Promise<void> {
     try {
-      const answer = await this.#appendBatch(records);
+      const answer = await appended;
       this.#arrived();
       let position = 0;
       for (const { records: own, resolve } of parcels) {
@@ -75,11 +90,7 @@ export class RecordPacker<Answer extends PackedAnswer> {
       }
     } catch (error) {
       this.#arrived();
-      const isShared = parcels.length > 1 && refusalsOfRecords.some((code) => isProglogError(error, code));
-      for (const { records: own, resolve, reject } of parcels) {
-        if (isShared) this.#appendBatch(own).then(resolve, reject);
-        else reject(error);
-      }
+      for (const { reject } of parcels) reject(error);
     }
   }
 
@@ -88,6 +99,9 @@ export class RecordPacker<Answer extends PackedAnswer> {
     this.flush();
   }
 }
+
+/** Throws what is wrong with records that are to be one batch; else what it returns appends them, and settles when that is decided. */
+export type PrepareAppend<Answer> = (records: readonly RecordInput[]) => () => Promise<Answer>;
 
 /** What an append is answered with; the rest of it holds for all records of a batch. */
 export interface PackedAnswer {
@@ -105,7 +119,7 @@ interface Parcel<Answer> {
 /** One that is synced, and the next, which is packed and checked meanwhile. */
 const underWayMaxCount = 2;
 
-/** What says that a batch was refused, before anything was written, for the records that are in it. */
+/** What says that a batch was refused for the records that are in it. */
 const refusalsOfRecords = ["INVALID_RECORD", "RECORD_TOO_LARGE", "INVALID_BATCH", "BATCH_TOO_LARGE"] as const;
 
 /** About what a record's lengths and deltas take in a batch. */

@@ -27,7 +27,10 @@ export class Replica {
   #state: ReplicaState;
   readonly #damages: DamageCount;
   readonly #clock: Clock;
-  readonly #packer = new RecordPacker((records) => this.#use((log) => log.append(records)));
+  readonly #packer = new RecordPacker((records) => {
+    const append = this.#getLog().prepare(records);
+    return () => this.#use(append);
+  });
 
   private constructor(identity: ReplicaIdentity, state: ReplicaState, { damages, clock }: ReplicaParts) {
     this.identity = identity;
