@@ -385,7 +385,10 @@ export const heldMessagesMaxCount = 256;
 /** Largest term: it lies in 32 bits on the disk. */
 export const termMax = 2 ** 32 - 1;
 
-/** Requests of one ProduceStream under way, in bytes and in number; then no more is read until some are answered. */
+/**
+ * Requests of one ProduceStream under way: bytes that aren't appended, and requests that aren't answered; then no more is read until
+ * some are. One read may go beyond: `grpcReceiveQueueBytes` and a message.
+ */
 export const produceStreamMaxBytes = 8 * MiB;
 export const produceStreamMaxCount = 10_000;
 
@@ -396,5 +399,18 @@ export const consumeCallMaxBytes = 2 * MiB;
  * Bytes of batches, or of records unpacked, in one answer of a ConsumeStream: unless asked for, and at most. A reader that stands still
  * costs a few of these.
  */
+/**
+ * Produce requests over gRPC of a whole node under way. Below `appendQueueMaxBytes` by more than a read: so a log whose disk is slower than
+ * its producers holds them back instead of refusing their appends.
+ */
+export const producesMaxBytes = 48 * MiB;
+
+/** What unary requests that wait for room may hold; past it they are refused with OVERLOADED. Streams hold nothing here meanwhile. */
+export const producesWaitingMaxBytes = 64 * MiB;
+
+/** Records and headers of one produce request. Each is an object or two, of which a message of two bytes each would bring two million. */
+export const produceRequestMaxCount = 100_000;
+
+/** Bytes of batches in one answer of a ConsumeStream: unless asked for, and at most. A reader that stands still costs a few of these. */
 export const consumeStreamBytesDefault = 256 * KiB;
 export const consumeStreamMaxBytes = 1 * MiB;

@@ -26,6 +26,8 @@ export class MessageReceiver<Message> implements AsyncIterable<Message> {
   #isPaused = false;
   #isEnded = false;
   #failure: Error | undefined;
+  /** Of a message behind those that were taken. */
+  #undecodable: { readonly error: unknown } | undefined;
   #waiter: PromiseWithResolvers<void> | undefined;
 
   constructor(options: MessageReceiverOptions<Message>) {
@@ -39,6 +41,7 @@ export class MessageReceiver<Message> implements AsyncIterable<Message> {
   /** The next message, or undefined when the other end has sent all. One reader at a time. */
   async read(): Promise<Message | undefined> {
     for (;;) {
+      this.#throwUndecodable();
       const queued = this.#shift();
       if (queued !== undefined) return await this.#decode(queued);
       if (this.#failure !== undefined) throw this.#failure;
@@ -47,19 +50,36 @@ export class MessageReceiver<Message> implements AsyncIterable<Message> {
     }
   }
 
-  /** All messages that are here, at least one; none when the other end has sent all. Cheaper than one by one where they are small. */
+  /**
+   * All messages that are here, at least one; none when the other end has sent all. Cheaper than one by one where they are small. A compressed
+   * one is the last: it may have become a thousand times larger. What can't be decoded is thrown behind the messages before it.
+   */
   async readAvailable(): Promise<Message[]> {
     const messages: Message[] = [];
     for (;;) {
+      this.#throwUndecodable();
       for (let queued = this.#shift(); queued !== undefined; queued = this.#shift()) {
-        const message = this.#decode(queued);
-        messages.push(message instanceof Promise ? await message : message);
+        try {
+          const message = this.#decode(queued);
+          messages.push(message instanceof Promise ? await message : message);
+        } catch (error) {
+          if (messages.length === 0) throw error;
+          this.#undecodable = { error };
+          return messages;
+        }
+        if (queued.isCompressed) break;
       }
       if (messages.length > 0) return messages;
       if (this.#failure !== undefined) throw this.#failure;
       if (this.#isEnded) return messages;
       await this.#wait();
     }
+  }
+
+  /** Resolves when a read wouldn't wait. What is there stays there, so who isn't ready for it holds its sender back. */
+  async ready(): Promise<void> {
+    while (this.#queue.length === 0 && this.#failure === undefined && !this.#isEnded && this.#undecodable === undefined)
+      await this.#wait();
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Message, void, undefined> {
@@ -148,6 +168,13 @@ export class MessageReceiver<Message> implements AsyncIterable<Message> {
     const { decode, encoding, messageMaxBytes } = this.#options;
     this.#wasCompressed = isCompressed;
     return decodeMessage({ message, isCompressed, decode, encoding: encoding(), messageMaxBytes });
+  }
+
+  #throwUndecodable(): void {
+    const undecodable = this.#undecodable;
+    if (undecodable === undefined) return;
+    this.#undecodable = undefined;
+    throw undecodable.error;
   }
 
   async #wait(): Promise<void> {

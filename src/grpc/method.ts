@@ -21,7 +21,10 @@ export interface Method<Request, Response, Kind extends CallKind = CallKind> {
 }
 
 /** Takes the messages of a call one by one, or all that are here. */
-export type Requests<Request> = Pick<MessageReceiver<Request>, "read" | "readAvailable" | typeof Symbol.asyncIterator>;
+export type Requests<Request> = Pick<
+  MessageReceiver<Request>,
+  "read" | "readAvailable" | "ready" | typeof Symbol.asyncIterator
+>;
 
 /** Sends the messages of a call. */
 export interface Responses<Response> {

@@ -28,6 +28,7 @@ export class GrpcDoor {
   readonly #server: GrpcServer;
   readonly #stopping = new AbortController();
   readonly #consume: GrpcConsume;
+  readonly #produce: GrpcProduce;
   readonly #health = new Health();
   #isServing = false;
 
@@ -35,8 +36,9 @@ export class GrpcDoor {
     const { directory, clock, random, observer } = parts;
     const stopping = this.#stopping.signal;
     this.#consume = new GrpcConsume({ ...parts, stopping });
+    this.#produce = new GrpcProduce({ ...parts, stopping });
     const methods = [
-      ...logMethods({ ...parts, consume: this.#consume, produce: new GrpcProduce({ ...parts, stopping }) }),
+      ...logMethods({ ...parts, consume: this.#consume, produce: this.#produce }),
       ...topicMethods(new GrpcTopics(directory)),
     ].map((served) => this.#admitted(served));
     this.#setHealth("NOT_SERVING");
@@ -65,6 +67,11 @@ export class GrpcDoor {
 
   get consumeStreamCount(): number {
     return this.#consume.streamCount;
+  }
+
+  /** Bytes of produce requests under way, and how many streams and requests wait for room. */
+  get produceRoom(): { readonly bytes: number; readonly waitingCount: number } {
+    return this.#produce.room;
   }
 
   /** Takes over a connection that speaks HTTP/2. Its first bytes are to be read again. */
@@ -126,7 +133,7 @@ interface LogHandlers {
 function logMethods({ produce, consume, listServers }: LogHandlers): readonly ServedMethod[] {
   const serversMessages = { decodeRequest: () => undefined, encodeResponse: encodeGetServersResponse };
   return [
-    serve(serverMethod("/log.v1.Log/Produce", "unary", produceMessages), (request) => produce.produce(request)),
+    serve(serverMethod("/log.v1.Log/Produce", "unary", produceMessages), (request, call) => produce.produce(request, call)),
     serve(serverMethod("/log.v1.Log/ProduceStream", "bidi-stream", produceMessages), (requests, responses, call) =>
       produce.produceStream(requests, responses, call),
     ),

@@ -1,18 +1,21 @@
 import { ProglogError } from "../base/error.ts";
-import { produceStreamMaxBytes, produceStreamMaxCount } from "../base/limits.ts";
+import { producesMaxBytes, producesWaitingMaxBytes } from "../base/limits.ts";
 import type { Logger } from "../base/logger.ts";
-import type { CallContext, Requests, Responses } from "../grpc/index.ts";
+import { type CallContext, GrpcStatusError, type Requests, type Responses } from "../grpc/index.ts";
 import type { Topic } from "../replica/catalog.ts";
 import type { AppendOptions } from "../replica/replica.ts";
 import type { ProduceRequest, ProduceResponse } from "../wire/produce-message.ts";
 import { toProtoError } from "../wire/proto-error.ts";
+import { ProduceRoom, roomOf } from "./produce-room.ts";
 import type { ProducedRange, ProduceService } from "./produce-service.ts";
+import { ProduceStream, type StreamAppend } from "./produce-stream.ts";
 
 /** `Produce` and `ProduceStream` of `log.v1.Log`. */
 export class GrpcProduce {
   readonly #produce: ProduceService;
   readonly #logger: Logger;
   readonly #stopping: AbortSignal;
+  readonly #room = new ProduceRoom({ maxBytes: producesMaxBytes, waitingMaxBytes: producesWaitingMaxBytes });
 
   /** `stopping` is aborted with the error that streams are to end with. */
   constructor(parts: { readonly produce: ProduceService; readonly logger: Logger; readonly stopping: AbortSignal }) {
@@ -21,39 +24,38 @@ export class GrpcProduce {
     this.#stopping = parts.stopping;
   }
 
-  async produce(request: ProduceRequest): Promise<ProduceResponse> {
-    const topic = this.#produce.getTopic(placeOf(request));
-    return this.#append(topic instanceof Promise ? await topic : topic, request);
+  /** What all requests under way share. */
+  get room(): Pick<ProduceRoom, "bytes" | "waitingCount"> {
+    return this.#room;
   }
 
-  /**
-   * Appends as the requests come, without waiting for one before the next, and answers in their order. What is under way is
-   * bounded: then no more is read, the stream's window fills, and the client is held back.
-   */
-  async produceStream(
-    requests: Requests<ProduceRequest>,
-    responses: Responses<ProduceResponse>,
-    call: CallContext,
-  ): Promise<void> {
-    const answers = new AnswersInOrder(responses, call.signal);
-    const stopped = abortOf(this.#stopping);
+  async produce(request: ProduceRequest, call: CallContext): Promise<ProduceResponse> {
+    const bytes = roomOf(request);
+    if (!this.#room.tryTake(bytes) && !(await this.#room.take(bytes, { signal: call.signal, heldBytes: bytes })))
+      throw new GrpcStatusError("CANCELLED", "Cannot produce: the call is over");
+    let settled: Promise<unknown> | undefined;
     try {
-      for (;;) {
-        const came = await Promise.race([requests.readAvailable(), stopped, answers.failed]);
-        if (came.length === 0) break;
-        for (const request of came) {
-          // One topic made after the other: what is sent behind the request that makes it stays behind.
-          const topic = this.#getTopic(request);
-          answers.add(request, this.#appendLater(topic instanceof Promise ? await topic : topic, request));
-        }
-        if (answers.isFull) await Promise.race([answers.room(), answers.failed]);
-      }
-      await answers.drain();
-    } catch (error) {
-      // What was appended before is answered before the stream ends.
-      await answers.drain().catch(() => {});
-      throw error;
+      const topic = this.#produce.getTopic(placeOf(request));
+      const appended = this.#append(topic instanceof Promise ? await topic : topic, request);
+      ({ settled } = appended);
+      return await appended.answer;
+    } finally {
+      const giveBack = (): void => this.#room.giveBack(bytes);
+      if (settled === undefined) giveBack();
+      else settled.then(giveBack, giveBack);
     }
+  }
+
+  produceStream(requests: Requests<ProduceRequest>, responses: Responses<ProduceResponse>, call: CallContext): Promise<void> {
+    return new ProduceStream({
+      requests,
+      responses,
+      call,
+      room: this.#room,
+      stopping: this.#stopping,
+      getTopic: (request) => this.#getTopic(request),
+      append: (topic, request) => this.#appendOrExplain(topic, request),
+    }).run();
   }
 
   #getTopic(request: ProduceRequest): Topic | ProglogError | Promise<Topic | ProglogError> {
@@ -65,103 +67,37 @@ export class GrpcProduce {
     }
   }
 
-  async #appendLater(topic: Topic | ProglogError, request: ProduceRequest): Promise<ProduceResponse> {
+  /** As `#append`; the answer is the error's where the request wants that. */
+  #appendOrExplain(topic: Topic | ProglogError, request: ProduceRequest): StreamAppend {
+    let append: StreamAppend;
     try {
       if (topic instanceof ProglogError) throw topic;
-      return await this.#append(topic, request);
+      append = this.#append(topic, request);
     } catch (error) {
-      if (!request.answersErrors) throw error;
-      return { ...nothing, error: toProtoError(error) };
+      const refused = refuse(error);
+      append = { answer: refused, settled: refused };
     }
+    if (!request.answersErrors) return append;
+    const answer = append.answer.catch((error: unknown) => ({ ...nothing, error: toProtoError(error) }));
+    return { answer, settled: append.settled };
   }
 
-  async #append(topic: Topic, request: ProduceRequest): Promise<ProduceResponse> {
+  /** Throws what is wrong with the request, as far as that can be told at once. */
+  #append(topic: Topic, request: ProduceRequest): StreamAppend {
     const { partition, records, batch, record, acks } = request;
     checkContent(request);
     const all = record === undefined ? records : [record];
     const appended = this.#produce.appendTo(topic, { partition, records: all, batch, options: optionsOf(request) });
-    if (acks !== "none") return toResponse(await appended);
+    if (acks !== "none") return { answer: appended.then(toResponse), settled: appended };
     appended.catch((error: unknown) => {
       this.#logger.warn({ topic: topic.name, reason: String(error) }, "an append that nobody waits for failed");
     });
-    return nothing;
+    return { answer: answeredAtOnce, settled: appended };
   }
-}
-
-/** Sends answers in the order of their requests, each when it is known. */
-class AnswersInOrder {
-  readonly #responses: Responses<ProduceResponse>;
-  readonly #signal: AbortSignal;
-  readonly #pending: PendingAnswer[] = [];
-  #bytes = 0;
-  #sending: Promise<void> | undefined;
-  #failure: Error | undefined;
-  readonly #failed = Promise.withResolvers<never>();
-  #onRoom: (() => void) | undefined;
-
-  constructor(responses: Responses<ProduceResponse>, signal: AbortSignal) {
-    this.#responses = responses;
-    this.#signal = signal;
-    this.#failed.promise.catch(() => {});
-  }
-
-  /** Rejects when a request failed whose failure ends the stream. */
-  get failed(): Promise<never> {
-    return this.#failed.promise;
-  }
-
-  get isFull(): boolean {
-    return this.#bytes >= produceStreamMaxBytes || this.#pending.length >= produceStreamMaxCount;
-  }
-
-  add(request: ProduceRequest, answer: Promise<ProduceResponse>): void {
-    // Heard of when its turn comes.
-    answer.catch(() => {});
-    const bytes = bytesOf(request);
-    this.#pending.push({ answer, bytes });
-    this.#bytes += bytes;
-    this.#sending ??= this.#send();
-  }
-
-  /** Resolves when there is room for more requests. */
-  room(): Promise<void> {
-    return new Promise((resolve) => (this.#onRoom = resolve));
-  }
-
-  /** Resolves when all are sent. */
-  async drain(): Promise<void> {
-    while (this.#sending !== undefined) await this.#sending;
-    if (this.#failure !== undefined) throw this.#failure;
-  }
-
-  async #send(): Promise<void> {
-    try {
-      for (let next = this.#pending[0]; next !== undefined; next = this.#pending[0]) {
-        const answer = await next.answer;
-        this.#pending.shift();
-        this.#bytes -= next.bytes;
-        if (!this.#signal.aborted) await this.#responses.send(answer);
-        if (this.#onRoom !== undefined && !this.isFull) {
-          this.#onRoom();
-          this.#onRoom = undefined;
-        }
-      }
-    } catch (error) {
-      this.#failure = error instanceof Error ? error : new Error(String(error));
-      this.#failed.reject(error);
-      this.#pending.length = 0;
-    } finally {
-      this.#sending = undefined;
-    }
-  }
-}
-
-interface PendingAnswer {
-  readonly answer: Promise<ProduceResponse>;
-  readonly bytes: number;
 }
 
 const nothing: ProduceResponse = { offset: 0, partition: 0, count: 0, appendTime: 0, isDurable: false, isDuplicate: false };
+const answeredAtOnce = Promise.resolve(nothing);
 
 function placeOf({ topic, partition }: ProduceRequest): { readonly topic: string; readonly partition: number | undefined } {
   return { topic: topic === "" ? "default" : topic, partition };
@@ -193,32 +129,12 @@ function toResponse({ partition, baseOffset, count, appendTime, isDurable, isDup
   return { offset: baseOffset, partition, count, appendTime, isDurable, isDuplicate };
 }
 
-/** What a request holds while it is under way, about. */
-function bytesOf({ record, records, batch }: ProduceRequest): number {
-  let bytes = requestOverheadBytes + (batch?.length ?? 0);
-  if (record !== undefined) bytes += lengthOf(record.value);
-  for (const each of records) bytes += recordOverheadBytes + lengthOf(each.value);
-  return bytes;
+async function refuse(error: unknown): Promise<never> {
+  throw error;
 }
-
-function lengthOf(value: Uint8Array | string | null): number {
-  return value?.length ?? 0;
-}
-
-const requestOverheadBytes = 512;
-const recordOverheadBytes = 128;
 
 function toProglogError(error: unknown): ProglogError {
   return error instanceof ProglogError
     ? error
     : new ProglogError("INTERNAL", "The request failed inside the server", { cause: error });
-}
-
-/** Rejects with the reason when `signal` aborts. */
-export function abortOf(signal: AbortSignal): Promise<never> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  promise.catch(() => {});
-  if (signal.aborted) reject(signal.reason);
-  else signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-  return promise;
 }

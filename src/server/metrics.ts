@@ -130,6 +130,12 @@ export class Metrics {
     this.#gauge("proglog_grpc_connections", "Connections that speak gRPC", [], (gauge) => gauge.set(door.connectionCount));
     this.#gauge("proglog_grpc_calls", "gRPC calls under way", [], (gauge) => gauge.set(door.callCount));
     this.#gauge("proglog_grpc_consume_streams", "ConsumeStreams open", [], (gauge) => gauge.set(door.consumeStreamCount));
+    this.#gauge("proglog_grpc_produce_bytes", "Bytes of gRPC produce requests under way", [], (gauge) =>
+      gauge.set(door.produceRoom.bytes),
+    );
+    this.#gauge("proglog_grpc_produce_waits", "Streams and requests that wait for room to append", [], (gauge) =>
+      gauge.set(door.produceRoom.waitingCount),
+    );
     this.#gauge("proglog_http_body_bytes", "Bytes of request bodies held", [], (gauge) => gauge.set(bodies.held.bytes));
     this.#gauge("proglog_http_uploads", "Bodies of lines that come while they are appended", [], (gauge) =>
       gauge.set(bodies.liveCount),

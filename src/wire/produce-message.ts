@@ -1,4 +1,5 @@
 import { ProglogError } from "../base/error.ts";
+import { produceRequestMaxCount } from "../base/limits.ts";
 import type { RecordInput } from "../batch/record.ts";
 import { type ProtoError, protoErrorBytes, readProtoError, writeProtoError } from "./proto-error.ts";
 import { ProtoReader } from "./proto-reader.ts";
@@ -51,6 +52,8 @@ export function decodeProduceRequest(bytes: Buffer): ProduceRequest {
   let partition: number | undefined;
   let record: RecordInput | undefined;
   const records: RecordInput[] = [];
+  /** Of records and their headers. */
+  let count = 0;
   let batch: Buffer | undefined;
   let acks = 0;
   let producer: ProducerSequence | undefined;
@@ -68,7 +71,12 @@ export function decodeProduceRequest(bytes: Buffer): ProduceRequest {
         partition = reader.uint32();
         break;
       case requestFields.records:
-        records.push(readProtoRecord(reader.message("Record")));
+        {
+          const each = readProtoRecord(reader.message("Record"));
+          count += 1 + each.headers.length;
+          if (count > produceRequestMaxCount) throw tooManyError();
+          records.push(each);
+        }
         break;
       case requestFields.batch:
         batch = reader.bytes();
@@ -137,6 +145,14 @@ export function encodeProduceRequest(request: ProduceRequest): Buffer {
   if (expectedOffset !== undefined) writer.uint(requestFields.expectedOffset, expectedOffset);
   if (answersErrors) writer.bool(requestFields.answersErrors);
   return writer.finish();
+}
+
+function tooManyError(): ProglogError {
+  return new ProglogError(
+    "BATCH_TOO_LARGE",
+    `Cannot produce a request of more than ${produceRequestMaxCount} records and headers together`,
+    { hint: "Send fewer at a time, or pack them into a batch." },
+  );
 }
 
 function readProducer(reader: ProtoReader): ProducerSequence {

@@ -4,6 +4,8 @@ import { create, type DescMessage, type MessageInitShape, toBinary } from "@bufb
 import { inspect } from "node:util";
 import fc from "fast-check";
 import { isProglogError, ProglogError } from "../base/error.ts";
+import { produceRequestMaxCount, recordMaxHeaders } from "../base/limits.ts";
+import type { RecordInput } from "../batch/record.ts";
 import {
   type ConsumeRequest,
   type ConsumeResponse,
@@ -31,6 +33,26 @@ import {
   type ProduceResponse,
 } from "./produce-message.ts";
 import { fromProtoError, type ProtoError, toProtoError } from "./proto-error.ts";
+
+describe("a produce request with as many objects as there may be", () => {
+  const tiny: RecordInput = { value: "" };
+
+  test("holds so many records and headers, and one more is refused before it is made", () => {
+    const header = { key: "", value: null };
+    const headers = Array.from({ length: recordMaxHeaders }, () => header);
+    const full = Math.floor(produceRequestMaxCount / (1 + recordMaxHeaders));
+    const rest = produceRequestMaxCount - full * (1 + recordMaxHeaders);
+    const records = Array.from({ length: full + rest }, (_, i) => (i < full ? { ...tiny, headers } : tiny));
+    const request = { topic: "", acks: "quorum", answersErrors: false } as const;
+    assert.equal(decodeProduceRequest(encodeProduceRequest({ ...request, records })).records.length, full + rest);
+    const oneMore = encodeProduceRequest({ ...request, records: [...records, tiny] });
+    assert.throws(() => decodeProduceRequest(oneMore), { code: "BATCH_TOO_LARGE" });
+    const record = { ...tiny, headers: [...headers, header] };
+    assert.throws(() => decodeProduceRequest(encodeProduceRequest({ ...request, records: [], record })), {
+      code: "RECORD_TOO_LARGE",
+    });
+  });
+});
 
 /** The generated code is the twin that can't be wrong: each side reads what the other wrote, for whatever a message holds. */
 

@@ -1,4 +1,5 @@
 import { ProglogError } from "../base/error.ts";
+import { recordMaxHeaders } from "../base/limits.ts";
 import type { RecordHeader, RecordInput, StoredHeader, StoredRecord } from "../batch/record.ts";
 import type { ProtoReader } from "./proto-reader.ts";
 import { fieldSpanBytes, intBytes, type ProtoWriter, spanBytes, uintBytes } from "./proto-writer.ts";
@@ -42,7 +43,11 @@ export function readProtoRecord(reader: ProtoReader): ProtoRecord {
         key = reader.bytes();
         break;
       case fields.headers:
-        (headers ??= []).push(readHeader(reader.message("Header")));
+        headers ??= [];
+        if (headers.length >= recordMaxHeaders) {
+          throw new ProglogError("RECORD_TOO_LARGE", `Cannot accept the record: it has more than ${recordMaxHeaders} headers`);
+        }
+        headers.push(readHeader(reader.message("Header")));
         break;
       case fields.timestamp:
         timestamp = reader.int64();
