@@ -95,6 +95,13 @@ export class GrpcServer {
     return count;
   }
 
+  /** What all calls hold: received and not taken, sent and not gone. */
+  get heldBytes(): number {
+    let bytes = 0;
+    for (const { calls } of this.#sessions.values()) for (const call of calls) bytes += call.heldBytes;
+    return bytes;
+  }
+
   /** Speaks HTTP/2 on a connection, from its preface on. Bytes put back into the socket are read first. */
   acceptSocket(socket: Duplex): void {
     this.acceptSession(performServerHandshake(socket, this.sessionOptions), socket);
@@ -204,10 +211,9 @@ export class GrpcServer {
 
   /** Brings what all calls hold below the limit: what a stream's window let in is counted here, and what waits to be sent. */
   #endLargest(): void {
-    const calls = [...this.#sessions.values()].flatMap((session) => [...session.calls]);
-    let total = 0;
-    for (const call of calls) total += call.heldBytes;
+    let total = this.heldBytes;
     if (total <= this.#limits.heldMaxBytes) return;
+    const calls = [...this.#sessions.values()].flatMap((session) => [...session.calls]);
     for (const call of calls.toSorted((a, b) => b.heldBytes - a.heldBytes)) {
       total -= call.heldBytes;
       call.reset(

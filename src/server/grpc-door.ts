@@ -69,6 +69,11 @@ export class GrpcDoor {
     return this.#consume.streamCount;
   }
 
+  /** Bytes of messages received and not taken, sent and not gone. */
+  get heldBytes(): number {
+    return this.#server.heldBytes;
+  }
+
   /** Bytes of produce requests under way, and how many streams and requests wait for room. */
   get produceRoom(): { readonly bytes: number; readonly waitingCount: number } {
     return this.#produce.room;

@@ -130,6 +130,9 @@ export class Metrics {
     this.#gauge("proglog_grpc_connections", "Connections that speak gRPC", [], (gauge) => gauge.set(door.connectionCount));
     this.#gauge("proglog_grpc_calls", "gRPC calls under way", [], (gauge) => gauge.set(door.callCount));
     this.#gauge("proglog_grpc_consume_streams", "ConsumeStreams open", [], (gauge) => gauge.set(door.consumeStreamCount));
+    this.#gauge("proglog_grpc_held_bytes", "Bytes of gRPC messages not taken yet, by us or by clients", [], (gauge) =>
+      gauge.set(door.heldBytes),
+    );
     this.#gauge("proglog_grpc_produce_bytes", "Bytes of gRPC produce requests under way", [], (gauge) =>
       gauge.set(door.produceRoom.bytes),
     );
