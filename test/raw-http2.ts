@@ -213,8 +213,8 @@ function hpackLength(length: number): Buffer {
 }
 
 /** A gRPC message in a DATA frame. */
-export function messageFrame(streamId: number, message: string, flags = 0): Buffer {
-  const bytes = Buffer.from(message);
+export function messageFrame(streamId: number, message: string | Uint8Array, flags = 0): Buffer {
+  const bytes = typeof message === "string" ? Buffer.from(message) : message;
   const prefix = Buffer.alloc(5);
   prefix.writeUInt32BE(bytes.length, 1);
   return frame("data", flags, streamId, Buffer.concat([prefix, bytes]));

@@ -7,6 +7,9 @@ import { createVirtualClock } from "../sim/clock.ts";
 import { createSimDisk } from "../sim/disk.ts";
 import { createMemoryDisk } from "../src/base/memory-disk.ts";
 import { nodeDisk } from "../src/base/node-disk.ts";
+import { connect as connectClient } from "../src/client/index.ts";
+import { connect } from "../src/grpc/index.ts";
+import { failureOf, produceBytes, produceOnce, produceStream } from "./log-calls.ts";
 import { type JsonObject, startTestNode, type TestNode } from "./test-node.ts";
 
 describe("starting a node", () => {
@@ -98,8 +101,21 @@ describe("starting a node", () => {
     const problem = (await answer.json()) as JsonObject;
     assert.deepEqual([problem["code"], problem["retryable"], problem["outcome"]], ["UNAVAILABLE", true, "not-appended"]);
     assert.equal((await ask("/", "POST")).status, 503);
+    // Over gRPC, too: a producer that heard that its topic isn't there would give up.
+    const channel = connect({ address: `127.0.0.1:${port}` });
+    const record = { value: "c" };
+    const refused = await failureOf(produceOnce(channel, { record }));
+    assert.deepEqual([refused.code, refused.details["outcome"]], ["UNAVAILABLE", "not-appended"]);
+    const stream = await channel.bidiStream(produceStream);
+    await stream.send(produceBytes({ record }));
+    assert.equal((await failureOf(stream.responses.read())).code, "UNAVAILABLE");
+    const client = connectClient(`127.0.0.1:${port}`);
+    const patient = client.producer().send(record);
     hold.release();
     await using node = await starting;
+    assert.equal((await patient).offset, 2);
+    await client.close();
+    await channel.close();
     assert.equal((await node.get("/readyz")).status, 200);
     assert.equal((await node.get("/?offset=1")).status, 200);
   });

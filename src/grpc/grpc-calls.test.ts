@@ -29,6 +29,20 @@ describe("a unary call", () => {
     );
   });
 
+  test("fails alone when its handler throws at once on a message that was inflated beside the loop", async () => {
+    await using pair = await GrpcPair.open({
+      methods: [
+        serve(bytes, (request) => {
+          if (request[0] === 1) throw new GrpcStatusError("ABORTED", "Cannot go on: it is thrown at once");
+          return Buffer.from("ok");
+        }),
+      ],
+    });
+    const channel = pair.connect();
+    await assert.rejects(channel.unary(bytes, Buffer.alloc(1 * MiB, 1), { isCompressing: true }), { status: "ABORTED" });
+    assert.equal(String(await channel.unary(bytes, Buffer.alloc(1 * MiB), { isCompressing: true })), "ok");
+  });
+
   test("may be answered later, and by an empty message", async () => {
     await using pair = await GrpcPair.open({
       methods: [

@@ -249,6 +249,13 @@ export class ServerCall implements CallContext, Expirable, Responses<unknown> {
     const { deadlines } = this.#host;
     this.#deadlineMs = deadlines.now() + timeoutMs;
     this.#deadlineTick = deadlines.add(this, this.#deadlineMs);
+    return !this.#isTooLate();
+  }
+
+  /** Ends a call whose deadline has passed before its tick came: what nobody waits for isn't begun. */
+  #isTooLate(): boolean {
+    if (this.#deadlineMs === undefined || this.#deadlineMs > this.#host.deadlines.now()) return false;
+    this.expire();
     return true;
   }
 
@@ -298,10 +305,10 @@ export class ServerCall implements CallContext, Expirable, Responses<unknown> {
         if (request instanceof Promise)
           request
             .then((inflated) => {
-              if (!this.isOver) run(inflated);
+              if (!this.isOver && !this.#isTooLate()) run(inflated);
             })
             .catch((error: unknown) => this.#fail(error));
-        else run(request);
+        else if (!this.#isTooLate()) run(request);
       } catch (error) {
         this.#fail(error);
       }
