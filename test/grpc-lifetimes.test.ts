@@ -21,7 +21,15 @@ import {
   grpcSendQueueBytes,
 } from "../src/base/limits.ts";
 import { KiB, MiB } from "../src/base/units.ts";
-import { type CallContext, connect, GrpcServer, type GrpcStatusError, grpcServerLimits, serve } from "../src/grpc/index.ts";
+import {
+  type CallContext,
+  connect,
+  GrpcServer,
+  type GrpcStatusError,
+  grpcServerLimits,
+  serve,
+  statusCodes,
+} from "../src/grpc/index.ts";
 import { bytesMethod, GrpcPair, textMethod } from "./grpc-pair.ts";
 import {
   frame,
@@ -647,6 +655,22 @@ describe("who is slow holds back who is fast", () => {
     await assert.rejects(call.send(Buffer.alloc(1)), { status: "RESOURCE_EXHAUSTED", message: /await each send/ });
     call.cancel();
     for (const result of (await settled).slice(-1)) assert.equal(result.status, "rejected");
+  });
+
+  test("answers that clients don't take count until they are gone: past the limit a call ends instead", async () => {
+    const large = "x".repeat(300 * KiB);
+    await using pair = await GrpcPair.open({ methods: [serve(echo, () => large)], limits: { heldMaxBytes: 1 * MiB } });
+    // A window of nothing: each answer stays with the server.
+    await using raw = await RawHttp2.open(pair.port, [[4, 0]]);
+    for (const streamId of [1, 3, 5, 7]) raw.write(unaryCall(streamId, echo.path, ""));
+    await raw.frame("headers", 7);
+    assert.deepEqual(pair.ended, [{ path: echo.path, code: statusCodes.RESOURCE_EXHAUSTED }]);
+    // Gone with their client: there is room again.
+    raw.reset();
+    await raw.closed();
+    const channel = pair.connect();
+    while (pair.server.heldBytes > 0) await new Promise(setImmediate);
+    for (let asked = 0; asked < 6; asked += 1) assert.equal((await channel.unary(echo, "")).length, large.length);
   });
 
   test("messages that nobody has taken are bounded over all calls of a server", async () => {

@@ -1,7 +1,7 @@
 import { GrpcStatusError } from "./grpc-status-error.ts";
 
 /**
- * Counts what calls have received and nobody has taken yet, over a whole server. A bound on each call alone bounds nothing: there
+ * Counts what calls have received and nobody has taken yet, and their answers until they are gone, over a whole server. A bound on each call alone bounds nothing: there
  * may be many of them.
  */
 export class HeldBytes {
@@ -21,9 +21,11 @@ export class HeldBytes {
   }
 
   /** Throws RESOURCE_EXHAUSTED when it is too much; it is counted all the same, until it is given back by a negative number. */
-  add(bytes: number): void {
+  add(bytes: number, what: "message" | "answer" = "message"): void {
     this.#bytes += bytes;
     if (bytes > 0 && this.#bytes > this.#maxBytes)
-      throw new GrpcStatusError("RESOURCE_EXHAUSTED", "Cannot receive a message: the server holds as many bytes as it may");
+      throw new GrpcStatusError("RESOURCE_EXHAUSTED", `Cannot ${attempts[what]}: the server holds as many bytes as it may`);
   }
 }
+
+const attempts = { message: "receive a message", answer: "answer the call" };

@@ -65,6 +65,8 @@ export class ServerCall implements CallContext, Expirable, Responses<unknown> {
   #single: SingleMessage | undefined;
   #receiver: MessageReceiver<unknown> | undefined;
   #sender: MessageSender | undefined;
+  /** Of the one response, which waits for its client in the stream. */
+  #answerBytes = 0;
   /** Undefined until the call is over. */
   #code: number | undefined;
   /** The status, ready to go when all messages are gone. */
@@ -385,6 +387,9 @@ export class ServerCall implements CallContext, Expirable, Responses<unknown> {
     try {
       const message = this.#served.method.response.encode(response);
       const frame = frameMessage(message, this.isCompressing && this.#isCompressionAllowed());
+      // Counted until the stream is closed: the sweep, which looks every second, would see many of them too late.
+      this.#answerBytes = frame.length;
+      this.#host.held.add(frame.length, "answer");
       this.sendHeaders();
       this.#owner.traffic(frame.length);
       if (this.#trailers !== undefined) this.#lastHeaders = trailersOf(undefined, this.#trailers);
@@ -442,6 +447,7 @@ export class ServerCall implements CallContext, Expirable, Responses<unknown> {
       this.#settle(error.code, error);
       this.#sender?.fail(error);
     }
+    this.#host.held.add(-this.#answerBytes);
     this.#owner.callClosed(this, wasReset);
     this.#host.onEnded(this.path, this.#code ?? statusCodes.CANCELLED);
   }
