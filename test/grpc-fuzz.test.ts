@@ -29,7 +29,7 @@ import { startTestNode, type TestNode } from "./test-node.ts";
  * What no honest client sends, into every method of a node, over one connection. Beside it two streams are open all the time: whatever
  * comes, they go on.
  */
-const rounds = process.env["PROVE"] === undefined ? 100 : 5_000;
+const rounds = process.env["PROVE"] === undefined ? 50 : 5_000;
 
 describe("a node that is sent nonsense", () => {
   let node: TestNode;

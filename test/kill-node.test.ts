@@ -23,7 +23,7 @@ describe("a node that goes away under 64 producers, and comes back", () => {
       const writing = Promise.all(writers.map((writer) => writer.write()));
       try {
         for (let round = 0; round < rounds; round += 1) {
-          const target = acknowledgedBy(writers) + 500 + random.integer(1_000);
+          const target = acknowledgedBy(writers) + 300 + random.integer(600);
           while (acknowledgedBy(writers) < target) await Promise.race([writing, ...writers.map((writer) => writer.next)]);
           node.command.child.kill(signal);
           const exit = await node.command.exit();

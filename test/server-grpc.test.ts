@@ -135,9 +135,11 @@ describe("a client generated from the book's proto", () => {
     );
     following.on("error", () => {});
     const values: string[] = [];
+    const consumed: (bigint | undefined)[] = [];
     await new Promise<void>((resolve) => {
       following.on("data", ({ record }: MessageShape<typeof ConsumeResponseSchema>) => {
         values.push(Buffer.from(record?.value ?? []).toString());
+        consumed.push(record?.offset);
         if (values.length === 3) {
           void call("Produce", produceSchemas, create(ProduceRequestSchema, { record: { value: Buffer.from("later") } }));
         }
@@ -146,6 +148,7 @@ describe("a client generated from the book's proto", () => {
     });
     following.cancel();
     assert.deepEqual(values, ["s0", "s1", "s2", "later"]);
+    assert.deepEqual(consumed, [...offsets, first + 3n]);
   });
 
   test("GetServers names the node", async () => {
