@@ -8,13 +8,24 @@ import type { PendingAppend } from "./work-queue.ts";
  * will be once those before it are written: first whether it is a retry of what is there already, then its condition. So of
  * several retries and conditions that wait together each is judged as if it had come alone.
  *
- * What isn't written is answered with the group all the same, never before: the answer may rest on an append of this very group,
- * and if that one doesn't come to be, it isn't true.
+ * What isn't written is answered all the same. Where the answer rests on an append of this very group it comes with the group's,
+ * never before: if that one doesn't come to be, it isn't true. Where it rests on nothing but what was there before, it holds whatever
+ * becomes of the group.
  */
 export interface JudgedAppends {
   /** In order. */
   readonly accepted: readonly PendingAppend[];
+  /** Those whose answer is true already. */
+  readonly settled: readonly JudgedAppend[];
+  /** Those whose answer is true once what is accepted is written. */
   readonly others: readonly JudgedAppend[];
+  /** By which they were judged, and which those accepted get. */
+  readonly appendTime: number;
+}
+
+/** Those whose answer depends on what becomes of the group. */
+export function unsettledOf({ accepted, others }: JudgedAppends): readonly PendingAppend[] {
+  return others.length === 0 ? accepted : [...accepted, ...others.map(({ append }) => append)];
 }
 
 export type JudgedAppend =
@@ -36,9 +47,10 @@ export interface JudgingLog {
 }
 
 export function judgeAppends(appends: readonly PendingAppend[], log: JudgingLog): JudgedAppends {
-  if (appends.every(isUnconditional)) return { accepted: appends, others: [] };
+  if (appends.every(isUnconditional)) return { accepted: appends, settled: [], others: [], appendTime: log.appendTime };
   const stage = new ProducerStage(log.producers, log.appendTime);
   const accepted: PendingAppend[] = [];
+  const settled: JudgedAppend[] = [];
   const others: JudgedAppend[] = [];
   let { nextOffset } = log;
   for (const append of appends) {
@@ -46,18 +58,21 @@ export function judgeAppends(appends: readonly PendingAppend[], log: JudgingLog)
     const verdict = claim === undefined ? undefined : stage.judge(claim);
     const { expectedOffset } = append;
     if (verdict?.kind === "duplicate") {
-      others.push({ kind: "duplicate", append, original: verdict.batch });
+      const isBefore = verdict.batch.baseOffset < log.nextOffset;
+      (isBefore ? settled : others).push({ kind: "duplicate", append, original: verdict.batch });
     } else if (claim !== undefined && verdict !== undefined && verdict.kind !== "new") {
-      others.push({ kind: "refused", append, error: refusal(claim, verdict) });
+      const isBefore = !stage.isStaged(claim.producerId);
+      (isBefore ? settled : others).push({ kind: "refused", append, error: refusal(claim, verdict) });
     } else if (expectedOffset !== undefined && expectedOffset !== nextOffset) {
-      others.push({ kind: "refused", append, error: conditionError(expectedOffset, nextOffset) });
+      const isBefore = nextOffset === log.nextOffset;
+      (isBefore ? settled : others).push({ kind: "refused", append, error: conditionError(expectedOffset, nextOffset) });
     } else {
       if (claim !== undefined) stage.note(claim, nextOffset);
       accepted.push(append);
       nextOffset += append.header.lastOffsetDelta + 1;
     }
   }
-  return { accepted, others };
+  return { accepted, settled, others, appendTime: log.appendTime };
 }
 
 /**

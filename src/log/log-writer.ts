@@ -5,7 +5,7 @@ import { isProglogError, type ProglogError } from "../base/error.ts";
 import { MiB } from "../base/units.ts";
 import { ActiveSegment } from "./active-segment.ts";
 import { type AppendGroup, frameBytesOf, stampGroup } from "./append-group.ts";
-import { answerOthers, type JudgedAppend, judgeAppends } from "./append-judge.ts";
+import { answerOthers, type JudgedAppend, type JudgedAppends, judgeAppends, unsettledOf } from "./append-judge.ts";
 import type { AppendResult, SyncPolicy } from "./log.ts";
 import type { LogState } from "./log-state.ts";
 import { MarkTimer } from "./mark-timer.ts";
@@ -62,6 +62,8 @@ export class LogWriter {
   #unanswered:
     | { readonly group: AppendGroup; readonly others: readonly JudgedAppend[]; readonly isDurable: boolean }
     | undefined;
+  /** Those of the group under way that aren't written, and whose answer doesn't rest on it: it comes with that of the last group. */
+  #settled: readonly JudgedAppend[] = [];
   #condition: { kind: "open" } | { kind: "poisoned"; error: ProglogError } | { kind: "closed" } = { kind: "open" };
   #closing: Promise<void> | undefined;
   #isMarkTakenBack = false;
@@ -194,7 +196,7 @@ export class LogWriter {
   }
 
   async #writeGroup(): Promise<void> {
-    let appends: PendingAppend[] = [];
+    let appends: readonly PendingAppend[] | undefined;
     try {
       if (this.#condition.kind !== "open") {
         appends = this.#takeAll();
@@ -206,32 +208,36 @@ export class LogWriter {
         await this.#roll();
       }
       appends = this.#takeGroup();
-      await this.#writeAppends(appends);
+      // Zeros being written ahead may have failed since this group's turn began.
+      this.#checkSound("append");
+      const judged = this.#judge(appends);
+      appends = unsettledOf(judged);
+      if (judged.accepted.length === 0) this.#answer();
+      else await this.#writeAccepted(judged);
     } catch (error) {
       this.#answer();
-      // The head of the queue fails with a failure that came before anything was taken, so that the queue moves on.
-      if (appends.length === 0) appends = this.#takeGroup();
       const reported = isProglogError(error) ? error : await this.#poison("append", error);
+      // The head of the queue fails with a failure that came before anything was taken, so that the queue moves on.
+      appends ??= this.#condition.kind === "open" ? unsettledOf(this.#judge(this.#takeGroup())) : this.#takeGroup();
+      this.#answer();
       for (const append of appends) append.reject(reported);
     }
   }
 
-  async #writeAppends(appends: PendingAppend[]): Promise<void> {
-    // Zeros being written ahead may have failed since this group's turn began.
-    this.#checkSound("append");
+  /** Those that are settled get their answers with the next `#answer`, whatever becomes of the group. */
+  #judge(appends: readonly PendingAppend[]): JudgedAppends {
+    const { context, description, last } = this.#state;
+    const appendTime = Math.max(last.appendTime, context.clock.now());
+    const judged = judgeAppends(appends, { producers: description.producers, nextOffset: last.nextOffset, appendTime });
+    this.#settled = judged.settled;
+    return judged;
+  }
+
+  async #writeAccepted({ accepted, others, appendTime }: JudgedAppends): Promise<void> {
     const { active } = this.#state.segments;
     const { description, context } = this.#state;
-    const { clock, seed, observer } = context;
+    const { seed, observer } = context;
     const { last } = active;
-    const appendTime = Math.max(last.appendTime, clock.now());
-    const { producers } = description;
-    const { accepted, others } = judgeAppends(appends, { producers, nextOffset: last.nextOffset, appendTime });
-    if (accepted.length === 0) {
-      this.#answer();
-      // Nothing is under way: with `always` all that they were judged against is durable.
-      answerOthers(others, this.#state.durable.nextOffset);
-      return;
-    }
     const group = stampGroup(accepted, {
       last,
       durableIndex: this.#state.durable.index,
@@ -263,22 +269,27 @@ export class LogWriter {
     );
   }
 
-  /** Answers those whose appends are done. */
+  /** Answers those whose appends are done, and those that are settled. */
   #answer(): void {
-    if (this.#unanswered === undefined) return;
-    const { group, others, isDurable } = this.#unanswered;
+    const [last, settled] = [this.#unanswered, this.#settled];
     this.#unanswered = undefined;
-    for (const { append, header } of group.entries) {
-      append.resolve({
-        baseOffset: header.baseOffset,
-        lastOffset: header.baseOffset + header.span - 1,
-        count: append.header.recordCount,
-        appendTime: header.appendTime,
-        isDurable,
-        isDuplicate: false,
-      });
+    this.#settled = [];
+    const { nextOffset } = this.#state.durable;
+    if (last !== undefined) {
+      const { group, others, isDurable } = last;
+      for (const { append, header } of group.entries) {
+        append.resolve({
+          baseOffset: header.baseOffset,
+          lastOffset: header.baseOffset + header.span - 1,
+          count: append.header.recordCount,
+          appendTime: header.appendTime,
+          isDurable,
+          isDuplicate: false,
+        });
+      }
+      answerOthers(others, nextOffset);
     }
-    answerOthers(others, this.#state.durable.nextOffset);
+    answerOthers(settled, nextOffset);
   }
 
   /** Writes the group's bytes, or leaves no trace of it when the disk is full. */

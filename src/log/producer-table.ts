@@ -104,6 +104,11 @@ export class ProducerStage {
     this.#staged.set(claim.producerId, advanceProducer(this.#find(claim.producerId), claim, placed));
   }
 
+  /** Whether what is said of a producer rests on a batch noted here. */
+  isStaged(producerId: number): boolean {
+    return this.#staged.has(producerId);
+  }
+
   #find(producerId: number): ProducerState | undefined {
     return this.#staged.get(producerId) ?? this.#table.find(producerId, this.#appendTime);
   }
