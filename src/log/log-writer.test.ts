@@ -93,6 +93,56 @@ describe("appends that come together", () => {
   });
 });
 
+describe("an append that is answered without waiting for the disk lets the event loop go", () => {
+  const producer = { id: 7, epoch: 0, baseSequence: 0 };
+  const cases: Readonly<Record<string, (log: Log, world: LogWorld) => () => Promise<unknown>>> = {
+    "a condition that doesn't hold": (log) => () => log.append({ value }, { expectedOffset: 9 }),
+    "a retry": (log) => () => log.append({ value }, { producer }),
+    "no room for the next segment": (log, world) => {
+      world.disk.fail({ kind: "create", path: ".store", code: "ENOSPC", times: Number.POSITIVE_INFINITY });
+      return () => log.append({ value: value.repeat(1_000) });
+    },
+  };
+  for (const [title, begin] of Object.entries(cases)) {
+    test(title, async () => {
+      const world = new LogWorld();
+      let turnCount = 0;
+      const turn = (): Promise<void> => {
+        turnCount += 1;
+        return new Promise((resolve) => void setImmediate(resolve));
+      };
+      const log = await world.open({ clock: { ...world.clock, turn }, segmentMaxBytes: 64 * KiB });
+      await log.append({ value }, { producer });
+      const append = begin(log, world);
+      let turnsOfOthers = 0;
+      const goRound = (): void => {
+        turnsOfOthers += 1;
+        if (turnsOfOthers < 10) setImmediate(goRound);
+      };
+      setImmediate(goRound);
+      for (let count = 0; turnsOfOthers < 10 && count < 100; count += 1) await append().catch(() => {});
+      assert.equal(turnsOfOthers, 10, "a hundred appends one after another, and nobody else had a turn");
+      await world.settle();
+      turnCount = 0;
+      await Promise.allSettled([append(), append(), append()]);
+      await world.settle();
+      assert.equal(turnCount, title === "no room for the next segment" ? 3 : 1, "those that are judged together take one turn");
+      await log.close();
+    });
+  }
+
+  test("an append that is written takes no turn of its own for that", async () => {
+    const world = new LogWorld();
+    let turnCount = 0;
+    const turn = async (): Promise<void> => void (turnCount += 1);
+    const log = await world.open({ clock: { ...world.clock, turn } });
+    await Promise.allSettled([log.append({ value }), log.append({ value }, { expectedOffset: 0 })]);
+    await log.append({ value });
+    assert.equal(turnCount, 0);
+    await log.close();
+  });
+});
+
 describe("the append queue", () => {
   async function stall(log: Log, world: LogWorld): Promise<ReturnType<LogWorld["disk"]["holdSync"]>> {
     const hold = world.disk.holdSync({ path: ".store" });

@@ -197,6 +197,7 @@ export class LogWriter {
 
   async #writeGroup(): Promise<void> {
     let appends: readonly PendingAppend[] | undefined;
+    let isWritten = false;
     try {
       if (this.#condition.kind !== "open") {
         appends = this.#takeAll();
@@ -213,7 +214,10 @@ export class LogWriter {
       const judged = this.#judge(appends);
       appends = unsettledOf(judged);
       if (judged.accepted.length === 0) this.#answer();
-      else await this.#writeAccepted(judged);
+      else {
+        await this.#writeAccepted(judged);
+        isWritten = true;
+      }
     } catch (error) {
       this.#answer();
       const reported = isProglogError(error) ? error : await this.#poison("append", error);
@@ -222,6 +226,8 @@ export class LogWriter {
       this.#answer();
       for (const append of appends) append.reject(reported);
     }
+    // Perhaps nothing was waited for: then who tries again as soon as it is answered would keep the loop to itself.
+    if (!isWritten) await this.#state.context.clock.turn();
   }
 
   /** Those that are settled get their answers with the next `#answer`, whatever becomes of the group. */
