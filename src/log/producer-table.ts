@@ -9,7 +9,9 @@ import { assert } from "../base/assert.ts";
  * as it was answered before, a higher epoch shuts out the lower ones and begins at 0, and who isn't known may begin anywhere.
  *
  * The table is a function of the log's entries alone, in their order, and of nothing else: no clock, no randomness. So every replica
- * has the same, a restart brings it back, and a truncation makes it as if what was cut had never been.
+ * has the same, and a restart brings it back. A truncation makes it as if what was cut had never been, also for a producer that was
+ * forgotten by what is cut: the table itself doesn't know it any more, so the entries that stay are read again (replay.ts). Only
+ * what was trimmed away before can't be.
  *
  * Invariants: each producer has 1 to 5 batches, in the order of their offsets; the producers stand in the order of their newest
  * batches, so the first is the one that has been idle the longest.

@@ -105,6 +105,27 @@ describe("a retry", () => {
     }
   });
 
+  test("is recognized again when what its producer was forgotten by is truncated", async () => {
+    for (const isClosedBefore of [false, true]) {
+      const world = new LogWorld();
+      let log = await world.open(small);
+      const first = await send(log, 7, 0);
+      // The clock is wrong for a while, and what was written by it is cut.
+      world.clock.jumpWall(2 * dayMs);
+      for (let i = 0; i < 6; i += 1) await log.append({ value: "nobody's" });
+      assert.equal(log.status().producers, 0);
+      if (isClosedBefore) {
+        await log.close();
+        log = await world.open(small);
+      }
+      await log.truncate(1);
+      world.clock.jumpWall(-2 * dayMs);
+      assert.equal(log.status().producers, 1);
+      await assertRetried(log, first, send(log, 7, 0));
+      await log.close();
+    }
+  });
+
   test("of a packed batch is one, too, by what the batch itself says", async () => {
     const log = await openMemoryLog();
     const pack = (baseSequence: number): Buffer =>
@@ -375,6 +396,25 @@ describe("what is known of producers", () => {
         await log.close();
       }
     }
+  });
+
+  test("is nothing to be read again for, in a log without producers that is truncated, once and again", async () => {
+    const world = new LogWorld({ isRecording: true });
+    const log = await world.open(small);
+    for (let i = 0; i < 20; i += 1) await log.append({ value: "nobody's" });
+    for (const [offset, staying] of [
+      [14, 13],
+      [8, 7],
+    ] as const) {
+      const before = world.disk.operations.length;
+      await log.truncate(offset);
+      const reads = world.disk.operations.slice(before).filter(({ kind, path }) => kind === "read" && path.endsWith(".store"));
+      assert.deepEqual(
+        reads.map(({ path }) => path).filter((path) => path < world.path(staying)),
+        [],
+      );
+    }
+    await log.close();
   });
 
   test("is known again though a file of the base record is lost, or the mark, or both", async () => {

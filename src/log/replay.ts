@@ -60,20 +60,17 @@ export interface DescriptionStart {
 
 /**
  * Where to begin to describe the log as if `end` were its last entry: with a base record that ends there or before, if there is one.
- * Else with what was trimmed away, and then everything that is there has to be read; but not when there is nothing to be found:
- * where the terms began is known, and a log without producers at its end has none before that weren't forgotten.
+ * Else with what was trimmed away, and then everything that is there has to be read, unless it is known to have no news. That
+ * nothing is known of producers now says nothing of how it was at `end`: what they were forgotten by may be what is cut.
  */
-export function startDescription(state: LogState, end: Pick<ChainPoint, "index" | "nextOffset">): DescriptionStart {
+export function startDescription(state: LogState, end: Pick<ChainPoint, "index">): DescriptionStart {
   const { base, context, description: current } = state;
   const record = state.findBaseUpTo(end.index);
-  if (record !== undefined) {
-    const description = LogDescription.of(record, context.producerLimits);
-    const mustRead = current.newsIndex > description.index;
-    if (!mustRead) description.knowNews(current.newsIndex);
-    return { description, mustRead };
-  }
-  const description = LogDescription.of(base, context.producerLimits);
-  if (base.producers.length === 0 && base.membership.length === 0)
-    return { description: description.cutTo(end), mustRead: false };
-  return { description: description.cutTo({ index: base.baseIndex, nextOffset: base.nextOffset }), mustRead: true };
+  const description =
+    record === undefined
+      ? LogDescription.of(base, context.producerLimits).cutTo({ index: base.baseIndex, nextOffset: base.nextOffset })
+      : LogDescription.of(record, context.producerLimits);
+  const mustRead = current.newsIndex > description.index;
+  if (!mustRead) description.knowNews(current.newsIndex);
+  return { description, mustRead };
 }
