@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { keepAll } from "../sim/crash.ts";
 import { createSeededRandom } from "../sim/random.ts";
 import { createVirtualClock, type VirtualClock } from "../sim/clock.ts";
 import type { SimDisk } from "../sim/disk.ts";
@@ -82,4 +83,37 @@ export async function checkCompacted(log: Log, appended: readonly PlainRecord[])
   }
   assert.deepEqual((await log.scrub()).damages, []);
   assert.equal(log.status().damages, 0);
+}
+
+/**
+ * Throws where what goes by the index files alone is led astray by them: search by time, and retention. Each on a copy of the disk
+ * of its own, and before anything is read: a reader builds a wrong index anew, after which there is nothing to see.
+ */
+export async function checkIndexes(
+  disk: SimDisk,
+  appended: readonly PlainRecord[],
+  { now, options }: { readonly now: number; readonly options: LogOptions },
+): Promise<void> {
+  const openCopy = (changed: LogOptions): Promise<Log> =>
+    openCompacted(disk.crash(keepAll, { isRecording: false }), createVirtualClock(now), { ...options, ...changed });
+  const searched = await openCopy({});
+  const found = new Map<number, number>();
+  // The latest first: what a wrong index hides lies behind what it tells.
+  for (const { timestamp } of appended.toReversed()) found.set(timestamp, await searched.findOffset({ timestamp }));
+  const records = await readAll(searched);
+  for (const [timestamp, offset] of found) {
+    const first = records.find((record) => record.timestamp >= timestamp);
+    assert.equal(offset, first?.offset ?? searched.logEndOffset, `what a search for time ${timestamp} found`);
+  }
+  await searched.close();
+
+  const trimmed = await openCopy({ cleanup: "both" });
+  for (const { timestamp } of records) {
+    trimmed.configure({ retentionMaxAgeMs: Math.max(1, now - timestamp) });
+    await trimmed.applyRetention();
+    const kept = records.filter((record) => record.offset >= trimmed.logStartOffset);
+    const young = records.filter((record) => record.timestamp >= timestamp);
+    for (const record of young) assert.ok(kept.includes(record), `offset ${record.offset} is too young to be removed`);
+  }
+  await trimmed.close();
 }

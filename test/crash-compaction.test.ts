@@ -6,7 +6,15 @@ import { createSimDisk, type SimDisk } from "../sim/disk.ts";
 import { minuteMs } from "../src/base/units.ts";
 import { verifyLog } from "../src/log/inspect.ts";
 import type { Log } from "../src/log/log.ts";
-import { appendEntries, checkCompacted, longValues, mergedOptions, openCompacted, stateOf } from "./compacted-log.ts";
+import {
+  appendEntries,
+  checkCompacted,
+  checkIndexes,
+  longValues,
+  mergedOptions,
+  openCompacted,
+  stateOf,
+} from "./compacted-log.ts";
 import { type Crash, forEachCrash, forEachKill, isProving, TriedImages, type Workload } from "./crash-explorer.ts";
 import { type PlainRecord, readAll } from "./dumb-log.ts";
 import { startMs } from "./log-world.ts";
@@ -67,6 +75,7 @@ for (const [what, options, entries] of [
       const report = await verifyLog(logDirectory, { disk: disk.crash(keepAll) });
       assert.deepEqual(report.damages, []);
       const clock = clockOf(60);
+      await checkIndexes(disk, appended, { now: clock.now(), options });
       const log = await openCompacted(disk, clock, options);
       const all = [...appended, ...(await readAll(log, { from: appended.length }))];
       await checkCompacted(log, all);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
-import { readAll } from "../../test/dumb-log.ts";
+import { type PlainRecord, readAll } from "../../test/dumb-log.ts";
 import { LogWorld } from "../../test/log-world.ts";
 import { readBatchHeader } from "../batch/batch-header.ts";
 import { crc32c } from "../batch/crc32c.ts";
@@ -339,13 +339,15 @@ describe("compaction", () => {
         .filter(({ kind }) => ["datasynced", "rename", "remove", "directory-synced"].includes(kind))
         .map(({ kind, path }) => `${kind} ${path.replace(/^.log.?0*/, "")}`);
       const first = steps.indexOf("rename merging.tmp");
-      assert.deepEqual(steps.slice(first - 1, first + 14), [
+      assert.deepEqual(steps.slice(first - 1, first + 16), [
         "datasynced merging.tmp",
         "rename merging.tmp",
         "directory-synced ",
         "rename 1.store.tmp",
         "directory-synced ",
         ...[5, 9].flatMap((base) => [`remove ${base}.index`, `remove ${base}.timeindex`, `remove ${base}.store`]),
+        // Should a crash bring them back, they would be of the first one's entries only.
+        ...["remove 1.index", "remove 1.timeindex"],
         "directory-synced ",
         "remove merging.tmp",
         "remove merging",
@@ -371,6 +373,66 @@ describe("compaction", () => {
       assert.equal((await log.compact()).isComplete, true);
       assert.deepEqual((await log.scrub()).damages, []);
       await log.close();
+    });
+
+    describe("and a power cut that brings the first one's index back", () => {
+      /** That of the first store as it was, and as compaction left it before the merge. */
+      let stale: ReadonlyMap<string, Buffer>[];
+      let kept: readonly PlainRecord[];
+
+      beforeEach(async () => {
+        const indexes = (): ReadonlyMap<string, Buffer> =>
+          new Map([...world.files()].filter(([name]) => /0001\.(index|timeindex)$/.test(name)));
+        const asItWas = indexes();
+        const hold = world.hold({ kind: "datasync", path: `${mergeNoteName}${temporarySuffix}` });
+        const compacted = log.compact();
+        await hold.arrived;
+        stale = [asItWas, indexes()];
+        hold.release();
+        assert.equal((await compacted).segmentsMerged, 2);
+        kept = await readAll(log);
+        await log.close();
+      });
+
+      /** Each on a copy, before it is opened; and that of the smaller store in an open log, which is then no longer looked through. */
+      async function forEachCopy(changed: LogOptions, check: (copy: LogWorld, opened: Log) => Promise<void>): Promise<void> {
+        for (const [i, indexes] of stale.entries())
+          for (const isOpenBefore of i === 0 ? [false] : [false, true]) {
+            const copy = world.copy();
+            const bringBack = (): void => {
+              for (const [name, bytes] of indexes) copy.replace(copy.file(name), bytes);
+            };
+            if (!isOpenBefore) bringBack();
+            const opened = await copy.open({ ...options, ...small, ...changed });
+            if (isOpenBefore) bringBack();
+            await check(copy, opened);
+            await opened.close();
+          }
+      }
+
+      test("keep no search by time from the others' records", async () => {
+        await forEachCopy({}, async (_copy, opened) => {
+          const { timestamp } = kept.at(-1) ?? assert.fail();
+          assert.equal(await opened.findOffset({ timestamp }), kept.at(-1)?.offset);
+        });
+      });
+
+      test("let retention remove nothing before its time", async () => {
+        await forEachCopy({ cleanup: "both", retentionMaxAgeMs: 12 }, async (copy, opened) => {
+          await opened.applyRetention();
+          assert.deepEqual([copy.segments(), await readAll(opened)], [[1, 13, 17, 21], kept]);
+          copy.clock.advance(1);
+          await opened.applyRetention();
+          assert.deepEqual(copy.segments(), [13, 17, 21]);
+        });
+      });
+
+      test("are built anew by a scrub", async () => {
+        await forEachCopy({}, async (copy, opened) => {
+          assert.deepEqual((await opened.scrub()).damages, []);
+          assert.equal(copy.disk.size(copy.path(1, ".index")), 12 * 16 + 80);
+        });
+      });
     });
 
     test("isn't taken for done where the first store doesn't hold everything, nor where the note is damaged", async () => {

@@ -11,7 +11,7 @@ import type { CompactionReport } from "./log.ts";
 import type { LogState } from "./log-state.ts";
 import { removeMergeNote, writeMergeNote } from "./merge-note.ts";
 import { keepPace } from "./pace.ts";
-import { removeSegment } from "./segment-files.ts";
+import { removeIndexes, removeSegment } from "./segment-files.ts";
 import { checkSeam } from "./seam.ts";
 import { SealedSegment } from "./sealed-segment.ts";
 import { segmentHeaderBytes } from "./segment-header.ts";
@@ -51,8 +51,9 @@ export interface CompactionParts {
   readonly mark: CompactionMark;
   /** A pass is done, durably: to be called with the log to itself. */
   readonly advance: (pass: FinishedPass) => Promise<void>;
+  /** The store of a segment was replaced: called in the same turn. */
   readonly replaced: (bytesBefore: number, bytesAfter: number) => void;
-  /** Segments were merged. */
+  /** Segments were merged: called in the same turn. */
   readonly merged: () => void;
 }
 
@@ -218,7 +219,7 @@ export class Compaction {
       if (store !== undefined)
         await this.#exclusively(
           () => this.#isThere(segment),
-          () => this.#replace(segment, store),
+          () => this.#replace(segment, bytesBefore, store),
         );
     } catch (error) {
       // Once it is renamed, there is nothing of that name.
@@ -233,7 +234,6 @@ export class Compaction {
       recordsRemoved: this.#report.recordsRemoved + removed.records,
       tombstonesRemoved: this.#report.tombstonesRemoved + removed.tombstones,
     };
-    if (store !== undefined) this.#parts.replaced(bytesBefore, store.bytes);
   }
 
   /** What is left of a batch, or undefined when all of it is. */
@@ -259,23 +259,28 @@ export class Compaction {
    * lie, and do no harm: positions are checked by whoever uses them, and the old times are those of more records. Beside the old
    * store the new index files must never lie, whose times would hide records; so they are written once the rename is durable.
    */
-  async #replace(segment: SealedSegment, store: NewStore): Promise<void> {
-    const replacement = this.#putInPlace([segment], store);
-    await this.#state.context.disk.syncDirectory(this.#state.context.directory);
+  async #replace(segment: SealedSegment, bytesBefore: number, store: NewStore): Promise<void> {
+    const { disk, directory } = this.#state.context;
+    this.#rename(segment, store);
+    const replacement = this.#takeOver([segment], store);
+    this.#parts.replaced(bytesBefore, store.bytes);
+    await disk.syncDirectory(directory);
     replacement.settle();
   }
 
-  /** Renames the store to that of the first segment. When it throws, nothing has changed. */
-  #putInPlace(segments: readonly [SealedSegment, ...SealedSegment[]], store: NewStore): SealedSegment {
-    const { context } = this.#state;
-    const [first] = segments;
+  /** Renames the store to that of a segment. When it throws, nothing has changed. */
+  #rename(segment: SealedSegment, store: NewStore): void {
     try {
-      context.disk.rename(store.path, first.storePath);
+      this.#state.context.disk.rename(store.path, segment.storePath);
     } catch (error) {
       throw codedError("put a segment in its place", error);
     }
-    // In the same turn: who opens the file from here on knows where its frames lie.
-    context.openFiles.forget(first.storePath);
+  }
+
+  /** In the turn of the rename: who opens the first one's file from then on knows where its frames lie. */
+  #takeOver(segments: readonly [SealedSegment, ...SealedSegment[]], store: NewStore): SealedSegment {
+    const { context } = this.#state;
+    context.openFiles.forget(segments[0].storePath);
     const replacement = SealedSegment.replacing(context, store.builder);
     this.#state.replaceSealed(segments, replacement);
     return replacement;
@@ -332,7 +337,6 @@ export class Compaction {
         throw error;
       }
       this.#report = { ...this.#report, segmentsMerged: this.#report.segmentsMerged + group.length - 1 };
-      this.#parts.merged();
     } catch (error) {
       // Some were trimmed away: what is left is for the next run.
       if (this.#isStopped() || areThere() || !isOfAbsence(error)) throw error;
@@ -344,17 +348,20 @@ export class Compaction {
     const { context } = this.#state;
     const lastIndex = store.builder.last.index;
     const baseIndexes = group.map(({ baseIndex }) => baseIndex);
-    let replacement: SealedSegment;
     try {
       await writeMergeNote(context, { baseIndexes, lastIndex });
-      replacement = this.#putInPlace(group, store);
+      this.#rename(group[0], store);
     } catch (error) {
       // Nothing has changed but for the note. Where that can't be taken back, nothing may be done any more that it could be wrong of.
       await removeMergeNote(context);
       throw codedError("merge segments", error);
     }
+    const replacement = this.#takeOver(group, store);
+    this.#parts.merged();
     await context.disk.syncDirectory(context.directory);
     for (const { baseIndex } of group.slice(1)) removeSegment(context, baseIndex);
+    // Valid as they are, they know of the first one's entries only: a crash must not bring them back once the note is gone.
+    removeIndexes(context, group[0].baseIndex);
     await removeMergeNote(context);
     replacement.settle();
   }

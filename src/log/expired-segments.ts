@@ -12,7 +12,7 @@ export interface ExpiredSegments {
 }
 
 /**
- * Which segments retention removes. Usually the trailer of a segment's index says what it goes by. One that is lost isn't built
+ * Which segments retention removes. Usually the trailer of a segment's index says what it goes by. One that is lost, or doesn't fit the store, isn't built
  * anew for that: it would mean to read the whole store, at each look, and where that is bad there is no building it, so that a
  * damaged segment would keep the log from ever getting rid of it and of what follows. The size of the file and the headers
  * behind tell as much.
@@ -26,9 +26,10 @@ export function findExpired(
   const unreadable: SealedSegment[] = [];
   const describe = segments.sealed.map((segment) => (): SegmentAge => {
     const summary = readIfSound(() => segment.findSummary());
-    if (summary !== undefined) return summary;
-    unreadable.push(segment);
     const storeBytes = context.disk.size(segment.storePath) ?? 0;
+    if (summary?.storeBytes === storeBytes) return summary;
+    // It may be the index of another store, which a crash brought back.
+    if (summary === undefined) unreadable.push(segment);
     return { storeBytes, lastAppendTime: findAppendTimeBehind(segments, segment) };
   });
   let count = countExpired(describe, totalBytes, limits);

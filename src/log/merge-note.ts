@@ -5,9 +5,9 @@ import type { Disk } from "../base/disk.ts";
 import { segmentsMergedMaxCount } from "../base/limits.ts";
 import { FrameScanner } from "./frame-scanner.ts";
 import type { LogContext } from "./log-context.ts";
-import { removeSegment } from "./segment-files.ts";
+import { removeIndexes, removeSegment } from "./segment-files.ts";
 import { readSegmentHeader, segmentHeaderBytes } from "./segment-header.ts";
-import { indexSuffix, segmentPath, storeSuffix, temporarySuffix, timeIndexSuffix } from "./segment-name.ts";
+import { segmentPath, storeSuffix, temporarySuffix } from "./segment-name.ts";
 
 /**
  * Says that segments are being merged: the first gets a store that holds the entries of all, and then the others go. A crash in
@@ -85,7 +85,7 @@ export async function finishMerge(context: Place & Pick<LogContext, "openFiles">
   if (isMerged) {
     for (const baseIndex of others) removeSegment(context, baseIndex);
     // They may be those of the store before.
-    for (const suffix of [indexSuffix, timeIndexSuffix] as const) disk.remove(segmentPath(directory, first, suffix));
+    removeIndexes(context, first);
   }
   await removeMergeNote(context);
   return isMerged ? `finished merging ${others.length + 1} segments` : "gave up merging segments, which had not begun";

@@ -1,5 +1,4 @@
-import type { DiskFile } from "../base/disk.ts";
-import { indexTrailerBytes, readIndexSummary } from "./entry-index.ts";
+import { indexTrailerBytes, readIndexSummary, type SegmentSummary } from "./entry-index.ts";
 import type { LogContext } from "./log-context.ts";
 import type { LogDamage } from "./log-observer.ts";
 import { indexSuffix, segmentPath, storeSuffix } from "./segment-name.ts";
@@ -10,33 +9,31 @@ import { slotBytes } from "./slots.ts";
  * how many entries its segment holds, the name behind which one should follow. That is a size asked for a segment; only where
  * it doesn't fit, the trailer is read, and believed when the store ends where it says, so that an index that is wrong keeps no log
  * from opening. Where the index is lost as well, scrub and readers notice.
+ *
+ * `onForeign` is told of segments whose index tells of fewer entries and of another store: a crash brought back that of the store
+ * before one that segments were merged into. Whoever believed it would not see the entries that came with the others.
  */
 export function findMissingSegment(
   context: Pick<LogContext, "disk" | "directory" | "seed">,
   baseIndexes: readonly number[],
+  onForeign: (baseIndex: number) => void,
 ): LogDamage | undefined {
   for (const [i, baseIndex] of baseIndexes.entries()) {
     const nextBaseIndex = baseIndexes[i + 1];
     if (nextBaseIndex === undefined) return undefined;
     const indexBytes = context.disk.size(segmentPath(context.directory, baseIndex, indexSuffix));
     if (indexBytes === undefined || indexBytes === (nextBaseIndex - baseIndex) * slotBytes + indexTrailerBytes) continue;
-    const damage = describeGap(context, baseIndex, nextBaseIndex);
-    if (damage !== undefined) return damage;
+    const summary = readSummary(context, baseIndex);
+    if (summary === undefined || baseIndex + summary.entryCount >= nextBaseIndex) continue;
+    const storeBytes = context.disk.size(segmentPath(context.directory, baseIndex, storeSuffix));
+    if (storeBytes === summary.storeBytes) return describeGap(context.directory, summary, nextBaseIndex);
+    onForeign(baseIndex);
   }
   return undefined;
 }
 
-function describeGap(
-  { disk, directory, seed }: Pick<LogContext, "disk" | "directory" | "seed">,
-  baseIndex: number,
-  nextBaseIndex: number,
-): LogDamage | undefined {
-  const file = disk.open(segmentPath(directory, baseIndex, indexSuffix), "read");
-  const summary = readAndClose(file, (index) => readIndexSummary(index, baseIndex, seed));
-  if (summary === undefined || disk.size(segmentPath(directory, baseIndex, storeSuffix)) !== summary.storeBytes)
-    return undefined;
-  const missingIndex = baseIndex + summary.entryCount;
-  if (missingIndex >= nextBaseIndex) return undefined;
+function describeGap(directory: string, summary: SegmentSummary, nextBaseIndex: number): LogDamage {
+  const missingIndex = summary.baseIndex + summary.entryCount;
   return {
     file: segmentPath(directory, missingIndex, storeSuffix),
     position: 0,
@@ -47,9 +44,13 @@ function describeGap(
   };
 }
 
-function readAndClose<T>(file: DiskFile, read: (file: DiskFile) => T): T {
+function readSummary(
+  { disk, directory, seed }: Pick<LogContext, "disk" | "directory" | "seed">,
+  baseIndex: number,
+): SegmentSummary | undefined {
+  const file = disk.open(segmentPath(directory, baseIndex, indexSuffix), "read");
   try {
-    return read(file);
+    return readIndexSummary(file, baseIndex, seed);
   } finally {
     file.close();
   }

@@ -19,7 +19,7 @@ import type { LogDescription } from "./log-description.ts";
 import { SealedSegment } from "./sealed-segment.ts";
 import { readSegmentHeader, segmentHeaderBytes } from "./segment-header.ts";
 import { indexSuffix, segmentPath, storeSuffix, temporarySuffix, timeIndexSuffix } from "./segment-name.ts";
-import { listBaseIndexes, removeSegment } from "./segment-files.ts";
+import { listBaseIndexes, removeIndexes, removeSegment } from "./segment-files.ts";
 import { Segments } from "./segments.ts";
 import { findScanFault } from "./store-scan.ts";
 import { type SyncMark, SyncMarkFile, type SyncMarkRead } from "./sync-mark.ts";
@@ -96,7 +96,10 @@ class Recovery {
       this.#baseIndexes = listBaseIndexes(this.#context);
     }
     await this.#removeTrimmed();
-    const missing = findMissingSegment(this.#context, this.#baseIndexes);
+    const missing = findMissingSegment(this.#context, this.#baseIndexes, (baseIndex) => {
+      removeIndexes(this.#context, baseIndex);
+      this.#note(`removed the index of segment ${baseIndex}, which was that of another store`);
+    });
     if (missing !== undefined) throw corruptError(`open ${this.#context.directory}`, missing);
     if (this.#mark?.isCutting === true) await this.#removeCutSegments(this.#mark);
     const newest = await this.#findNewest();

@@ -87,8 +87,11 @@ function isIndexSound(context: LogContext, segment: SealedSegment, end: SegmentE
   try {
     const summary = readSealedSlots(index, segment.baseIndex, seed)?.summary;
     if (summary === undefined || end === undefined) return summary !== undefined;
-    // A crash may leave the index of a store beside the one that compaction put in its place; both have the same entries.
-    return summary.storeBytes === end.storeBytes || segment.baseIndex + summary.entryCount - 1 !== end.lastIndex;
+    const lastIndex = segment.baseIndex + summary.entryCount - 1;
+    // A store that was cut between two frames: its index says what is lost, and stays.
+    if (lastIndex > end.lastIndex) return true;
+    // A crash may leave the index of a store beside the one that compaction put in its place.
+    return lastIndex === end.lastIndex && summary.storeBytes === end.storeBytes;
   } finally {
     openFiles.release(index);
   }

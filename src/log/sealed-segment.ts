@@ -97,10 +97,23 @@ export class SealedSegment {
     }
   }
 
-  /** What the segment holds, as far as its index's trailer is there. */
+  /** What the segment holds, as far as its index's trailer is there and doesn't end before the store does. */
   findSummary(): SegmentSummary | undefined {
-    this.#summary ??= this.#readSummary();
+    if (this.#summary === undefined) {
+      const summary = this.#readSummary();
+      if (summary !== undefined && !this.#goesOnBehind(summary.storeBytes)) this.#summary = summary;
+    }
     return this.#summary;
+  }
+
+  /**
+   * Whether entries follow where an index says that the store ends: then it is that of an older store, of fewer entries, which a
+   * crash brought back. Zeros may follow. A store that ends earlier holds the same entries, or was cut, which its readers find.
+   */
+  #goesOnBehind(position: number): boolean {
+    if ((this.#context.disk.size(this.storePath) ?? 0) <= position) return false;
+    const length = Buffer.alloc(8);
+    return this.#withFile(storeSuffix, (file) => file.readSync(length, position)) > 0 && length.some((byte) => byte !== 0);
   }
 
   /** What the segment holds. Builds the index anew when its trailer isn't there; throws LOG_CORRUPT when the store is bad. */
