@@ -13,6 +13,8 @@ import { type Node, parseConfig, startNode } from "../src/server/index.ts";
 import { listFiles, repository } from "./source-code.ts";
 
 const examples = [
+  "append-on-condition",
+  "consume-and-resume",
   "embed-the-log",
   "event-sourcing",
   "follow-with-signal",
@@ -21,6 +23,7 @@ const examples = [
   "live-page",
   "outbox",
   "outbox-http",
+  "produce-and-consume",
   "test-with-memory-log",
 ] as const;
 
@@ -102,6 +105,37 @@ describe("examples", () => {
     assert.deepEqual(await run("event-sourcing", node.url, "account-7"), lines);
   });
 
+  test("produce-and-consume sends over gRPC and reads what was sent", async () => {
+    await using node = await startMemoryNode();
+    const sent = ["sent 2, durable: true", "sent 3 more"];
+    const records = ["order-1 placed", "order-1 paid", "order-2 a", "order-2 b", "order-2 c"];
+    const linesOf = (count: number): string[] =>
+      Array.from({ length: count }, (_, offset) => `+${offset} ${records[offset % records.length]}`);
+    assert.deepEqual(await run("produce-and-consume", new URL(node.url).host), [...sent, ...linesOf(5)]);
+    assert.deepEqual(await run("produce-and-consume", new URL(node.url).host), [...sent, ...linesOf(10)]);
+  });
+
+  test("append-on-condition gives each seat away once", async () => {
+    await using node = await startMemoryNode();
+    assert.deepEqual(await run("append-on-condition", new URL(node.url).host), ["2 seats taken, 3 asked"]);
+  });
+
+  test("consume-and-resume goes on where it was when the node is back", async () => {
+    const disk = createMemoryDisk();
+    const stopped = await startMemoryNode({ disk });
+    await produce(stopped, "one");
+    const { host, port } = new URL(stopped.url);
+    await using example = new RunningExample(process.execPath, exampleParameters("consume-and-resume", host, "orders"));
+    assert.equal(await example.next(), "reads from offset 0");
+    assert.equal(await example.next(), "+0 one");
+    await stopped.close();
+    assert.equal(await example.next(), "lost the node");
+    await using node = await startMemoryNode({ disk, port: Number(port) });
+    assert.equal(await example.next(), "reads from offset 1");
+    await produce(node, "two");
+    assert.equal(await example.next(), "+1 two");
+  });
+
   test("live-page serves a page, and a tail that goes on where a browser left it", async () => {
     await using node = await startMemoryNode();
     await produce(node, "one", "two");
@@ -180,9 +214,9 @@ describe("examples", () => {
     return ["--import", preload, join(repository, "examples", `${name}.ts`), ...parameters];
   }
 
-  function startMemoryNode(): Promise<Node> {
-    const config = parseConfig({ flags: { "rpc-port": 0, "log-level": "silent" } });
-    return startNode(config, { disk: createMemoryDisk() });
+  function startMemoryNode({ disk = createMemoryDisk(), port = 0 } = {}): Promise<Node> {
+    const config = parseConfig({ flags: { "rpc-port": port, "log-level": "silent" } });
+    return startNode(config, { disk });
   }
 
   async function produce(node: Node, ...values: readonly string[]): Promise<void> {

@@ -13,9 +13,10 @@ import { type Import, lineOf, listFiles, parseSourceCode, readSourceCode, type S
 const rooms: Readonly<Record<string, Room>> = {
   cli: {
     mayImport: [
-      "client",
+      "client/index.ts",
       "server/index.ts",
-      "wire", // while the command line speaks HTTP itself: once src/client stands, that is where it goes through
+      "wire/json-record.ts",
+      "wire/starting-point.ts",
       "log/inspect.ts",
       "log/repair.ts",
       "base",

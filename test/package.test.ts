@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join, relative } from "node:path";
@@ -96,6 +97,54 @@ describe("the package", { timeout: 300_000 }, () => {
     );
   });
 
+  test("produces and consumes on the oldest Node, through a node that the installed command serves", async () => {
+    const command = join(consumer, "node_modules/proglog/dist/cli/bin.js");
+    const serving = spawn(node, [command, "serve", "--data-dir", "served", "--rpc-port", "0", "--log-level", "warn"], {
+      cwd: consumer,
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    try {
+      const address = await new Promise<string>((resolve, reject) => {
+        let text = "";
+        serving.stdout.on("data", (piece: Buffer) => {
+          text += piece.toString();
+          const found = / serves http:\/\/(\S+),/.exec(text)?.[1];
+          if (found !== undefined) resolve(found);
+        });
+        serving.once("exit", () => reject(new Error(`it ended before it served: ${text}`)));
+      });
+      const script = `
+        import { registerHooks } from "node:module";
+        const packages = new Set();
+        registerHooks({
+          load(url, context, next) {
+            const [, name] = /.*\\/node_modules\\/((?:@[^/]+\\/)?[^/]+)/.exec(url) ?? [];
+            if (name !== undefined) packages.add(name);
+            return next(url, context);
+          },
+        });
+        const { connect } = await import("proglog/client");
+        await using client = connect("${address}");
+        await using producer = client.producer({ topic: "orders" });
+        const { offset } = await producer.send({ key: "order-1", value: "placed" });
+        const values = [];
+        for await (const record of client.consume({ topic: "orders", stopsAtEnd: true })) values.push(String(record.value));
+        console.log(JSON.stringify({ offset, values, packages: [...packages] }));
+      `;
+      writeFileSync(join(consumer, "client.js"), script);
+      const { stdout } = await run(node, ["client.js"], consumer);
+      const { packages, ...rest } = JSON.parse(stdout) as { packages: string[] };
+      assert.deepEqual(rest, { offset: 0, values: ["placed"] });
+      assert.deepEqual(
+        packages.filter((name) => !/^(proglog|@node-rs\/crc32.*|@bufbuild\/protobuf)$/.test(name)),
+        [],
+      );
+    } finally {
+      serving.kill();
+      await once(serving, "exit");
+    }
+  });
+
   test("says what to install when it is asked for a compression that it didn't bring", async () => {
     const script = `
       import { openLog } from "proglog/log";
@@ -114,11 +163,16 @@ describe("the package", { timeout: 300_000 }, () => {
   test("has types that compile where it is used", async () => {
     const script = `
       import { openLog, type Log } from "proglog/log";
+      import { connect, type Client, type ProducerOptions } from "proglog/client";
       import * as all from "proglog";
       const log: Log = await openLog("data");
       const value: Buffer | null = (await log.read(0)).value;
       // @ts-expect-error: an offset is a number
       await log.read("0");
+      const options: ProducerOptions = { topic: "orders", acks: "leader" };
+      const client: Client = connect("127.0.0.1:8000");
+      const { offset } = await client.producer(options).send({ value });
+      for await (const record of client.consume({ from: offset })) console.log(record.value?.toString());
       console.log(value, all);
     `;
     writeFileSync(join(consumer, "use.ts"), script);

@@ -21,6 +21,17 @@ export interface Timer {
 /** A Node timer of more than 2^31-1 ms fires at once: clamp, and let the caller ask again. */
 const timerMaxMs = 2 ** 31 - 1;
 
+/** The clock of the system whose timers keep the process until they have run: for who has promised something to somebody. */
+export const holdingClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  setTimer(delayMs, run) {
+    const timeout = setTimeout(run, Math.min(Math.max(0, delayMs), timerMaxMs));
+    return { cancel: () => clearTimeout(timeout) };
+  },
+  turn: () => new Promise((resolve) => void setImmediate(resolve)),
+};
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),

@@ -324,28 +324,17 @@ export const grpcBackoffMaxMs = 5_000;
 export const grpcBackoffFactor = 1.6;
 export const grpcBackoffJitter = 0.2;
 
-/** How long the command line waits for a connection, and for an answer beyond what it asked the server to wait. */
-export const cliConnectMaxMs = 10 * secondMs;
-export const cliAnswerMaxMs = 30 * secondMs;
+/** How long a client waits for the answer to a call that reads or changes topics: a topic of thousands of partitions takes seconds to make. */
+export const clientCallMaxMs = 30 * secondMs;
 
-/** An answer that the command line takes: several times the most that a server puts into one. */
-export const cliAnswerMaxBytes = 128 * MiB;
+/** How long the command line waits for a record to be acknowledged. */
+export const cliAnswerMaxMs = 30 * secondMs;
 
 /** What the command line may have sent that isn't acknowledged: enough to keep a server busy, and little enough to be in doubt about. */
 export const cliPendingMaxBytes = 4 * MiB;
 
-/** How long an upload of the command line may have nothing to send: far below what a server, or a proxy before it, waits for. */
-export const cliQuietMaxMs = 10 * secondMs;
-
-/** A line of a server's answer to an upload: far more than that of many partitions takes. */
-export const cliAnswerLineMaxBytes = 1 * MiB;
-
-/** How long a server is asked to wait for a record before it answers that there is none; then it is asked again. */
-export const cliFollowWaitMs = 20 * secondMs;
-
-/** Between two tries of `consume --follow` while the server is away: the first, and the longest. */
-export const cliRetryMinMs = 100;
-export const cliRetryMaxMs = 2 * secondMs;
+/** What a record under way takes beside its bytes, about: counted, so that a million of empty lines aren't nothing. */
+export const cliRecordOverheadBytes = 64;
 
 /** Causes of an error that are printed, one behind the other: they may form a ring. */
 export const causeMaxDepth = 10;

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { AppendedOffsets } from "./appended-offsets.ts";
-import type { AppendedRange } from "./log-client.ts";
+import { AppendedOffsets, type AppendedRange } from "./appended-offsets.ts";
 
 type Range = Omit<AppendedRange, "isDurable">;
 

@@ -1,5 +1,13 @@
 import { describeOffsets } from "./figures.ts";
-import type { AppendedRange } from "./log-client.ts";
+
+/** Offsets `[baseOffset, baseOffset + count)` of a partition. */
+export interface AppendedRange {
+  readonly partition: number;
+  readonly baseOffset: number;
+  readonly count: number;
+  /** False where the server acknowledges before it syncs. */
+  readonly isDurable: boolean;
+}
 
 /** Where the records of one run have come to lie, told in a few words whatever their number. */
 export class AppendedOffsets {

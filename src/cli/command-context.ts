@@ -1,7 +1,7 @@
 import type { CommandIo } from "./command-io.ts";
 import type { ExitCode } from "./exit-codes.ts";
-import type { LogClient } from "./log-client.ts";
 import type { Output } from "./output.ts";
+import type { ServerConnection } from "./server-connection.ts";
 
 /** What every command is given. */
 export interface CommandContext {
@@ -14,6 +14,6 @@ export interface CommandContext {
   action<Parameters extends readonly unknown[]>(
     run: (...parameters: Parameters) => Promise<ExitCode>,
   ): (...parameters: Parameters) => Promise<void>;
-  /** A client of the server that `--server` names, else the environment, else the default. Who asks for it closes it. */
-  connect(server: string | undefined): Promise<LogClient>;
+  /** To the server that `--server` names, else the environment, else the default. Who asks for it closes it. */
+  connect(server: string | undefined): Promise<ServerConnection>;
 }

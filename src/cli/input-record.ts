@@ -1,7 +1,12 @@
 import { ProglogError } from "../base/error.ts";
 import { recordMaxBytes } from "../base/limits.ts";
-import type { PackedRecord } from "./log-client.ts";
-import { packRecord } from "./record-json.ts";
+
+/** A record to produce. */
+export interface InputRecord {
+  readonly key: Buffer | null;
+  readonly value: Buffer;
+  readonly bytes: number;
+}
 
 /** How a line becomes a record. */
 export interface LineShape {
@@ -15,7 +20,7 @@ export interface LineShape {
  * Makes the record of line `number`. The key ends at the first separator; a line without one is refused (INVALID_RECORD), since a
  * record that lost its key would go to another partition. Throws RECORD_TOO_LARGE as the server would, naming the line.
  */
-export function recordOfLine(line: Buffer, number: number, shape: LineShape): PackedRecord {
+export function recordOfLine(line: Buffer, number: number, shape: LineShape): InputRecord {
   const { key, value } = splitLine(line, number, shape);
   const bytes = value.length + (key?.length ?? 0);
   if (bytes > recordMaxBytes) {
@@ -28,7 +33,7 @@ export function recordOfLine(line: Buffer, number: number, shape: LineShape): Pa
       },
     );
   }
-  return packRecord({ key, value });
+  return { key, value, bytes };
 }
 
 function splitLine(line: Buffer, number: number, shape: LineShape): { key: Buffer | null; value: Buffer } {

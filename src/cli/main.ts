@@ -4,6 +4,7 @@ import { ProglogError } from "../base/error.ts";
 import type { CommandContext } from "./command-context.ts";
 import { type CommandIo, processIo } from "./command-io.ts";
 import { addConsumeCommand } from "./commands/consume.ts";
+import { addGetServersCommand } from "./commands/getservers.ts";
 import { addInspectCommand } from "./commands/inspect.ts";
 import { addProduceCommand } from "./commands/produce.ts";
 import { addRepairCommand } from "./commands/repair.ts";
@@ -13,7 +14,7 @@ import { addVerifyCommand } from "./commands/verify.ts";
 import { errorCauses, errorLine } from "./error-line.ts";
 import { type ExitCode, exitCodeOf, exitCodes, exitMeanings, type ExitName } from "./exit-codes.ts";
 import { Output, OutputClosedError } from "./output.ts";
-import { parseServerAddress, serverDefault } from "./server-address.ts";
+import { formatServerAddress, parseServerAddress, serverDefault } from "./server-address.ts";
 
 /**
  * The `proglog` command. `argv` are the arguments alone, without node and script. Resolves with the exit code when everything is
@@ -35,8 +36,9 @@ export async function main(argv: readonly string[], io: CommandIo = processIo())
       },
     async connect(server) {
       // Loaded here: what works on files only has no use for it.
-      const { HttpClient } = await import("./http-client.ts");
-      return new HttpClient(parseServerAddress(server ?? (io.env["PROGLOG_SERVER"] || serverDefault)));
+      const { connect } = await import("../client/index.ts");
+      const address = formatServerAddress(parseServerAddress(server ?? (io.env["PROGLOG_SERVER"] || serverDefault)));
+      return { address, client: connect(address) };
     },
   };
 
@@ -73,6 +75,7 @@ async function buildProgram(argv: readonly string[], context: CommandContext): P
   addProduceCommand(program, context);
   addConsumeCommand(program, context);
   addTopicsCommand(program, context);
+  addGetServersCommand(program, context);
   addInspectCommand(program, context);
   addVerifyCommand(program, context);
   addRepairCommand(program, context);

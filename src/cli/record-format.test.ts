@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isProglogError } from "../base/error.ts";
-import type { ConsumedRecord } from "./log-client.ts";
+import type { StoredRecord } from "../client/index.ts";
 import { formatLine, jsonFormatter, parseFormat } from "./record-format.ts";
 
-const record: ConsumedRecord = {
+const record: StoredRecord = {
   offset: 42,
   timestamp: 1_760_000_000_000,
   key: Buffer.from("user-1"),
@@ -14,7 +14,7 @@ const record: ConsumedRecord = {
     { key: "empty", value: null },
   ],
 };
-const tombstone: ConsumedRecord = { offset: 43, timestamp: -1, key: null, value: null, headers: [] };
+const tombstone: StoredRecord = { offset: 43, timestamp: -1, key: null, value: null, headers: [] };
 
 function format(text: string, one = record): string {
   return parseFormat(text, 3)(one).toString("latin1");

@@ -1,12 +1,12 @@
 import { ProglogError } from "../base/error.ts";
+import type { StoredRecord } from "../client/index.ts";
 import { formatJsonRecord } from "../wire/json-record.ts";
-import type { ConsumedRecord } from "./log-client.ts";
 
 /** Turns a record into what `consume` prints for it, the newline at its end included. */
-export type RecordFormatter = (record: ConsumedRecord) => Buffer;
+export type RecordFormatter = (record: StoredRecord) => Buffer;
 
 /** The value as it is and a newline. A tombstone is an empty line. */
-export function formatLine(record: ConsumedRecord): Buffer {
+export function formatLine(record: StoredRecord): Buffer {
   return Buffer.concat([record.value ?? nothing, newline]);
 }
 
@@ -61,7 +61,7 @@ function constant(text: string): RecordFormatter {
   return () => bytes;
 }
 
-function formatHeaders(record: ConsumedRecord): Buffer {
+function formatHeaders(record: StoredRecord): Buffer {
   const pieces: Buffer[] = [];
   for (const { key, value } of record.headers) {
     if (pieces.length > 0) pieces.push(comma);

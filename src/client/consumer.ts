@@ -1,4 +1,4 @@
-import type { Clock } from "../base/clock.ts";
+import type { Clock, Timer } from "../base/clock.ts";
 import { isProglogError, ProglogError } from "../base/error.ts";
 import type { Random } from "../base/random.ts";
 import { decodeBatch } from "../batch/decode-batch.ts";
@@ -9,23 +9,38 @@ import { errorTableEntry } from "../wire/error-table.ts";
 import type { StartingPoint } from "../wire/starting-point.ts";
 import { backoffMs } from "./backoff.ts";
 import { merge } from "./merge.ts";
-import type { Routes } from "./routes.ts";
+import { type Routes, topicMaxAgeMs } from "./routes.ts";
 
 export interface ConsumeOptions {
   /** Default "default". */
   readonly topic?: string;
-  /** Default: all partitions, as records come; the order holds within each. */
+  /** Default: all partitions, as records come, those that are added later too; the order holds within each. */
   readonly partition?: number;
   /** Default "start". With several partitions an offset is that of each. */
   readonly from?: StartingPoint;
-  /** Ends at the high watermark, instead of waiting for what comes. Default false. */
+  /** Ends where the partition ended when it was first asked, instead of waiting for what comes. Default false. */
   readonly stopsAtEnd?: boolean;
   /** Of batches in one answer: what a reader that stands still costs is a few of these. Default 1 MiB. */
   readonly maxBytes?: number;
   /** Ends the iteration. */
   readonly signal?: AbortSignal;
-  /** Called when the connection was lost, before it is tried again. */
-  readonly onRetry?: (event: { readonly partition: number; readonly delayMs: number; readonly error: ProglogError }) => void;
+  /** Called when the connection was lost, before it is tried again. What it throws ends the iteration. */
+  readonly onRetry?: (event: ConsumeRetryEvent) => void;
+  /** Called each time when a node has said where it begins to read: at first, and when the connection was lost. */
+  readonly onConnected?: (event: ConsumeConnectedEvent) => void;
+}
+
+export interface ConsumeRetryEvent {
+  /** Undefined when it was asked how many there are. */
+  readonly partition: number | undefined;
+  readonly delayMs: number;
+  readonly error: ProglogError;
+}
+
+export interface ConsumeConnectedEvent {
+  readonly partition: number;
+  readonly nextOffset: number;
+  readonly highWatermark: number;
 }
 
 /** A record and where it came from. */
@@ -40,6 +55,8 @@ export interface ConsumedBatch {
   readonly baseOffset: number;
   /** Where to go on behind it. */
   readonly nextOffset: number;
+  /** Of the partition, when the batch was sent: what lies between is how far the reader is behind. */
+  readonly highWatermark: number;
   /** The record batch v2 as it lies on disk. */
   readonly batch: Buffer;
   /** Its records, from the offset on that was asked for. Throws UNDECODABLE_BATCH with details {baseOffset, nextOffset}. */
@@ -77,39 +94,94 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
 
   /** Batches as they were packed: for who takes many records at once. */
   async *batches(): AsyncGenerator<ConsumedBatch, void, undefined> {
-    const { partition } = this.#options;
-    const partitions = partition === undefined ? await this.#allPartitions() : [partition];
-    const [only] = partitions;
-    if (only !== undefined && partitions.length === 1) yield* this.#partition(only);
-    else yield* merge(partitions.map((each) => this.#partition(each)));
+    const { partition, from = "start", stopsAtEnd = false } = this.#options;
+    if (partition === undefined) {
+      const partitions = await this.#askPartitions();
+      const sources = partitions.map((each) => this.#partition(each, from));
+      yield* merge(sources, stopsAtEnd ? undefined : (add) => this.#watchPartitions(new Set(partitions), add));
+    } else {
+      yield* this.#partition(partition, from);
+    }
   }
 
-  async #allPartitions(): Promise<readonly number[]> {
-    const { partitions } = await this.#parts.routes.getTopic(this.#topic);
-    return partitions.map(({ partition }) => partition);
+  get #ended(): AbortSignal {
+    const { signal } = this.#options;
+    return signal === undefined ? this.#parts.signal : AbortSignal.any([signal, this.#parts.signal]);
   }
 
-  async *#partition(partition: number): AsyncGenerator<ConsumedBatch, void, undefined> {
-    const { maxBytes = 0, stopsAtEnd = false, signal } = this.#options;
-    const { routes, signal: closed } = this.#parts;
-    const ended = signal === undefined ? closed : AbortSignal.any([signal, closed]);
-    let from = this.#options.from ?? "start";
+  /** None when it is ended before they are known. */
+  async #askPartitions(): Promise<readonly number[]> {
+    const ended = this.#ended;
+    for (let attempt = 0; !ended.aborted; attempt += 1) {
+      try {
+        const { partitions } = await this.#parts.routes.getTopic(this.#topic);
+        return partitions.map(({ partition }) => partition);
+      } catch (error) {
+        await this.#pause(undefined, error, { attempt, ended });
+      }
+    }
+    this.#checkOpen();
+    return [];
+  }
+
+  /** Asks from time to time whether there are more, and reads those from their start. Returns what ends it. */
+  #watchPartitions(known: Set<number>, add: (source: AsyncGenerator<ConsumedBatch, void, undefined>) => void): () => void {
+    const { clock, routes } = this.#parts;
+    let isOver = false;
+    let timer: Timer;
+    const watch = (): void => {
+      timer = clock.setTimer(topicMaxAgeMs, () => {
+        routes.refreshTopic(this.#topic).then(
+          ({ partitions }) => {
+            if (isOver) return;
+            for (const { partition } of partitions) {
+              if (known.has(partition)) continue;
+              known.add(partition);
+              add(this.#partition(partition, "start"));
+            }
+            watch();
+          },
+          // Those that read the partitions hear of it, too, and say so.
+          () => (isOver ? undefined : watch()),
+        );
+      });
+    };
+    watch();
+    return () => {
+      isOver = true;
+      timer.cancel();
+    };
+  }
+
+  async *#partition(partition: number, start: StartingPoint): AsyncGenerator<ConsumedBatch, void, undefined> {
+    const { maxBytes = 0, stopsAtEnd = false } = this.#options;
+    const { routes } = this.#parts;
+    const ended = this.#ended;
+    let from = start;
+    /** Where it ended at first: not to run after a producer for ever. */
+    let endOffset: number | undefined;
     for (let attempt = 0; !ended.aborted; attempt += 1) {
       let failure: unknown;
       try {
         const node = await routes.getLeader(this.#topic, partition);
         const request = encodeConsumeRequest({ ...noBounds, topic: this.#topic, partition, from, maxBytes, stopsAtEnd });
+        let isConnected = false;
         for await (const answer of node.openServerStream(method, request, { signal: ended })) {
           attempt = 0;
-          const { batches, nextOffset } = decodeConsumeResponse(answer);
+          const { batches, nextOffset, highWatermark } = decodeConsumeResponse(answer);
+          if (!isConnected) this.#options.onConnected?.({ partition, nextOffset, highWatermark });
+          isConnected = true;
+          if (stopsAtEnd) endOffset ??= highWatermark;
           for (const packed of batches) {
-            for (const batch of this.#unpack(packed, partition, from)) {
+            for (const batch of this.#unpack(packed, { partition, from, highWatermark })) {
               // Before it is handed out: what comes after a break in the connection lies behind what was handed out.
               from = batch.nextOffset;
               yield batch;
+              if (endOffset !== undefined && from >= endOffset) return;
             }
           }
           from = nextOffset;
+          if (endOffset !== undefined && from >= endOffset) return;
         }
         if (stopsAtEnd) return;
         failure = new ProglogError("UNAVAILABLE", `The node ${node.address} ended the stream`);
@@ -117,19 +189,35 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
         failure = error;
       }
       if (ended.aborted) break;
-      const error = checkRetryable(failure);
-      routes.forget(this.#topic);
-      const delayMs = backoffMs(attempt, this.#parts.random);
-      this.#options.onRetry?.({ partition, delayMs, error });
-      await wait(delayMs, this.#parts.clock, ended);
+      await this.#pause(partition, failure, { attempt, ended });
     }
-    if (closed.aborted && signal?.aborted !== true) {
-      throw new ProglogError("LOG_CLOSED", `Cannot consume topic ${this.#topic}: the client is closed`);
-    }
+    this.#checkOpen();
+  }
+
+  /** Before it is tried again. Throws the failure where that can't help, and what `onRetry` throws. */
+  async #pause(
+    partition: number | undefined,
+    failure: unknown,
+    { attempt, ended }: { readonly attempt: number; readonly ended: AbortSignal },
+  ): Promise<void> {
+    const error = checkRetryable(failure);
+    this.#parts.routes.forget(this.#topic);
+    const delayMs = backoffMs(attempt, this.#parts.random);
+    this.#options.onRetry?.({ partition, delayMs, error });
+    await wait(delayMs, this.#parts.clock, ended);
+  }
+
+  /** Whoever closes the client under a reader leaves it without its end. */
+  #checkOpen(): void {
+    if (!this.#parts.signal.aborted || this.#options.signal?.aborted === true) return;
+    throw new ProglogError("LOG_CLOSED", `Cannot consume topic ${this.#topic}: the client is closed`);
   }
 
   /** The batches that lie one behind the other in an answer. */
-  *#unpack(packed: Buffer, partition: number, from: StartingPoint): Generator<ConsumedBatch> {
+  *#unpack(
+    packed: Buffer,
+    { partition, from, highWatermark }: { partition: number; from: StartingPoint; highWatermark: number },
+  ): Generator<ConsumedBatch> {
     const firstOffset = typeof from === "number" ? from : 0;
     for (let at = 0; at < packed.length; ) {
       const { byteLength, baseOffset, lastOffsetDelta } = readBatchHeader(packed, at);
@@ -147,7 +235,7 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
         const all = decodeBatch(batch);
         return baseOffset >= firstOffset ? all : all.filter(({ offset }) => offset >= firstOffset);
       };
-      yield { topic: this.#topic, partition, baseOffset, nextOffset, batch, records };
+      yield { topic: this.#topic, partition, baseOffset, nextOffset, highWatermark, batch, records };
     }
   }
 }

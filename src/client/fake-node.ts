@@ -73,10 +73,11 @@ export class FakeNode {
       uuid: "",
       leaderId: "",
       leaderRpcAddr: "",
+      state: "open",
       logStartOffset: 0,
       highWatermark: endOffset,
     }));
-    return encodeTopicResponse({ name, settings: {}, partitions });
+    return encodeTopicResponse({ name, uuid: "", createdAt: 0, settings: {}, effectiveSettings: {}, partitions });
   }
 
   #openStream(listener: StreamListener): RequestStream {

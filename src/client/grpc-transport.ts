@@ -1,9 +1,11 @@
-import { isProglogError, ProglogError } from "../base/error.ts";
+import { systemErrorCode } from "../base/disk.ts";
+import { isProglogError, messageOf, ProglogError } from "../base/error.ts";
 import {
   type BidiStreamCall,
   type CallKind,
   Channel,
   type ChannelOptions,
+  type GrpcStatusError,
   isGrpcStatusError,
   type Method,
 } from "../grpc/index.ts";
@@ -25,7 +27,7 @@ export class GrpcTransport implements Transport {
     try {
       return await this.#channel.unary(this.#method(path, "unary"), request, defined(options));
     } catch (error) {
-      throw toProglogError(error);
+      throw toProglogError(error, this.address);
     }
   }
 
@@ -34,12 +36,13 @@ export class GrpcTransport implements Transport {
       const call = await this.#channel.serverStream(this.#method(path, "server-stream"), request, defined(options));
       yield* call.responses;
     } catch (error) {
-      throw toProglogError(error);
+      throw toProglogError(error, this.address);
     }
   }
 
   openStream(path: string, listener: StreamListener): RequestStream {
-    return new GrpcStream(this.#channel.bidiStream(this.#method(path, "bidi-stream")), listener);
+    const call = this.#channel.bidiStream(this.#method(path, "bidi-stream"));
+    return new GrpcStream(call, listener, this.address);
   }
 
   async close(): Promise<void> {
@@ -57,6 +60,7 @@ export class GrpcTransport implements Transport {
 /** A stream of requests and answers that can be sent to before there is a connection. */
 class GrpcStream implements RequestStream {
   readonly #listener: StreamListener;
+  readonly #address: string;
   /** Sent before the call began. */
   #early: Buffer[] | undefined = [];
   #call: BidiStreamCall<Buffer, Buffer> | undefined;
@@ -64,8 +68,9 @@ class GrpcStream implements RequestStream {
   #isOver = false;
   #isFull = false;
 
-  constructor(call: Promise<BidiStreamCall<Buffer, Buffer>>, listener: StreamListener) {
+  constructor(call: Promise<BidiStreamCall<Buffer, Buffer>>, listener: StreamListener, address: string) {
     this.#listener = listener;
+    this.#address = address;
     void this.#run(call);
   }
 
@@ -101,7 +106,7 @@ class GrpcStream implements RequestStream {
       }
       this.#finish(undefined);
     } catch (error) {
-      this.#finish(toProglogError(error));
+      this.#finish(toProglogError(error, this.#address));
     }
   }
 
@@ -133,7 +138,31 @@ function defined({ timeoutMs, signal }: CallOptions): { readonly timeoutMs?: num
   return { ...(timeoutMs === undefined ? {} : { timeoutMs }), ...(signal === undefined ? {} : { signal }) };
 }
 
-function toProglogError(error: unknown): unknown {
+function toProglogError(error: unknown, address: string): unknown {
   if (isProglogError(error) || !isGrpcStatusError(error)) return error;
-  return fromGrpcStatus({ code: error.code, message: error.message, details: error.details });
+  const { code, message, details } = error;
+  if (details === undefined && isGrpcStatusError(error, "UNAVAILABLE")) return connectionError(error, address);
+  return fromGrpcStatus({ code, message, details });
+}
+
+/** What became of the connection. `details.reason` says it without the attempt, which whoever shows it may know better. */
+function connectionError(error: GrpcStatusError, address: string): ProglogError {
+  if (!error.isUnprocessed) {
+    const reason = `the connection to ${address} was lost`;
+    const details = { reason, outcome: "unknown" };
+    return new ProglogError("UNAVAILABLE", `Cannot hear the answer: ${reason}`, { details, cause: error });
+  }
+  const reason = unreachedReason(error, address);
+  return new ProglogError("UNAVAILABLE", `Cannot call: ${reason}`, {
+    hint: "Start one with proglog serve, or check the address.",
+    details: { reason, outcome: "not-appended" },
+    cause: error,
+  });
+}
+
+function unreachedReason({ message, cause }: GrpcStatusError, address: string): string {
+  if (cause === undefined) return `${address} didn't take the call (${message})`;
+  const code = systemErrorCode(cause) ?? messageOf(cause);
+  if (code.startsWith("ERR_HTTP2")) return `what answers at ${address} is no proglog (${messageOf(cause)})`;
+  return `no server answers at ${address} (${code})`;
 }

@@ -1,4 +1,4 @@
-import { type Clock, systemClock } from "../base/clock.ts";
+import { type Clock, holdingClock, systemClock } from "../base/clock.ts";
 import { ProglogError } from "../base/error.ts";
 import { type Random, systemRandom } from "../base/random.ts";
 import { Client } from "./client.ts";
@@ -12,9 +12,16 @@ export type { Acks } from "../wire/produce-message.ts";
 export type { StartingPoint } from "../wire/starting-point.ts";
 export type { PartitionDescription, ServerDescription, TopicDescription, TopicSummary } from "../wire/topic-message.ts";
 export type { AppendOptions, Client, CreateTopicOptions } from "./client.ts";
-export type { ConsumedBatch, ConsumedRecord, Consumer, ConsumeOptions } from "./consumer.ts";
+export type {
+  ConsumeConnectedEvent,
+  ConsumedBatch,
+  ConsumedRecord,
+  Consumer,
+  ConsumeOptions,
+  ConsumeRetryEvent,
+} from "./consumer.ts";
 export type { RetryEvent, SentRange } from "./partition-producer.ts";
-export type { Producer, ProducerOptions, SentRecord } from "./producer.ts";
+export type { Producer, ProducerOptions, SentPart, SentRecord } from "./producer.ts";
 
 export interface ConnectOptions {
   /** Handed in by tests. */
@@ -39,9 +46,15 @@ export function connect(address: string | readonly string[], options: ConnectOpt
   const addresses = typeof address === "string" ? [address] : [...address];
   if (addresses.length === 0) throw new ProglogError("INVALID_ARGUMENT", "Cannot connect: no address is given");
   for (const each of addresses) checkAddress(each);
-  const clock = options.clock ?? systemClock;
   const random = options.random ?? systemRandom;
-  return new Client(addresses, { connect: (node) => new GrpcTransport({ address: node, clock, random }), clock, random });
+  // What a program waits for keeps it alive: a send that is to be tried again, a reader that connects again. Pings don't.
+  const clock = options.clock ?? holdingClock;
+  const transportClock = options.clock ?? systemClock;
+  return new Client(addresses, {
+    connect: (node) => new GrpcTransport({ address: node, clock: transportClock, random }),
+    clock,
+    random,
+  });
 }
 
 function checkAddress(address: string): void {

@@ -5,7 +5,10 @@
  */
 export async function* merge<Element>(
   sources: readonly AsyncGenerator<Element, void, undefined>[],
+  /** Gives further sources while it goes on. Called at the start; what it returns is called at the end. */
+  watch: (add: (source: AsyncGenerator<Element, void, undefined>) => void) => () => void = () => () => {},
 ): AsyncGenerator<Element, void, undefined> {
+  const all = [...sources];
   const ready: Arrival<Element>[] = [];
   let wake = (): void => {};
   const ask = (source: AsyncGenerator<Element, void, undefined>): void => {
@@ -20,8 +23,13 @@ export async function* merge<Element>(
       },
     );
   };
-  let left = sources.length;
-  for (const source of sources) ask(source);
+  let left = all.length;
+  for (const source of all) ask(source);
+  const unwatch = watch((source) => {
+    left += 1;
+    all.push(source);
+    ask(source);
+  });
   try {
     while (left > 0) {
       const arrival = ready.shift();
@@ -38,7 +46,8 @@ export async function* merge<Element>(
       ask(arrival.source);
     }
   } finally {
-    await Promise.allSettled(sources.map((source) => source.return()));
+    unwatch();
+    await Promise.allSettled(all.map((source) => source.return()));
   }
 }
 

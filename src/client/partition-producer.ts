@@ -45,6 +45,8 @@ export class PartitionProducer {
   #deadlineTimer: Timer | undefined;
   #retryTimer: Timer | undefined;
   #closed: ProglogError | undefined;
+  /** Nothing more is sent; what is under way is still answered. */
+  #isHalted = false;
 
   constructor(partition: number, context: ProducerContext) {
     this.#partition = partition;
@@ -88,6 +90,17 @@ export class PartitionProducer {
     this.#pump();
   }
 
+  /** Sends nothing more: what wasn't sent is rejected, and what is under way hears its answer, and isn't sent again. */
+  halt(reason: ProglogError): void {
+    this.#isHalted = true;
+    this.#lingerTimer?.cancel();
+    this.#retryTimer?.cancel();
+    // What was sent before and is to go under new numbers was refused, too.
+    for (const batch of this.#open.splice(0)) this.#reject(batch, notAppended(reason));
+    if (this.#unanswered === 0 && this.#underWay.length > 0) this.#judge();
+    this.#armDeadline();
+  }
+
   /** Rejects everything that isn't answered. */
   close(reason: ProglogError): void {
     this.#closed = reason;
@@ -97,7 +110,7 @@ export class PartitionProducer {
   }
 
   #pump(): void {
-    if (this.#state !== "flowing" || this.#closed !== undefined || this.#open.length === 0) return;
+    if (this.#state !== "flowing" || this.#isOver || this.#open.length === 0) return;
     if (this.#channel?.isOpen !== true) {
       if (this.#underWay.length === 0) this.#connect();
       // Else what is under way hears that the channel broke, and is judged before anything else goes.
@@ -109,6 +122,10 @@ export class PartitionProducer {
       this.#underWay.push(batch);
       this.#transmit(batch, this.#channel);
     }
+  }
+
+  get #isOver(): boolean {
+    return this.#closed !== undefined || this.#isHalted;
   }
 
   #mayGo(): boolean {
@@ -144,16 +161,19 @@ export class PartitionProducer {
     this.#state = "waiting";
     this.#context.openChannel(this.#partition).then(
       (channel) => {
-        if (this.#closed !== undefined) return;
+        if (this.#isOver) return;
         this.#channel = channel;
         this.#resume();
       },
       (error: unknown) => {
-        if (this.#closed !== undefined) return;
-        // Nothing was sent: what fails for good fails for everything that waits.
+        if (this.#isOver) return;
+        // Nothing was sent now: what fails for good fails for everything that waits.
         const failure = toProglogError(error);
-        if (!this.#isRetryable(failure)) for (const batch of this.#takeAll()) this.#reject(batch, failure);
-        this.#retryLater(failure);
+        if (this.#isRetryable(failure)) return this.#retryLater(failure);
+        for (const batch of this.#takeAll()) this.#reject(batch, failure);
+        this.#armDeadline();
+        this.#state = "flowing";
+        this.#context.onFailure(failure);
       },
     );
   }
@@ -182,7 +202,10 @@ export class PartitionProducer {
     } catch (error) {
       // It has no number yet: those behind it don't miss it.
       this.#underWay = this.#underWay.filter((other) => other !== batch);
-      this.#reject(batch, toProglogError(error));
+      const failure = toProglogError(error);
+      this.#reject(batch, failure);
+      this.#armDeadline();
+      this.#context.onFailure(failure);
       return;
     }
     batch.wasSent = true;
@@ -228,17 +251,24 @@ export class PartitionProducer {
   #judge(): void {
     const remaining: Batch[] = [];
     let failure: ProglogError | undefined;
+    let final: ProglogError | undefined;
     for (const batch of this.#underWay) {
       if (batch.result?.kind === "failed") {
         const { error } = batch.result;
-        if (this.#isFinal(batch, error)) this.#reject(batch, error);
-        else remaining.push(batch);
+        if (this.#isFinal(batch, error) || (final !== undefined && this.#context.stopsAtFailure)) {
+          final ??= error;
+          this.#reject(batch, error);
+        } else {
+          remaining.push(batch);
+        }
         if (!isProglogError(error, "OUT_OF_ORDER_SEQUENCE")) failure ??= error;
       } else {
         this.#resolve(batch, batch.result);
       }
     }
     this.#underWay = remaining;
+    if (final !== undefined) this.#context.onFailure(final);
+    if (this.#isHalted) return this.#armDeadline();
     const [head] = remaining;
     const isOutOfOrder = head?.result?.kind === "failed" && isProglogError(head.result.error, "OUT_OF_ORDER_SEQUENCE");
     if (isOutOfOrder) {
@@ -283,6 +313,7 @@ export class PartitionProducer {
   }
 
   #isFinal(batch: Batch, error: ProglogError): boolean {
+    if (this.#isHalted) return true;
     if (isProglogError(error, "OUT_OF_ORDER_SEQUENCE") && this.#context.isIdempotent) {
       return this.#renumberings >= renumberingsMaxCount;
     }
@@ -293,7 +324,7 @@ export class PartitionProducer {
   }
 
   #isRetryable(error: ProglogError): boolean {
-    return errorTableEntry(error.code).isRetryable;
+    return this.#context.isRetrying && errorTableEntry(error.code).isRetryable;
   }
 
   #resolve(batch: Batch, result: BatchResult | undefined): void {
@@ -312,7 +343,8 @@ export class PartitionProducer {
 
   #reject(batch: Batch, error: ProglogError): void {
     this.#context.release(batch.byteLength, batch.parcels.length);
-    const failure = batch.wasSent || outcomeOf(error) !== "unknown" ? error : notAppended(error);
+    const outcome = batch.wasSent ? outcomeOf(error) : "not-appended";
+    const failure = error.details["outcome"] === outcome ? error : withOutcome(error, outcome);
     for (const { reject } of batch.parcels) reject(failure);
   }
 
@@ -343,20 +375,21 @@ export class PartitionProducer {
     this.#underWay = this.#underWay.filter((batch) => !overdue.includes(batch));
     this.#open.splice(0, this.#open.length, ...this.#open.filter((batch) => !overdue.includes(batch)));
     const { deliveryTimeoutMs, topic } = this.#context;
+    let failure: ProglogError | undefined;
     for (const batch of overdue) {
       const cause = batch.result?.kind === "failed" ? batch.result.error : undefined;
       const reason = cause === undefined ? "no answer came" : messageOf(cause);
-      this.#reject(
-        batch,
-        new ProglogError(
-          "TIMEOUT",
-          `Cannot produce to partition ${this.#partition} of topic ${topic} within ${deliveryTimeoutMs} ms: ${reason}`,
-          { cause },
-        ),
+      const error = new ProglogError(
+        "TIMEOUT",
+        `Cannot produce to partition ${this.#partition} of topic ${topic} within ${deliveryTimeoutMs} ms: ${reason}`,
+        { cause },
       );
+      failure ??= error;
+      this.#reject(batch, error);
     }
     // Its answers could come yet, for batches that are gone: what is left is sent again, on another stream.
     this.#channel?.cancel(new ProglogError("UNAVAILABLE", "The node didn't answer in time"));
+    if (failure !== undefined) this.#context.onFailure(failure);
   }
 }
 
@@ -369,6 +402,8 @@ export interface ProducerContext {
   readonly recordMaxBytes: number;
   readonly deliveryTimeoutMs: number;
   readonly isIdempotent: boolean;
+  readonly isRetrying: boolean;
+  readonly stopsAtFailure: boolean;
   readonly producerId: number;
   /** 5, or 1 without idempotence. */
   readonly underWayMaxCount: number;
@@ -381,6 +416,8 @@ export interface ProducerContext {
   /** Called when a batch is answered, with its bytes and the number of `send`s that it settles. */
   readonly release: (bytes: number, sends: number) => void;
   readonly onRetry?: ((event: RetryEvent) => void) | undefined;
+  /** Called when something was rejected for good, as the last thing done. */
+  readonly onFailure: (error: ProglogError) => void;
 }
 
 export interface RetryEvent {
@@ -441,16 +478,20 @@ function recordsOf({ parcels }: Batch): readonly RecordInput[] {
   return first !== undefined && parcels.length === 1 ? first.records : parcels.flatMap(({ records }) => records);
 }
 
-function outcomeOf(error: ProglogError): "not-appended" | "unknown" {
+export function outcomeOf(error: ProglogError): "not-appended" | "unknown" {
   const { outcome } = error.details;
   return (outcome ?? errorTableEntry(error.code).outcome) === "unknown" ? "unknown" : "not-appended";
 }
 
 /** The error, which is known to have come before anything was sent. */
 export function notAppended(error: ProglogError): ProglogError {
+  return withOutcome(error, "not-appended");
+}
+
+export function withOutcome(error: ProglogError, outcome: "not-appended" | "unknown"): ProglogError {
   return new ProglogError(error.code, error.message, {
     ...(error.hint === undefined ? {} : { hint: error.hint }),
-    details: { ...error.details, outcome: "not-appended" },
+    details: { ...error.details, outcome },
     cause: error,
   });
 }

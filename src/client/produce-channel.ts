@@ -26,7 +26,7 @@ export class ProduceChannel {
     this.#stream = transport.openStream(method, {
       answered: (answer) => this.#answer(answer),
       drained: () => this.#onDrained(),
-      ended: (error) => this.#fail(error ?? new ProglogError("UNAVAILABLE", `The node ${transport.address} ended the stream`)),
+      ended: (error) => this.#fail(error ?? endedError(transport.address)),
     });
   }
 
@@ -90,6 +90,11 @@ const forgottenAtOnce = 256;
 interface PendingAnswer {
   readonly resolve: (response: ProduceResponse) => void;
   readonly reject: (error: ProglogError) => void;
+}
+
+function endedError(address: string): ProglogError {
+  const reason = `${address} ended the stream`;
+  return new ProglogError("UNAVAILABLE", `Cannot hear the answer: ${reason}`, { details: { reason, outcome: "unknown" } });
 }
 
 /** The end of a stream is the end of a connection, whatever it was called: what was sent may have been appended. */

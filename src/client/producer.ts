@@ -1,5 +1,5 @@
 import { assert } from "../base/assert.ts";
-import type { Clock } from "../base/clock.ts";
+import type { Clock, Timer } from "../base/clock.ts";
 import { isProglogError, ProglogError } from "../base/error.ts";
 import { batchMaxBytes as batchLimitBytes, recordMaxBytes } from "../base/limits.ts";
 import type { Random } from "../base/random.ts";
@@ -13,11 +13,13 @@ import { errorTableEntry } from "../wire/error-table.ts";
 import { backoffMs } from "./backoff.ts";
 import {
   notAppended,
+  outcomeOf,
   type Parcel,
   PartitionProducer,
   type ProducerContext,
   type RetryEvent,
   type SentRange,
+  withOutcome,
 } from "./partition-producer.ts";
 import { ProduceChannel } from "./produce-channel.ts";
 import type { Routes } from "./routes.ts";
@@ -45,6 +47,13 @@ export interface ProducerOptions {
   readonly isIdempotent?: boolean;
   /** Until then a record is sent again and again; past it `send` rejects with TIMEOUT. Default 120,000. */
   readonly deliveryTimeoutMs?: number;
+  /** Whether what fails in passing is sent again at all. Default true. */
+  readonly isRetrying?: boolean;
+  /**
+   * Whether the first record that fails for good is the end: nothing is sent behind it, what is under way has its answer, and every
+   * further `send` rejects. For who has to know where to go on. Default false: the others go their way.
+   */
+  readonly stopsAtFailure?: boolean;
   /** Called before a batch is sent again. */
   readonly onRetry?: (event: RetryEvent) => void;
 }
@@ -58,6 +67,13 @@ export interface SentRecord {
   readonly appendTime: number;
   /** Whether it is on disk: false where the topic's sync policy doesn't wait for it. */
   readonly isDurable: boolean;
+}
+
+/** Records of a batch that went together, and either where they were appended or why they weren't. */
+export interface SentPart {
+  readonly records: readonly RecordInput[];
+  readonly range?: SentRange;
+  readonly error?: unknown;
 }
 
 /**
@@ -74,24 +90,29 @@ export class Producer implements AsyncDisposable {
   readonly #parts: ProducerParts;
   readonly #context: ProducerContext;
   readonly #space: BufferSpace;
+  readonly #bufferMaxBytes: number;
   readonly #partitions = new Map<number, PartitionProducer>();
   readonly #channels = new Map<Transport, ProduceChannel>();
   #partitionCount: number | undefined;
   /** Who waits to hear how many partitions there are, in the order in which they came. */
   readonly #askers: Asker[] = [];
+  #askersBytes = 0;
+  #askTimer: Timer | undefined;
   #sticky: number | undefined;
   /** What was sent and isn't settled. */
   #pendingCount = 0;
   #onIdle: PromiseWithResolvers<void> | undefined;
   #closing: Promise<void> | undefined;
+  /** What it stopped at. */
+  #failure: ProglogError | undefined;
 
   /** Throws INVALID_ARGUMENT for options that can't be. */
   constructor(options: ProducerOptions, parts: ProducerParts) {
     this.topic = options.topic ?? "default";
     this.#options = { ...options, deliveryTimeoutMs: atLeast("deliveryTimeoutMs", options.deliveryTimeoutMs ?? 120_000, 1) };
     this.#parts = parts;
-    const bufferMaxBytes = atLeast("bufferMaxBytes", options.bufferMaxBytes ?? 32 * MiB, 1);
-    this.#space = new BufferSpace({ maxBytes: bufferMaxBytes, waitersMaxCount });
+    this.#bufferMaxBytes = atLeast("bufferMaxBytes", options.bufferMaxBytes ?? 32 * MiB, 1);
+    this.#space = new BufferSpace({ maxBytes: this.#bufferMaxBytes, waitersMaxCount });
     const isIdempotent = options.isIdempotent ?? true;
     this.#context = {
       topic: this.topic,
@@ -103,6 +124,8 @@ export class Producer implements AsyncDisposable {
       recordMaxBytes,
       deliveryTimeoutMs: this.#options.deliveryTimeoutMs,
       isIdempotent,
+      isRetrying: options.isRetrying ?? true,
+      stopsAtFailure: options.stopsAtFailure ?? false,
       producerId: parts.random.bytes(6).readUIntBE(0, 6),
       underWayMaxCount: isIdempotent ? numberedMaxCount : 1,
       clock: parts.clock,
@@ -111,6 +134,7 @@ export class Producer implements AsyncDisposable {
       isHurried: () => this.#onIdle !== undefined,
       release: (bytes, sends) => this.#release(bytes, sends),
       onRetry: (event) => this.#retrying(event),
+      onFailure: (error) => this.#failed(error),
     };
   }
 
@@ -133,6 +157,7 @@ export class Producer implements AsyncDisposable {
         reject,
       };
       this.#whenCountIsKnown(
+        byteLength,
         (count) => this.#hand(this.#partitionOf(record.key, count) ?? this.#pickSticky(count), parcel),
         reject,
       );
@@ -145,25 +170,47 @@ export class Producer implements AsyncDisposable {
   /**
    * Sends the records, which cost one promise instead of one each. Those that go to one partition are one batch, appended whole
    * or not at all, up to `batchMaxBytes`; beyond it, several. Resolves with the ranges they got; when one fails, rejects with that
-   * once the others are settled.
+   * once the others are settled; `details.outcome` is "not-appended" only if none of the records was.
    */
   async sendBatch(records: readonly RecordInput[]): Promise<readonly SentRange[]> {
+    const parts = await this.sendParts(records);
+    const failed = parts.find(({ error }) => error !== undefined);
+    if (failed === undefined) return parts.flatMap(({ range }) => (range === undefined ? [] : [range]));
+    const { error } = failed;
+    if (!isProglogError(error) || parts.every((part) => isProglogError(part.error) && outcomeOf(part.error) === "not-appended"))
+      throw error;
+    throw withOutcome(error, "unknown");
+  }
+
+  /**
+   * As `sendBatch`, for who has to know what became of each record when some fail: resolves with the parts that the records were
+   * dealt out to, each appended whole or not at all. Rejects only when nothing could be sent.
+   */
+  async sendParts(records: readonly RecordInput[]): Promise<readonly SentPart[]> {
     this.#checkOpen();
-    const sizes = records.map((record) => checkRecord(record) + recordOverheadBytes);
-    const sends: Promise<SentRange>[] = [];
-    await new Promise<void>((resolve, reject) =>
-      this.#whenCountIsKnown((count) => {
+    let byteLength = 0;
+    const sizes = records.map((record) => {
+      const size = checkRecord(record) + recordOverheadBytes;
+      byteLength += size;
+      return size;
+    });
+    const parts: Promise<SentPart>[] = [];
+    await new Promise<void>((resolve, reject) => {
+      const run = (count: number): void => {
         for (const [partition, piece] of this.#split(records, sizes, count)) {
-          const send = Promise.withResolvers<SentRange>();
-          sends.push(send.promise);
-          this.#hand(partition, { ...piece, resolve: send.resolve, reject: send.reject });
+          const part = Promise.withResolvers<SentPart>();
+          parts.push(part.promise);
+          this.#hand(partition, {
+            ...piece,
+            resolve: (range) => part.resolve({ records: piece.records, range }),
+            reject: (error) => part.resolve({ records: piece.records, error }),
+          });
         }
         resolve();
-      }, reject),
-    );
-    const outcomes = await Promise.allSettled(sends);
-    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
-    return outcomes.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value] : []));
+      };
+      this.#whenCountIsKnown(byteLength, run, reject);
+    });
+    return Promise.all(parts);
   }
 
   /** Resolves when everything sent before is settled, whether acknowledged or failed: each `send` tells of its own. */
@@ -189,6 +236,7 @@ export class Producer implements AsyncDisposable {
   abort(reason: ProglogError): void {
     this.#closing ??= Promise.resolve();
     this.#refuseAskers(reason);
+    this.#askTimer?.cancel();
     this.#space.close(reason);
     for (const partition of this.#partitions.values()) partition.close(reason);
     for (const channel of this.#channels.values()) channel.cancel(reason);
@@ -197,6 +245,8 @@ export class Producer implements AsyncDisposable {
 
   async #close(): Promise<void> {
     await this.flush();
+    // So that no timer of theirs is left.
+    for (const partition of this.#partitions.values()) partition.close(closedError(this.topic));
     for (const channel of this.#channels.values()) channel.end();
     this.#parts.onClosed(this);
   }
@@ -257,17 +307,18 @@ export class Producer implements AsyncDisposable {
    * Calls `run` with the number of partitions: at once when it is known, else in the order in which they came, in the turn in
    * which it is. Called back and not promised, for the same reason as in `BufferSpace`.
    */
-  #whenCountIsKnown(run: (count: number) => void, refuse: (error: unknown) => void): void {
+  #whenCountIsKnown(byteLength: number, run: (count: number) => void, refuse: (error: unknown) => void): void {
     const count = this.#options.partition === undefined ? this.#partitionCount : 1;
     if (count !== undefined) return run(count);
-    if (this.#askers.length >= waitersMaxCount) {
+    if (this.#askers.length >= waitersMaxCount && this.#askersBytes + byteLength > this.#bufferMaxBytes) {
       throw new ProglogError(
         "OVERLOADED",
-        `Cannot take another record: ${waitersMaxCount} wait to hear of topic ${this.topic}`,
+        `Cannot take another record: ${this.#askersBytes} bytes wait to hear of topic ${this.topic}`,
       );
     }
     this.#pendingCount += 1;
-    this.#askers.push({ run, refuse, since: this.#parts.clock.monotonic() });
+    this.#askersBytes += byteLength;
+    this.#askers.push({ run, refuse, since: this.#parts.clock.monotonic(), byteLength });
     if (this.#askers.length === 1) this.#ask(0);
   }
 
@@ -278,13 +329,14 @@ export class Producer implements AsyncDisposable {
       (error: unknown) => {
         // It is made by the first record, with one partition, where the node does that; else the node says so then.
         if (isProglogError(error, "TOPIC_NOT_FOUND")) return this.#countIsKnown(1);
-        const isRetryable = isProglogError(error) && errorTableEntry(error.code).isRetryable;
+        const isRetryable = this.#context.isRetrying && isProglogError(error) && errorTableEntry(error.code).isRetryable;
         const since = this.#parts.clock.monotonic() - this.#options.deliveryTimeoutMs;
         this.#refuseAskers(error, (asker) => !isRetryable || asker.since <= since);
+        if (!isRetryable && isProglogError(error)) this.#failed(error);
         if (!isRetryable || this.#askers.length === 0) return;
         const delayMs = backoffMs(attempt, this.#parts.random);
         this.#retrying({ partition: undefined, delayMs, error });
-        this.#parts.clock.setTimer(delayMs, () => {
+        this.#askTimer = this.#parts.clock.setTimer(delayMs, () => {
           if (this.#askers.length > 0) this.#ask(attempt + 1);
         });
       },
@@ -298,6 +350,7 @@ export class Producer implements AsyncDisposable {
         this.#askers.push(asker);
         continue;
       }
+      this.#askersBytes -= asker.byteLength;
       asker.refuse(failure);
       this.#settled(1);
     }
@@ -305,6 +358,7 @@ export class Producer implements AsyncDisposable {
 
   #countIsKnown(count: number): void {
     this.#partitionCount = count;
+    this.#askersBytes = 0;
     for (const asker of this.#askers.splice(0)) {
       asker.run(count);
       this.#settled(1);
@@ -318,6 +372,14 @@ export class Producer implements AsyncDisposable {
     const channel = new ProduceChannel(transport);
     this.#channels.set(transport, channel);
     return channel;
+  }
+
+  #failed(error: ProglogError): void {
+    if (!this.#context.stopsAtFailure || this.#failure !== undefined) return;
+    this.#failure = notAppended(error);
+    this.#refuseAskers(this.#failure);
+    this.#space.close(this.#failure);
+    for (const partition of this.#partitions.values()) partition.halt(this.#failure);
   }
 
   /** Something failed on the way: who leads what may have changed. */
@@ -340,10 +402,8 @@ export class Producer implements AsyncDisposable {
   }
 
   #checkOpen(): void {
-    if (this.#closing === undefined) return;
-    throw new ProglogError("LOG_CLOSED", `Cannot send to topic ${this.topic}: the producer is closed`, {
-      details: { outcome: "not-appended" },
-    });
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#closing !== undefined) throw closedError(this.topic);
   }
 }
 
@@ -359,6 +419,7 @@ interface Asker {
   readonly run: (count: number) => void;
   readonly refuse: (error: unknown) => void;
   readonly since: number;
+  readonly byteLength: number;
 }
 
 interface Piece {
@@ -374,6 +435,12 @@ const waitersMaxCount = 10_000;
 
 /** About what a record's lengths and deltas take in a batch. */
 const recordOverheadBytes = 16;
+
+function closedError(topic: string): ProglogError {
+  return new ProglogError("LOG_CLOSED", `Cannot send to topic ${topic}: the producer is closed`, {
+    details: { outcome: "not-appended" },
+  });
+}
 
 function atLeast(option: string, value: number, min: number): number {
   if (Number.isSafeInteger(value) && value >= min) return value;

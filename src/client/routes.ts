@@ -1,4 +1,5 @@
 import { isProglogError, messageOf, ProglogError } from "../base/error.ts";
+import { clientCallMaxMs } from "../base/limits.ts";
 import { decodeTopicResponse, encodeTopicNameRequest, type TopicDescription } from "../wire/topic-message.ts";
 import type { Transport } from "./transport.ts";
 
@@ -24,13 +25,14 @@ export class Routes {
     let failure: unknown;
     for (let tried = 0; tried < this.#bootstrap.length; tried += 1) {
       try {
-        return await this.#any().call(method, request, { ...options, timeoutMs: callTimeoutMs });
+        return await this.#any().call(method, request, { ...options, timeoutMs: clientCallMaxMs });
       } catch (error) {
         if (!isProglogError(error, "UNAVAILABLE") && !isProglogError(error, "SHUTTING_DOWN")) throw error;
         failure = error;
         this.#preferred = (this.#preferred + 1) % this.#bootstrap.length;
       }
     }
+    if (this.#bootstrap.length === 1) throw failure;
     throw new ProglogError("UNAVAILABLE", `Cannot reach ${this.#bootstrap.join(", ")}: ${messageOf(failure)}`, {
       hint: "Is proglog serve running there?",
       cause: failure,
@@ -46,6 +48,13 @@ export class Routes {
     // A failure is for those who asked for it now; the next one asks anew.
     asked.catch(() => this.forget(name));
     return asked;
+  }
+
+  /** The topic as it is now. When that can't be heard, what was known stays. */
+  async refreshTopic(name: string): Promise<TopicDescription> {
+    const topic = decodeTopicResponse(await this.call(describeTopic, encodeTopicNameRequest(name)));
+    this.#topics.set(name, Promise.resolve(topic));
+    return topic;
   }
 
   forget(topic: string): void {
@@ -81,5 +90,7 @@ export class Routes {
   }
 }
 
+/** How often it is asked anew how many partitions a topic has: an operator adds some, and nobody is told. */
+export const topicMaxAgeMs = 10_000;
+
 const describeTopic = "/log.v1.Topics/DescribeTopic";
-const callTimeoutMs = 10_000;

@@ -3,7 +3,8 @@ import type { TopicSettingChanges } from "../base/topic-settings.ts";
 import type { Topic } from "../replica/catalog.ts";
 import type { DataDirectory } from "../replica/data-directory.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
-import { toProtoError } from "../wire/proto-error.ts";
+import type { ReplicaStatus } from "../replica/replica.ts";
+import { type ProtoError, toProtoError } from "../wire/proto-error.ts";
 import type {
   AlterTopicRequest,
   CreateTopicRequest,
@@ -23,7 +24,7 @@ export class GrpcTopics {
 
   async list(): Promise<readonly TopicSummary[]> {
     const topics = await this.#directory.catalog.listTopics();
-    return topics.map(({ name, partitions }) => ({ name, partitionCount: partitions.length }));
+    return topics.map(({ name, partitions, createdAt }) => ({ name, partitionCount: partitions.length, createdAt }));
   }
 
   async create({ name, partitionCount, settings }: CreateTopicRequest): Promise<TopicDescription> {
@@ -55,28 +56,40 @@ export class GrpcTopics {
     await this.#directory.catalog.deleteTopic(name);
   }
 
-  #describe({ name, partitions, settings }: Topic): TopicDescription {
+  #describe(topic: Topic): TopicDescription {
+    const { name, uuid, createdAt, partitions, settings } = topic;
     return {
       name,
-      settings: Object.fromEntries(
-        Object.entries(settings).map(([setting, value]) => [
-          setting,
-          isTopicSettingName(setting) ? formatTopicSetting(setting, value) : JSON.stringify(value),
-        ]),
-      ),
-      partitions: partitions.map(({ partition, uuid }) => this.#describePartition(partition, uuid)),
+      uuid,
+      createdAt,
+      settings: formatSettings(settings),
+      effectiveSettings: formatSettings(this.#directory.effectiveSettings(topic)),
+      partitions: partitions.map((partition) => this.#describePartition(partition.partition, partition.uuid)),
     };
   }
 
   #describePartition(partition: number, uuid: string): PartitionDescription {
     const status = this.#directory.replicas.find(uuid)?.status();
-    const { logStartOffset = 0, highWatermark = 0, error } = status ?? {};
     // One node leads all it has; it is reached where it was asked.
-    const description = { partition, uuid, leaderId: "", leaderRpcAddr: "", logStartOffset, highWatermark };
-    if (error === undefined) return description;
-    const { code, message, hint } = error;
-    return { ...description, error: { ...toProtoError(new ProglogError("INTERNAL", message)), code, hint: hint ?? "" } };
+    const place = { partition, uuid, leaderId: "", leaderRpcAddr: "" };
+    if (status === undefined) return { ...place, state: "closed", logStartOffset: 0, highWatermark: 0 };
+    const { topic: _topic, partition: _partition, error, logStartOffset = 0, highWatermark = 0, ...rest } = status;
+    const described = { ...rest, ...place, logStartOffset, highWatermark };
+    return error === undefined ? { ...described, error } : { ...described, error: protoErrorOf(error) };
   }
+}
+
+function protoErrorOf({ code, message, hint }: NonNullable<ReplicaStatus["error"]>): ProtoError {
+  return { ...toProtoError(new ProglogError("INTERNAL", message)), code, hint: hint ?? "" };
+}
+
+function formatSettings(settings: object): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    Object.entries(settings).map(([name, value]: [string, unknown]) => [
+      name,
+      isTopicSettingName(name) ? formatTopicSetting(name, value) : JSON.stringify(value),
+    ]),
+  );
 }
 
 function parseSettings(settings: Readonly<Record<string, string>>): TopicSettingChanges {

@@ -3,7 +3,7 @@ import type { Timer } from "../base/clock.ts";
 import { ProglogError } from "../base/error.ts";
 import { lineBatchBytes, lineBatchMaxCount, lineMaxBytes, lineOverheadBytes } from "../base/limits.ts";
 import type { RecordInput } from "../batch/record.ts";
-import { LineSplitter } from "../wire/line-splitter.ts";
+import { LineSplitter } from "../base/line-splitter.ts";
 import { parseLine } from "../wire/record-body.ts";
 import type { HeldBytes } from "./held-bytes.ts";
 import type { LiveBody } from "./live-body.ts";

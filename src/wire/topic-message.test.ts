@@ -23,12 +23,16 @@ describe("topic messages", () => {
   test("each comes back as it was", () => {
     const error = toProtoError(new ProglogError("LOG_CORRUPT", "Cannot open the log", { details: { index: 3 } }));
     const partition = { partition: 1, uuid: "u", leaderId: "n1", leaderRpcAddr: "127.0.0.1:8000" };
+    const figures = { logEndOffset: 0, storeBytes: 4096, segments: 2, queuedBytes: 0, damages: 0, dirtyRatio: 0.5 };
     const topic = {
       name: "orders",
+      uuid: "t",
+      createdAt: 1_760_000_000_000,
       settings: { retentionMs: "60000" },
+      effectiveSettings: { retentionMs: "60000", cleanup: "delete" },
       partitions: [
-        { ...partition, logStartOffset: 3, highWatermark: Number.MAX_SAFE_INTEGER },
-        { ...partition, logStartOffset: 0, highWatermark: 0, error },
+        { ...partition, state: "open", logStartOffset: 3, highWatermark: Number.MAX_SAFE_INTEGER, ...figures },
+        { ...partition, state: "failed", logStartOffset: 0, highWatermark: 0, error },
       ],
     };
     assert.deepEqual(decodeTopicResponse(encodeTopicResponse(topic)), topic);
@@ -37,7 +41,7 @@ describe("topic messages", () => {
     const altered = { name: "a", settings: { deepCheck: "true" }, unset: ["segmentMs"], partitionCount: 0 };
     assert.deepEqual(decodeAlterTopicRequest(encodeAlterTopicRequest(altered)), altered);
     assert.equal(decodeTopicNameRequest(encodeTopicNameRequest("a")), "a");
-    const topics = [{ name: "a", partitionCount: 1 }];
+    const topics = [{ name: "a", partitionCount: 1, createdAt: 5 }];
     assert.deepEqual(decodeListTopicsResponse(encodeListTopicsResponse(topics)), topics);
     const servers = [{ id: "n1", rpcAddr: "127.0.0.1:8000", isLeader: true }];
     assert.deepEqual(decodeGetServersResponse(encodeGetServersResponse(servers)), servers);

@@ -13,6 +13,8 @@ import {
   ErrorSchema,
   GetServersResponseSchema,
   ListTopicsResponseSchema,
+  type Partition,
+  PartitionSchema,
   type Topic,
   TopicSchema,
 } from "./gen/log/v1/log_pb.ts";
@@ -27,6 +29,11 @@ export interface TopicDescription {
   readonly partitions: readonly PartitionDescription[];
   /** Those that were set, as text. */
   readonly settings: Readonly<Record<string, string>>;
+  readonly uuid: string;
+  /** Milliseconds since 1970. */
+  readonly createdAt: number;
+  /** All that hold, set or by the node's default, as text. */
+  readonly effectiveSettings: Readonly<Record<string, string>>;
 }
 
 export interface PartitionDescription {
@@ -38,11 +45,23 @@ export interface PartitionDescription {
   readonly logStartOffset: number;
   readonly highWatermark: number;
   readonly error?: ProtoError | undefined;
+  /** "open", "poisoned", "closed" or "failed": only of an open or a poisoned one the offsets and what follows are known. */
+  readonly state: string;
+  readonly logEndOffset?: number | undefined;
+  readonly storeBytes?: number | undefined;
+  readonly segments?: number | undefined;
+  readonly queuedBytes?: number | undefined;
+  /** Ranges found rotten since the node's start. */
+  readonly damages?: number | undefined;
+  /** Where it is compacted: what share of it isn't yet. */
+  readonly dirtyRatio?: number | undefined;
 }
 
 export interface TopicSummary {
   readonly name: string;
   readonly partitionCount: number;
+  /** Milliseconds since 1970. */
+  readonly createdAt: number;
 }
 
 export interface CreateTopicRequest {
@@ -67,14 +86,13 @@ export interface ServerDescription {
 }
 
 export function encodeListTopicsResponse(topics: readonly TopicSummary[]): Buffer {
-  return bytesOf(
-    toBinary(ListTopicsResponseSchema, create(ListTopicsResponseSchema, { topics: topics.map((topic) => ({ ...topic })) })),
-  );
+  const init = { topics: topics.map(({ createdAt, ...rest }) => ({ ...rest, createdAt: BigInt(createdAt) })) };
+  return bytesOf(toBinary(ListTopicsResponseSchema, create(ListTopicsResponseSchema, init)));
 }
 
 export function decodeListTopicsResponse(bytes: Buffer): readonly TopicSummary[] {
   const { topics } = reading("ListTopicsResponse", () => fromBinary(ListTopicsResponseSchema, bytes));
-  return topics.map(({ name, partitionCount }) => ({ name, partitionCount }));
+  return topics.map(({ name, partitionCount, createdAt }) => ({ name, partitionCount, createdAt: toNumber(createdAt) }));
 }
 
 export function encodeCreateTopicRequest(request: CreateTopicRequest): Buffer {
@@ -141,32 +159,56 @@ export const sameShapes = [
 /** Those that hold nothing. */
 export const emptyShapes = [DeleteTopicResponseSchema] as const;
 
-function toGenerated({ name, partitions, settings }: TopicDescription): Topic {
+function toGenerated({ partitions, createdAt, settings, effectiveSettings, ...rest }: TopicDescription): Topic {
   return create(TopicSchema, {
-    name,
+    ...rest,
+    createdAt: BigInt(createdAt),
     settings: { ...settings },
-    partitions: partitions.map(({ logStartOffset, highWatermark, error, ...rest }) => ({
-      ...rest,
-      logStartOffset: BigInt(logStartOffset),
-      highWatermark: BigInt(highWatermark),
-      ...(error === undefined ? {} : { error: errorToGenerated(error) }),
-    })),
+    effectiveSettings: { ...effectiveSettings },
+    partitions: partitions.map(partitionToGenerated),
   });
 }
 
-function fromGenerated({ name, partitions, settings }: Topic): TopicDescription {
+function partitionToGenerated(partition: PartitionDescription): Partition {
+  const { logStartOffset, highWatermark, logEndOffset, storeBytes, queuedBytes, error, ...rest } = partition;
+  const { segments, damages, dirtyRatio, ...always } = rest;
+  return create(PartitionSchema, {
+    ...always,
+    logStartOffset: BigInt(logStartOffset),
+    highWatermark: BigInt(highWatermark),
+    ...(error === undefined ? {} : { error: errorToGenerated(error) }),
+    ...(logEndOffset === undefined ? {} : { logEndOffset: BigInt(logEndOffset) }),
+    ...(storeBytes === undefined ? {} : { storeBytes: BigInt(storeBytes) }),
+    ...(queuedBytes === undefined ? {} : { queuedBytes: BigInt(queuedBytes) }),
+    ...(segments === undefined ? {} : { segments }),
+    ...(damages === undefined ? {} : { damages }),
+    ...(dirtyRatio === undefined ? {} : { dirtyRatio }),
+  });
+}
+
+function fromGenerated({ name, uuid, partitions, settings, effectiveSettings, createdAt }: Topic): TopicDescription {
+  const described = partitions.map(partitionFromGenerated);
+  return { name, uuid, createdAt: toNumber(createdAt), settings, effectiveSettings, partitions: described };
+}
+
+function partitionFromGenerated(generated: Partition): PartitionDescription {
+  const { partition, uuid, leaderId, leaderRpcAddr, logStartOffset, highWatermark, state, error } = generated;
+  const { logEndOffset, storeBytes, queuedBytes, segments, damages, dirtyRatio } = generated;
   return {
-    name,
-    settings,
-    partitions: partitions.map(({ partition, uuid, leaderId, leaderRpcAddr, logStartOffset, highWatermark, error }) => ({
-      partition,
-      uuid,
-      leaderId,
-      leaderRpcAddr,
-      logStartOffset: toNumber(logStartOffset),
-      highWatermark: toNumber(highWatermark),
-      ...(error === undefined ? {} : { error: errorFromGenerated(error) }),
-    })),
+    partition,
+    uuid,
+    leaderId,
+    leaderRpcAddr,
+    state,
+    logStartOffset: toNumber(logStartOffset),
+    highWatermark: toNumber(highWatermark),
+    ...(error === undefined ? {} : { error: errorFromGenerated(error) }),
+    ...(logEndOffset === undefined ? {} : { logEndOffset: toNumber(logEndOffset) }),
+    ...(storeBytes === undefined ? {} : { storeBytes: toNumber(storeBytes) }),
+    ...(queuedBytes === undefined ? {} : { queuedBytes: toNumber(queuedBytes) }),
+    ...(segments === undefined ? {} : { segments }),
+    ...(damages === undefined ? {} : { damages }),
+    ...(dirtyRatio === undefined ? {} : { dirtyRatio }),
   };
 }
 

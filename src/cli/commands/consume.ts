@@ -1,13 +1,14 @@
 import { type Command, Option } from "commander";
-import { isProglogError, messageOf, ProglogError } from "../../base/error.ts";
-import { cliFollowWaitMs, cliRetryMaxMs, cliRetryMinMs } from "../../base/limits.ts";
+import { messageOf } from "../../base/error.ts";
 import { KiB } from "../../base/units.ts";
+import type { Consumer, StoredRecord } from "../../client/index.ts";
 import { parseStartingPoint, type StartingPoint } from "../../wire/starting-point.ts";
 import type { CommandContext } from "../command-context.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
-import type { ConsumedRecords, LogClient } from "../log-client.ts";
 import { parseInteger, serverOption, topicOption } from "../option-parsers.ts";
+import type { Output } from "../output.ts";
 import { formatHelp, formatLine, jsonFormatter, parseFormat, type RecordFormatter } from "../record-format.ts";
+import { type ServerConnection, serverError } from "../server-connection.ts";
 import { listenForStop, type StopListener } from "../stop-signal.ts";
 
 export function addConsumeCommand(program: Command, context: CommandContext): void {
@@ -57,18 +58,17 @@ interface ConsumeOptions {
 
 async function consume(context: CommandContext, options: ConsumeOptions): Promise<ExitCode> {
   const format = chooseFormat(options);
-  const client = await context.connect(options.server);
+  const connection = await context.connect(options.server);
   using stop = listenForStop(context.io);
   try {
-    await new Consumption(context, { client, format, stop, options }).run();
+    await print(context, { connection, format, stop, options });
   } catch (error) {
-    // A reader that waits for more is stopped by Ctrl-C, so that is its good end; another one had not come to its end.
-    if (!stop.signal.aborted) throw error;
-    return options.follow === true ? exitCodes.done : (stop.exitCode ?? exitCodes.done);
+    if (!stop.signal.aborted) throw serverError(error, { attempt: `consume ${options.topic}`, isRead: true });
   } finally {
-    client.close();
+    await connection.client.close();
   }
-  return exitCodes.done;
+  // A reader that waits for more is stopped by Ctrl-C, so that is its good end; another one had not come to its end.
+  return options.follow === true ? exitCodes.done : (stop.exitCode ?? exitCodes.done);
 }
 
 function chooseFormat({ json, format, partition }: ConsumeOptions): RecordFormatter {
@@ -76,111 +76,63 @@ function chooseFormat({ json, format, partition }: ConsumeOptions): RecordFormat
   return format === undefined ? formatLine : parseFormat(format, partition);
 }
 
-/** One run of the command: where it is, and where it ends. */
-class Consumption {
-  readonly #context: CommandContext;
-  readonly #client: LogClient;
-  readonly #format: RecordFormatter;
-  readonly #stop: StopListener;
-  readonly #options: ConsumeOptions;
-  #from: StartingPoint;
-  #remaining: number;
-  /** The partition's end at the first answer: not to run after a producer for ever. With --follow there is none. */
-  #endOffset: number | undefined;
+interface Printing {
+  readonly connection: ServerConnection;
+  readonly format: RecordFormatter;
+  readonly stop: StopListener;
+  readonly options: ConsumeOptions;
+}
 
-  constructor(
-    context: CommandContext,
-    run: {
-      readonly client: LogClient;
-      readonly format: RecordFormatter;
-      readonly stop: StopListener;
-      readonly options: ConsumeOptions;
-    },
-  ) {
-    this.#context = context;
-    this.#client = run.client;
-    this.#format = run.format;
-    this.#stop = run.stop;
-    this.#options = run.options;
-    this.#from = run.options.from;
-    this.#remaining = run.options.limit ?? Number.POSITIVE_INFINITY;
-  }
-
-  async run(): Promise<void> {
-    while (this.#remaining > 0) {
-      const consumed = await this.#ask();
-      await this.#print(consumed);
-      this.#from = consumed.nextOffset;
-      if (this.#options.follow === true) continue;
-      this.#endOffset ??= consumed.highWatermark;
-      if (consumed.nextOffset >= this.#endOffset) return;
-    }
-  }
-
-  /** The next records; with --follow, through lost connections. A first one that fails is an error: the address may be wrong. */
-  async #ask(): Promise<ConsumedRecords> {
-    const { topic, partition, follow } = this.#options;
-    for (let failures = 0; ; failures += 1) {
-      try {
-        const consumed = await this.#client.consume({
-          topic,
-          partition,
-          from: this.#from,
-          ...(Number.isFinite(this.#remaining) ? { limit: this.#remaining } : {}),
-          waitMs: follow === true ? cliFollowWaitMs : 0,
-          signal: this.#stop.signal,
-        });
-        if (failures > 0) await this.#context.stderr.write(`proglog: ${this.#client.address} answers again\n`);
-        this.#hasAnswered = true;
-        return consumed;
-      } catch (error) {
-        if (follow !== true || !this.#hasAnswered || !isPassing(error)) throw error;
-        if (failures === 0) await this.#context.stderr.write(`proglog: ${messageOf(error)}; trying again until it answers\n`);
-        await this.#pause(Math.min(cliRetryMinMs * 2 ** failures, cliRetryMaxMs));
-      }
-    }
-  }
-  #hasAnswered = false;
-
-  async #print(consumed: ConsumedRecords): Promise<void> {
-    const { stdout } = this.#context;
-    let pieces: Buffer[] = [];
-    let bytes = 0;
-    for (const record of consumed.records) {
-      if (this.#remaining === 0 || (this.#endOffset !== undefined && record.offset >= this.#endOffset)) break;
-      const piece = this.#format(record);
-      pieces.push(piece);
-      bytes += piece.length;
-      this.#remaining -= 1;
-      if (bytes < writeBytes) continue;
-      await stdout.write(Buffer.concat(pieces));
-      pieces = [];
-      bytes = 0;
-    }
-    if (pieces.length > 0) await stdout.write(Buffer.concat(pieces));
-  }
-
-  /** Ends early, with CANCELLED, when we are told to stop. */
-  #pause(delayMs: number): Promise<void> {
-    const { signal } = this.#stop;
-    return new Promise((resolve, reject) => {
-      const cancel = (): void => {
-        clearTimeout(timer);
-        reject(new ProglogError("CANCELLED", "Cannot go on consuming: it was cancelled"));
-      };
-      const timer = setTimeout(() => {
-        signal.removeEventListener("abort", cancel);
-        resolve();
-      }, delayMs);
-      if (signal.aborted) cancel();
-      else signal.addEventListener("abort", cancel, { once: true });
-    });
+async function print(context: CommandContext, { connection, format, stop, options }: Printing): Promise<void> {
+  const { limit = Number.POSITIVE_INFINITY } = options;
+  if (limit === 0) return;
+  let left = limit;
+  for await (const batch of openConsumer(context, { connection, stop, options }).batches()) {
+    const records = batch.records();
+    await writeRecords(context.stdout, records.length > left ? records.slice(0, left) : records, format);
+    left -= records.length;
+    if (left <= 0) return;
   }
 }
 
-/** What a server that is starting, stopping or gone for a moment answers. */
-function isPassing(error: unknown): boolean {
-  return isProglogError(error) && ["UNAVAILABLE", "TIMEOUT", "SHUTTING_DOWN", "OVERLOADED", "LOG_CLOSED"].includes(error.code);
+/** Without --follow, and until a first answer has come, a failure is an error: the address may be wrong. */
+function openConsumer(context: CommandContext, { connection, stop, options }: Omit<Printing, "format">): Consumer {
+  const { topic, partition, from, follow } = options;
+  const attempt = { attempt: `consume ${topic}`, isRead: true };
+  let state: "new" | "connected" | "lost" = "new";
+  // Standard error is optional: writing there never fails, and what it says may come as late as it likes.
+  const say = (text: string): void => void context.stderr.write(`proglog: ${text}\n`);
+  return connection.client.consume({
+    topic,
+    partition,
+    from,
+    stopsAtEnd: follow !== true,
+    signal: stop.signal,
+    onConnected: () => {
+      if (state === "lost") say(`${connection.address} answers again`);
+      state = "connected";
+    },
+    onRetry: ({ error }) => {
+      if (follow !== true || state === "new") throw error;
+      if (state === "connected") say(`${messageOf(serverError(error, attempt))}; trying again until it answers`);
+      state = "lost";
+    },
+  });
+}
+
+async function writeRecords(stdout: Output, records: readonly StoredRecord[], format: RecordFormatter): Promise<void> {
+  let pieces: Buffer[] = [];
+  let bytes = 0;
+  for (const record of records) {
+    const piece = format(record);
+    pieces.push(piece);
+    bytes += piece.length;
+    if (bytes < writeBytes) continue;
+    await stdout.write(Buffer.concat(pieces));
+    pieces = [];
+    bytes = 0;
+  }
+  if (pieces.length > 0) await stdout.write(Buffer.concat(pieces));
 }
 
 /** Small writes cost a system call each, and large ones hold a slow reader's memory. */

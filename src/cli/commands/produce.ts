@@ -1,18 +1,19 @@
 import { type Command, Option } from "commander";
 import { isProglogError, messageOf, ProglogError } from "../../base/error.ts";
-import { recordMaxBytes } from "../../base/limits.ts";
+import { cliAnswerMaxMs, recordMaxBytes } from "../../base/limits.ts";
+import { LineSplitter } from "../../base/line-splitter.ts";
+import type { Producer } from "../../client/index.ts";
 import type { CommandContext } from "../command-context.ts";
 import type { CommandIo } from "../command-io.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
 import { AppendedOffsets } from "../appended-offsets.ts";
 import { formatBytes, formatCount, formatNumberOf } from "../figures.ts";
-import { type LineShape, parseKeySeparator, recordOfLine } from "../input-record.ts";
-import { LineSplitter } from "../../wire/line-splitter.ts";
-import type { PackedRecord } from "../log-client.ts";
+import { type InputRecord, type LineShape, parseKeySeparator, recordOfLine } from "../input-record.ts";
 import { parseInteger, serverOption, topicOption } from "../option-parsers.ts";
 import { OutputClosedError } from "../output.ts";
 import { Progress } from "../progress.ts";
 import { type Appended, type FeedResult, feedRecords } from "../record-feed.ts";
+import { serverError } from "../server-connection.ts";
 import { listenForStop } from "../stop-signal.ts";
 
 export function addProduceCommand(program: Command, context: CommandContext): void {
@@ -65,7 +66,7 @@ interface ProduceOptions {
 
 async function produce(context: CommandContext, values: readonly string[], options: ProduceOptions): Promise<ExitCode> {
   const { io, stdout, stderr } = context;
-  const client = await context.connect(options.server);
+  const { client } = await context.connect(options.server);
   using stop = listenForStop(io);
   const isTerminal = io.stderr.isTTY === true;
   const progress = new Progress({ output: stderr, clock: io.clock, isTerminal });
@@ -98,18 +99,19 @@ async function produce(context: CommandContext, values: readonly string[], optio
   const source = values.length > 0 ? packValues(values, options) : packLines(io.stdin, options);
   try {
     const { topic, partition } = options;
-    const result = await feedRecords({
-      client,
-      topic,
-      partition,
-      source,
-      signal: stop.signal,
-      clock: io.clock,
-      onAppended,
-    });
+    const openProducer = (): Producer =>
+      client.producer({
+        topic,
+        ...(partition === undefined ? {} : { partition }),
+        deliveryTimeoutMs: cliAnswerMaxMs,
+        isRetrying: false,
+        stopsAtFailure: true,
+      });
+    const result = await feedRecords({ openProducer, source, signal: stop.signal, onAppended });
     await progress.clear();
     if (result.failure !== undefined) {
-      throw describeFailure(result, result.failure, { offsets, unit: values.length > 0 ? "value" : "line" });
+      const unit = values.length > 0 ? "value" : "line";
+      throw describeFailure(result, result.failure, { offsets, unit, topic });
     }
     const rate = isTerminal ? `, ${progress.rate(done.records)}` : "";
     const unsynced = offsets.isDurable ? "" : "; acknowledged before they are synced, as the server is told to";
@@ -117,7 +119,7 @@ async function produce(context: CommandContext, values: readonly string[], optio
     await stderr.write(`${formatNumberOf(done.records, "record")}${offsets.describe()}${rate}${unsynced}${stopped}\n`);
     return stop.exitCode ?? exitCodes.done;
   } finally {
-    client.close();
+    await client.close();
     // Else an open terminal or pipe keeps the process.
     if (values.length === 0) io.stdin.destroy();
   }
@@ -128,7 +130,7 @@ export function isProgressShown({ stdin, stderr }: CommandIo, { progress }: Pick
   return progress === true || (stderr.isTTY === true && stdin.isTTY !== true);
 }
 
-async function* packValues(values: readonly string[], shape: LineShape): AsyncGenerator<readonly PackedRecord[]> {
+async function* packValues(values: readonly string[], shape: LineShape): AsyncGenerator<readonly InputRecord[]> {
   yield* packAll(
     values.map((value) => Buffer.from(value)),
     shape,
@@ -137,7 +139,7 @@ async function* packValues(values: readonly string[], shape: LineShape): AsyncGe
 }
 
 /** The lines of a stream as records: in groups, as they come with one read. */
-async function* packLines(stdin: AsyncIterable<Buffer | string>, shape: LineShape): AsyncGenerator<readonly PackedRecord[]> {
+async function* packLines(stdin: AsyncIterable<Buffer | string>, shape: LineShape): AsyncGenerator<readonly InputRecord[]> {
   // The separator is no part of the record.
   const lineMaxBytes = recordMaxBytes + Buffer.byteLength(shape.keySeparator ?? "");
   const splitter = new LineSplitter({ lineMaxBytes });
@@ -154,8 +156,8 @@ async function* packLines(stdin: AsyncIterable<Buffer | string>, shape: LineShap
 }
 
 /** What can be packed before an error is given before it is thrown. */
-function* packAll(lines: Iterable<Buffer>, shape: LineShape, lineCount: number): Generator<readonly PackedRecord[]> {
-  const group: PackedRecord[] = [];
+function* packAll(lines: Iterable<Buffer>, shape: LineShape, lineCount: number): Generator<readonly InputRecord[]> {
+  const group: InputRecord[] = [];
   try {
     for (const line of lines) group.push(recordOfLine(line, lineCount + group.length + 1, shape));
   } catch (error) {
@@ -169,35 +171,28 @@ function* packAll(lines: Iterable<Buffer>, shape: LineShape, lineCount: number):
 function describeFailure(
   result: FeedResult,
   failure: NonNullable<FeedResult["failure"]>,
-  { offsets, unit }: { readonly offsets: AppendedOffsets; readonly unit: "value" | "line" },
+  { offsets, unit, topic }: { readonly offsets: AppendedOffsets; readonly unit: "value" | "line"; readonly topic: string },
 ): unknown {
-  const { acknowledged, failedCount } = result;
-  const { error } = failure;
+  const { acknowledged, doubtfulCount } = result;
+  const error = failure.of === "request" ? serverError(failure.error, { attempt: `produce to ${topic}` }) : failure.error;
   const first = acknowledged + 1;
-  const isUnknown = isProglogError(error) && error.details["outcome"] === "unknown";
   const facts = [`${formatNumberOf(acknowledged, "record")} acknowledged${offsets.describe()}`];
   if (failure.of === "request") facts.push(`the first ${unit} not acknowledged is ${formatCount(first)}`);
-  if (isUnknown) {
+  if (doubtfulCount > 0) {
     const range =
-      failedCount === 1
+      doubtfulCount === 1
         ? `${unit} ${formatCount(first)}`
-        : `${unit}s ${formatCount(first)} to ${formatCount(acknowledged + failedCount)}`;
+        : `${unit}s ${formatCount(first)} to ${formatCount(acknowledged + doubtfulCount)}`;
     facts.push(`${range} may have been appended all the same`);
   }
-  const message = `${renumbered(error, first)}; ${facts.join("; ")}`;
+  const message = `${messageOf(error)}; ${facts.join("; ")}`;
   if (!isProglogError(error)) return Object.assign(new Error(message, { cause: error }), codeOf(error));
+  const outcome = failure.of === "request" ? { outcome: doubtfulCount > 0 ? "unknown" : "not-appended" } : {};
   return new ProglogError(error.code, message, {
     ...(error.hint === undefined ? {} : { hint: error.hint }),
-    details: { ...error.details, acknowledged },
+    details: { ...error.details, acknowledged, ...outcome },
     cause: error,
   });
-}
-
-/** The server counts the lines of its request, which may have begun in the middle of ours. */
-function renumbered(error: unknown, line: number): string {
-  const message = messageOf(error);
-  const named = isProglogError(error) ? error.details["line"] : undefined;
-  return named === undefined ? message : message.replace(`line ${String(named)}`, `line ${formatCount(line)}`);
 }
 
 function codeOf(error: unknown): { readonly code?: unknown } {

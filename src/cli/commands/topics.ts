@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { ProglogError } from "../../base/error.ts";
+import { isProglogError, ProglogError } from "../../base/error.ts";
 import {
   formatTopicSetting,
   isTopicSettingName,
@@ -11,7 +11,8 @@ import type { CommandContext } from "../command-context.ts";
 import { confirm } from "../confirm.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
 import { formatBytes, formatNumberOf } from "../figures.ts";
-import type { LogClient, PartitionDescription, TopicDescription } from "../log-client.ts";
+import { askServer } from "../server-connection.ts";
+import { type PartitionView, type TopicView, viewTopic } from "../topic-view.ts";
 import { collectName, collectSetting, parseInteger, type Settings, serverOption } from "../option-parsers.ts";
 import { formatTable } from "../table.ts";
 
@@ -114,14 +115,28 @@ interface DeleteOptions {
 }
 
 async function listTopics(context: CommandContext, { server, json }: TopicOptions): Promise<ExitCode> {
-  const topics = await withClient(context, server, (client) => client.listTopics());
-  if (json === true) {
-    for (const topic of topics) await context.stdout.write(`${JSON.stringify(topic)}\n`);
+  const connection = await context.connect(server);
+  return askServer(connection, { attempt: "list the topics", isRead: true }, async (client) => {
+    const topics = await client.listTopics();
+    if (json !== true) {
+      const rows = topics.map(({ name, partitionCount, createdAt }) => [
+        name,
+        String(partitionCount),
+        new Date(createdAt).toISOString(),
+      ]);
+      await context.stdout.write(formatTable(["TOPIC", "PARTITIONS", "CREATED"], rows));
+      return exitCodes.done;
+    }
+    for (const { name } of topics) {
+      const topic = await client.describeTopic(name).catch((error: unknown) => {
+        // Deleted since it was listed.
+        if (isProglogError(error, "TOPIC_NOT_FOUND")) return undefined;
+        throw error;
+      });
+      if (topic !== undefined) await context.stdout.write(`${JSON.stringify(viewTopic(topic))}\n`);
+    }
     return exitCodes.done;
-  }
-  const rows = topics.map((topic) => [topic.name, String(topic.partitions.length), new Date(topic.createdAt).toISOString()]);
-  await context.stdout.write(formatTable(["TOPIC", "PARTITIONS", "CREATED"], rows));
-  return exitCodes.done;
+  });
 }
 
 async function createTopic(
@@ -129,7 +144,13 @@ async function createTopic(
   name: string,
   { server, partitions, set = {} }: CreateOptions,
 ): Promise<ExitCode> {
-  const topic = await withClient(context, server, (client) => client.createTopic({ topic: name, partitions, settings: set }));
+  const attempt = `create the topic ${name}`;
+  const topic = await askServer(await context.connect(server), { attempt }, (client) =>
+    client.createTopic(name, {
+      settings: textOfSettings(set),
+      ...(partitions === undefined ? {} : { partitionCount: partitions }),
+    }),
+  );
   await context.stdout.write(`Created ${topic.name} with ${formatNumberOf(topic.partitions.length, "partition")}.\n`);
   return exitCodes.done;
 }
@@ -147,25 +168,33 @@ async function alterTopic(
       hint: "Say --set, --unset or --partitions.",
     });
   }
-  const settings = { ...set, ...Object.fromEntries(unset.map((setting) => [setting, null])) };
-  const topic = await withClient(context, server, (client) => client.changeTopic({ topic: name, partitions, settings }));
-  await context.stdout.write(`Altered ${topic.name}.\n${formatSettings(topic)}`);
+  const attempt = `change the topic ${name}`;
+  const topic = await askServer(await context.connect(server), { attempt }, (client) =>
+    client.alterTopic(name, {
+      settings: textOfSettings(set),
+      unset,
+      ...(partitions === undefined ? {} : { partitionCount: partitions }),
+    }),
+  );
+  await context.stdout.write(`Altered ${topic.name}.\n${formatSettings(viewTopic(topic))}`);
   return exitCodes.done;
 }
 
 async function describeTopic(context: CommandContext, name: string, { server, json }: TopicOptions): Promise<ExitCode> {
-  const topic = await withClient(context, server, (client) => client.describeTopic(name));
+  const attempt = { attempt: `describe the topic ${name}`, isRead: true };
+  const topic = viewTopic(await askServer(await context.connect(server), attempt, (client) => client.describeTopic(name)));
   await context.stdout.write(json === true ? `${JSON.stringify(topic)}\n` : formatTopic(topic));
   return exitCodes.done;
 }
 
 async function deleteTopic(context: CommandContext, name: string, { server, yes }: DeleteOptions): Promise<ExitCode> {
-  return withClient(context, server, async (client) => {
+  const connection = await context.connect(server);
+  return askServer(connection, { attempt: `delete the topic ${name}` }, async (client) => {
     if (yes !== true) {
       // Asked for first, so that nobody is asked about a topic that isn't there.
-      const topic = await client.describeTopic(name);
+      const topic = viewTopic(await client.describeTopic(name));
       const records = topic.partitions.reduce((sum, partition) => sum + (countRecords(partition) ?? 0), 0);
-      const question = `Delete the topic ${name} with ${formatNumberOf(records, "record")} on ${client.address}, for good?`;
+      const question = `Delete the topic ${name} with ${formatNumberOf(records, "record")} on ${connection.address}, for good?`;
       if (!(await confirm(context.io, question, `delete the topic ${name}`))) {
         await context.stderr.write("Nothing was deleted.\n");
         return exitCodes.failed;
@@ -178,11 +207,11 @@ async function deleteTopic(context: CommandContext, name: string, { server, yes 
 }
 
 /** Undefined where the log isn't open. */
-function countRecords({ highWatermark, logStartOffset }: PartitionDescription): number | undefined {
+function countRecords({ highWatermark, logStartOffset }: PartitionView): number | undefined {
   return highWatermark === undefined || logStartOffset === undefined ? undefined : highWatermark - logStartOffset;
 }
 
-function formatTopic(topic: TopicDescription): string {
+function formatTopic(topic: TopicView): string {
   const rows = topic.partitions.map((partition) => {
     const { logStartOffset, highWatermark, storeBytes, error } = partition;
     const figures = [logStartOffset, highWatermark, countRecords(partition)].map((figure) =>
@@ -196,7 +225,7 @@ function formatTopic(topic: TopicDescription): string {
 }
 
 /** What holds, and where it comes from. A later server's settings are shown as they are. */
-function formatSettings({ settings, effectiveSettings }: TopicDescription): string {
+function formatSettings({ settings, effectiveSettings }: TopicView): string {
   const rows = Object.entries({ ...effectiveSettings, ...settings }).map(([name, value]) => {
     const shown = isTopicSettingName(name) ? formatTopicSetting(name, value) : JSON.stringify(value);
     return [name, shown, Object.hasOwn(settings, name) ? "topic" : "default"];
@@ -218,15 +247,12 @@ function settingsHelp(): string {
 
 const valueNames = { duration: "duration", bytes: "size", choice: "word", flag: "true|false" } as const;
 
-async function withClient<Result>(
-  context: CommandContext,
-  server: string | undefined,
-  run: (client: LogClient) => Promise<Result>,
-): Promise<Result> {
-  const client = await context.connect(server);
-  try {
-    return await run(client);
-  } finally {
-    client.close();
-  }
+/** As they travel. */
+function textOfSettings(settings: Settings): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    Object.entries(settings).map(([name, value]) => [
+      name,
+      isTopicSettingName(name) ? formatTopicSetting(name, value) : String(value),
+    ]),
+  );
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { isProglogError } from "../base/error.ts";
+import { isProglogError } from "./error.ts";
 import { LineSplitter } from "./line-splitter.ts";
 
 function split(chunks: readonly (string | Buffer)[], lineMaxBytes = 100): string[] {

@@ -1,4 +1,4 @@
-import { ProglogError } from "../base/error.ts";
+import { ProglogError } from "./error.ts";
 
 /**
  * Cuts a stream of bytes into lines at `\n` and changes nothing else: a `\r` stays, bytes that are no UTF-8 stay, an empty
