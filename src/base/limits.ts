@@ -333,6 +333,9 @@ export const cliAnswerMaxMs = 30 * secondMs;
 /** What the command line may have sent that isn't acknowledged: enough to keep a server busy, and little enough to be in doubt about. */
 export const cliPendingMaxBytes = 4 * MiB;
 
+/** Bytes of records that the command line packs together: a pipe is fast, and each batch costs its server a sync. */
+export const cliBatchBytes = 1 * MiB;
+
 /** What a record under way takes beside its bytes, about: counted, so that a million of empty lines aren't nothing. */
 export const cliRecordOverheadBytes = 64;
 

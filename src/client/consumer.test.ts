@@ -6,6 +6,7 @@ import { Client } from "./client.ts";
 import type { ConsumeOptions } from "./consumer.ts";
 import { FakeNode } from "./fake-node.ts";
 import { merge } from "./merge.ts";
+import { topicMaxAgeMs } from "./routes.ts";
 
 interface World {
   readonly node: FakeNode;
@@ -133,6 +134,73 @@ describe("consumer", () => {
         values.filter((value) => value.startsWith(`${number}:`)),
         Array.from({ length: 10 }, (_, i) => `${number}:${i}:${number}-${i}`),
       );
+    }
+  });
+
+  test("ends where the partition ended at first, though a producer goes on", async () => {
+    const { node, client } = makeWorld();
+    for (let i = 0; i < 10; i += 1) node.partitions[0]?.appendValues(`${i}`);
+    const values: string[] = [];
+    for await (const { value } of client.consume({ topic: "orders", partition: 0, stopsAtEnd: true })) {
+      values.push(String(value));
+      node.partitions[0]?.appendValues("more");
+    }
+    assert.equal(values.length, 10);
+  });
+
+  test("a partition that is added is read from its start, by who reads all of them", async () => {
+    const { node, client, clock } = makeWorld();
+    const iterator = client.consume({ topic: "orders", from: "end" })[Symbol.asyncIterator]();
+    const first = iterator.next();
+    await settle();
+    node.addPartition();
+    node.partitions[1]?.appendValues("before it was known");
+    clock.advance(topicMaxAgeMs);
+    const { value } = await first;
+    assert.deepEqual([value?.partition, value?.offset, String(value?.value)], [1, 0, "before it was known"]);
+    // Once, however often it is asked.
+    const second = iterator.next();
+    clock.advance(topicMaxAgeMs);
+    await settle();
+    node.partitions[0]?.appendValues("a");
+    assert.equal((await second).value?.partition, 0);
+    await iterator.return();
+    await settle();
+    assert.deepEqual([node.openConnections, clock.timerCount], [0, 0]);
+  });
+
+  test("tells when a node has said where it begins, and again after a lost connection", async () => {
+    const { node, client, clock } = makeWorld();
+    node.partitions[0]?.appendValues("a", "b");
+    const connected: number[] = [];
+    const onConnected = ({ nextOffset }: { readonly nextOffset: number }): void => void connected.push(nextOffset);
+    const iterator = client.consume({ topic: "orders", partition: 0, from: 1, onConnected })[Symbol.asyncIterator]();
+    await iterator.next();
+    const next = iterator.next();
+    await settle();
+    node.breakOff();
+    await settle();
+    clock.advance(2_000);
+    await settle();
+    assert.equal(connected.length, 2);
+    node.partitions[0]?.appendValues("c");
+    assert.equal((await next).value?.offset, 2);
+    await iterator.return();
+  });
+
+  test("what onRetry throws ends the iteration", async () => {
+    const { node, client } = makeWorld();
+    node.isReachable = false;
+    for (const partition of [0, undefined]) {
+      const options = partition === undefined ? {} : { partition };
+      const consumer = client.consume({
+        topic: "orders",
+        ...options,
+        onRetry: ({ error }) => {
+          throw error;
+        },
+      });
+      await assert.rejects(consumer[Symbol.asyncIterator]().next(), { code: "UNAVAILABLE" });
     }
   });
 

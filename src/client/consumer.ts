@@ -96,9 +96,19 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
   async *batches(): AsyncGenerator<ConsumedBatch, void, undefined> {
     const { partition, from = "start", stopsAtEnd = false } = this.#options;
     if (partition === undefined) {
+      // Who leaves takes leave of those, too, that wait for what may never come.
+      const left = new AbortController();
       const partitions = await this.#askPartitions();
-      const sources = partitions.map((each) => this.#partition(each, from));
-      yield* merge(sources, stopsAtEnd ? undefined : (add) => this.#watchPartitions(new Set(partitions), add));
+      const open = (each: number, start: StartingPoint): Batches => this.#partition(each, start, left.signal);
+      const sources = partitions.map((each) => open(each, from));
+      yield* merge(sources, (add) => {
+        const addPartition = (added: number): void => add(open(added, "start"));
+        const unwatch = stopsAtEnd ? undefined : this.#watchPartitions(new Set(partitions), addPartition);
+        return () => {
+          unwatch?.();
+          left.abort();
+        };
+      });
     } else {
       yield* this.#partition(partition, from);
     }
@@ -124,8 +134,8 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
     return [];
   }
 
-  /** Asks from time to time whether there are more, and reads those from their start. Returns what ends it. */
-  #watchPartitions(known: Set<number>, add: (source: AsyncGenerator<ConsumedBatch, void, undefined>) => void): () => void {
+  /** Asks from time to time whether there are more. Returns what ends it. */
+  #watchPartitions(known: Set<number>, add: (partition: number) => void): () => void {
     const { clock, routes } = this.#parts;
     let isOver = false;
     let timer: Timer;
@@ -137,7 +147,7 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
             for (const { partition } of partitions) {
               if (known.has(partition)) continue;
               known.add(partition);
-              add(this.#partition(partition, "start"));
+              add(partition);
             }
             watch();
           },
@@ -153,10 +163,10 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
     };
   }
 
-  async *#partition(partition: number, start: StartingPoint): AsyncGenerator<ConsumedBatch, void, undefined> {
+  async *#partition(partition: number, start: StartingPoint, left?: AbortSignal): Batches {
     const { maxBytes = 0, stopsAtEnd = false } = this.#options;
     const { routes } = this.#parts;
-    const ended = this.#ended;
+    const ended = left === undefined ? this.#ended : AbortSignal.any([this.#ended, left]);
     let from = start;
     /** Where it ended at first: not to run after a producer for ever. */
     let endOffset: number | undefined;
@@ -248,6 +258,8 @@ export interface ConsumerParts {
   /** Aborted when the client is closed. */
   readonly signal: AbortSignal;
 }
+
+type Batches = AsyncGenerator<ConsumedBatch, void, undefined>;
 
 const method = "/log.v1.Log/ConsumeStream";
 const noBounds = { maxRecords: 0, waitMs: 0, isPacked: true, atLeastOffset: 0, leaderOnly: false };

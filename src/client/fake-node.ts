@@ -15,7 +15,7 @@ import type { CallOptions, RequestStream, StreamListener, Transport } from "./tr
  */
 export class FakeNode {
   readonly topic: string;
-  readonly partitions: readonly FakePartition[];
+  readonly partitions: FakePartition[];
   /** Errors that the next produce requests get instead of being appended. */
   readonly refusals: ProglogError[] = [];
   /** Batches as they arrived, in order, whether appended or not. */
@@ -56,6 +56,10 @@ export class FakeNode {
     if (wire === undefined) return false;
     wire.deliver();
     return true;
+  }
+
+  addPartition(): void {
+    this.partitions.push(new FakePartition());
   }
 
   breakOff(): void {

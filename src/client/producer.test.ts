@@ -248,6 +248,97 @@ describe("producer", () => {
     await Promise.allSettled(many);
   });
 
+  test("one that stops at its first failure sends nothing behind it, and says what became of the rest", async () => {
+    const { node, producer } = makeWorld({ stopsAtFailure: true, batchMaxBytes: 100 });
+    await producer.send({ value: "0" });
+    node.isPrompt = false;
+    node.refusals.push(new ProglogError("RECORD_TOO_LARGE", "Cannot append that"));
+    const sends = Array.from({ length: 12 }, (_, i) => producer.send({ value: `${i + 1}`.padEnd(60, "x") }));
+    const outcomes = Promise.all(
+      sends.map((send) => send.then(String, ({ code, details }: ProglogError) => `${code} ${String(details["outcome"])}`)),
+    );
+    await settle(3);
+    while (node.step()) await settle(1);
+    assert.deepEqual(new Set(await outcomes), new Set(["RECORD_TOO_LARGE not-appended", "OUT_OF_ORDER_SEQUENCE not-appended"]));
+    assert.deepEqual(node.partitions[0]?.values(), ["0"]);
+    const arrived = node.arrived.length;
+    await assert.rejects(producer.send({ value: "late" }), { code: "RECORD_TOO_LARGE" });
+    assert.equal(node.arrived.length, arrived);
+  });
+
+  test("one that stops lets what other partitions have under way be answered", async () => {
+    const { node, producer } = makeWorld({ stopsAtFailure: true }, 2);
+    const keys = ["k1", "k2", "k3", "k4", "k5", "k6"];
+    const first = await Promise.all(keys.map((key) => producer.send({ key, value: "0" })));
+    const keyOf = (partition: number): string => keys[first.findIndex((sent) => sent.partition === partition)] ?? "";
+    node.isPrompt = false;
+    node.refusals.push(new ProglogError("DISK_FAILED", "Cannot", { details: { outcome: "unknown" } }));
+    const bad = producer.send({ key: keyOf(0), value: "bad" });
+    await settle(2);
+    const good = producer.send({ key: keyOf(1), value: "good" });
+    await settle(2);
+    const outcomes = Promise.allSettled([bad, good]);
+    while (node.step()) await settle(1);
+    const [badOutcome, goodOutcome] = await outcomes;
+    assert.deepEqual([badOutcome.status, goodOutcome.status], ["rejected", "fulfilled"]);
+  });
+
+  test("one that doesn't retry fails with the first failure", async () => {
+    const { node, clock, producer } = makeWorld({ isRetrying: false });
+    node.isReachable = false;
+    await assert.rejects(producer.send({ value: "a" }), { code: "UNAVAILABLE", details: { outcome: "not-appended" } });
+    node.isReachable = true;
+    node.refusals.push(new ProglogError("APPEND_QUEUE_FULL", "Cannot"));
+    await assert.rejects(producer.send({ value: "b" }), { code: "APPEND_QUEUE_FULL" });
+    assert.equal((await producer.send({ value: "c" })).offset, 0);
+    await producer.close();
+    assert.equal(clock.timerCount, 0);
+  });
+
+  test("sendParts tells of each part, and sendBatch doesn't call not appended what is there in part", async () => {
+    const { node, producer } = makeWorld({}, 2);
+    const records = Array.from({ length: 8 }, (_, i) => ({ key: `k${i}`, value: `${i}` }));
+    node.refusals.push(new ProglogError("RECORD_TOO_LARGE", "Cannot", { details: { outcome: "not-appended" } }));
+    const parts = await producer.sendParts(records);
+    assert.equal(parts.length, 2);
+    assert.equal(parts.filter(({ range }) => range !== undefined).length, 1);
+    assert.deepEqual(new Set(parts.flatMap((part) => part.records)), new Set(records));
+    node.refusals.push(new ProglogError("RECORD_TOO_LARGE", "Cannot", { details: { outcome: "not-appended" } }));
+    await assert.rejects(producer.sendBatch(records), { code: "RECORD_TOO_LARGE", details: { outcome: "unknown" } });
+    node.refusals.push(new ProglogError("RECORD_TOO_LARGE", "Cannot", { details: { outcome: "not-appended" } }));
+    await assert.rejects(producer.sendBatch(records.slice(0, 1)), { details: { outcome: "not-appended" } });
+  });
+
+  test("before the number of partitions is known, no more is held than the buffer takes", async () => {
+    const { node, clock, producer } = makeWorld({ bufferMaxBytes: 1_000_000 });
+    node.isReachable = false;
+    const small = Array.from({ length: 10_500 }, () => producer.send({ value: "x".repeat(30) }));
+    const large = Array.from({ length: 10 }, () => producer.send({ value: "x".repeat(100_000) }));
+    for (const send of [...small, ...large]) send.catch(() => {});
+    await assert.rejects(Promise.race(large), { code: "OVERLOADED" });
+    node.isReachable = true;
+    const settled = Promise.allSettled(small);
+    for (let i = 0; i < 10; i += 1) {
+      clock.advance(2_000);
+      await settle();
+    }
+    assert.ok((await settled).every(({ status }) => status === "fulfilled"));
+  });
+
+  test("when all is settled no timer is left", async () => {
+    const { node, clock, producer } = makeWorld({ lingerMs: 50 });
+    const sent = producer.send({ value: "a" });
+    await producer.flush();
+    await sent;
+    await assert.rejects(producer.send({ value: 1 as unknown as string }));
+    node.refusals.push(new ProglogError("RECORD_TOO_LARGE", "Cannot"));
+    const refused = producer.send({ value: "b" });
+    refused.catch(() => {});
+    await producer.flush();
+    await assert.rejects(refused);
+    assert.equal(clock.timerCount, 0);
+  });
+
   test("close sends what is held; afterwards nothing is taken", async () => {
     const { node, producer, client } = makeWorld({ lingerMs: 60_000 });
     const sent = producer.send({ value: "a" });

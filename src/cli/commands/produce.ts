@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
 import { isProglogError, messageOf, ProglogError } from "../../base/error.ts";
-import { cliAnswerMaxMs, recordMaxBytes } from "../../base/limits.ts";
+import { cliAnswerMaxMs, cliBatchBytes, recordMaxBytes } from "../../base/limits.ts";
 import { LineSplitter } from "../../base/line-splitter.ts";
 import type { Producer } from "../../client/index.ts";
 import type { CommandContext } from "../command-context.ts";
@@ -103,6 +103,7 @@ async function produce(context: CommandContext, values: readonly string[], optio
       client.producer({
         topic,
         ...(partition === undefined ? {} : { partition }),
+        batchMaxBytes: cliBatchBytes,
         deliveryTimeoutMs: cliAnswerMaxMs,
         isRetrying: false,
         stopsAtFailure: true,
