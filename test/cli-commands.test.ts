@@ -191,6 +191,43 @@ describe("the commands and a node", () => {
     assert.equal((await run(["topics", "alter", "kept", "--unset", "tierMs"])).code, exitCodes.usage);
   });
 
+  test("bench measures on a topic of its own and deletes it, and leaves one that is named", async () => {
+    const topicsBefore = (await run(["topics", "list"])).stdout;
+    const produced = await run(["bench", "produce", "--count", "300", "--outstanding", "8", "--size", "1KiB", "--json"]);
+    assert.equal(produced.code, exitCodes.done, produced.stderr);
+    const figures = JSON.parse(produced.stdout);
+    assert.ok(figures.records >= 300 && figures.bytes === figures.records * 1024, produced.stdout);
+    assert.ok(figures.p50Ms <= figures.p99Ms && figures.p99Ms <= figures.p999Ms && figures.p999Ms <= figures.maxMs);
+    assert.deepEqual([figures.size, figures.acks, figures.outstanding], [1024, "quorum", 8]);
+    const consumed = await run(["bench", "consume", "--count", "5000"]);
+    assert.equal(consumed.code, exitCodes.done, consumed.stderr);
+    assert.match(
+      consumed.stdout,
+      /^[\d,]+ records in [^]*\nrate +[\d,]+ records\/s, [\d.]+ MB\/s\nlatency +p50 [^]* p99\.9 [^]*█/,
+    );
+    assert.equal((await run(["topics", "list"])).stdout, topicsBefore);
+
+    const named = ["--topic", "measured", "--count", "100"];
+    await run(["bench", "produce", ...named, "--batch", "10", "--outstanding", "2"]);
+    const lines = (await run(["consume", "--topic", "measured", "--format", "%o"])).stdout.trimEnd().split("\n");
+    assert.ok(lines.length >= 110, `${lines.length} records`);
+    const again = await run(["bench", "consume", "--topic", "measured", "--json"]);
+    assert.ok(JSON.parse(again.stdout).records <= lines.length);
+    assert.equal((await run(["bench", "consume", "--topic", "missing"])).code, exitCodes.failed);
+  });
+
+  test("bench that is stopped tells what it has measured, and deletes its topic all the same", async () => {
+    const topicsBefore = (await run(["topics", "list"])).stdout;
+    const io = new MemoryIo({ isOutputTerminal: true, env: { PROGLOG_SERVER: server } });
+    const measuring = main(["bench", "produce", "--outstanding", "4", "--duration", "1h"], io);
+    // Its first tenth doesn't count: shorter than that there is no progress to be seen.
+    while ((await run(["topics", "list"])).stdout === topicsBefore);
+    io.send("SIGINT");
+    assert.equal(await measuring, exitCodes.interrupted);
+    assert.match(io.stdout.text, /^0 records in /);
+    assert.equal((await run(["topics", "list"])).stdout, topicsBefore);
+  });
+
   test("progress is shown on a terminal, but not under what is typed there", async () => {
     const io = new MemoryIo({ isOutputTerminal: true, env: { PROGLOG_SERVER: server } });
     const producing = main(["produce", "--topic", "shown"], io);

@@ -339,6 +339,9 @@ export const cliBatchBytes = 1 * MiB;
 /** What a record under way takes beside its bytes, about: counted, so that a million of empty lines aren't nothing. */
 export const cliRecordOverheadBytes = 64;
 
+/** Callers of `proglog bench`: each holds a record and a promise, and as many may wait at a producer. */
+export const benchCallersMaxCount = 10_000;
+
 /** Causes of an error that are printed, one behind the other: they may form a ring. */
 export const causeMaxDepth = 10;
 

@@ -50,9 +50,10 @@ test("help and version go to standard output and end well", async () => {
 });
 
 test("every command has help with an example", async () => {
-  const commands = ["serve", "produce", "consume", "topics", "getservers", "inspect", "verify", "repair"];
+  const commands = ["serve", "produce", "consume", "topics", "getservers", "bench", "inspect", "verify", "repair"];
   const topics = ["list", "create", "describe", "alter", "delete"].map((command) => ["topics", command]);
-  for (const command of [...commands.map((name) => [name]), ...topics]) {
+  const benches = ["produce", "consume"].map((command) => ["bench", command]);
+  for (const command of [...commands.map((name) => [name]), ...topics, ...benches]) {
     const { code, stdout } = await run([...command, "--help"]);
     assert.equal(code, exitCodes.done);
     assert.match(stdout, new RegExp(`Example[\\s\\S]*\\$ .*proglog ${command.join(" ")}`), command.join(" "));
@@ -100,6 +101,13 @@ test("a wrong command line is told in one line, with what was meant, and nothing
       /^proglog: INVALID_ARGUMENT: Cannot alter a: deepCheck is to be set and unset at once\n$/,
     ],
     [["topics", "alter", "a", "--partitions", "0"], /^proglog: INVALID_ARGUMENT: Cannot use --partitions "0"[^\n]+\n$/],
+    [["bench", "produce", "--size", "2MiB"], /^proglog: INVALID_ARGUMENT: Cannot use --size "2MiB"[^\n]+\n$/],
+    [["bench", "produce", "--duration", "soon"], /^proglog: INVALID_ARGUMENT: Cannot use --duration "soon"[^\n]+\n$/],
+    [
+      ["bench", "produce", "--count", "1", "--duration", "1s"],
+      /^proglog: INVALID_ARGUMENT: [^\n]+cannot be used with[^\n]+\n$/,
+    ],
+    [["bench", "produce", "--outstanding", "10001"], /^proglog: INVALID_ARGUMENT: Cannot use --outstanding "10001"[^\n]+\n$/],
     [["serve", "--rpc-port", "x"], /^proglog: INVALID_CONFIG: Cannot use --rpc-port "x"[^\n]+\n$/],
     [["serve", "--bind-addr", "0.0.0.0"], /^proglog: INSECURE_ADDRESS: [^\n]+--insecure[^\n]+\n$/],
   ] as const) {

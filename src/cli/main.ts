@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { ProglogError } from "../base/error.ts";
 import type { CommandContext } from "./command-context.ts";
 import { type CommandIo, processIo } from "./command-io.ts";
+import { addBenchCommand } from "./commands/bench.ts";
 import { addConsumeCommand } from "./commands/consume.ts";
 import { addGetServersCommand } from "./commands/getservers.ts";
 import { addInspectCommand } from "./commands/inspect.ts";
@@ -76,6 +77,7 @@ async function buildProgram(argv: readonly string[], context: CommandContext): P
   addConsumeCommand(program, context);
   addTopicsCommand(program, context);
   addGetServersCommand(program, context);
+  addBenchCommand(program, context);
   addInspectCommand(program, context);
   addVerifyCommand(program, context);
   addRepairCommand(program, context);

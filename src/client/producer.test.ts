@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createVirtualClock, type VirtualClock } from "../../sim/clock.ts";
 import { createSeededRandom } from "../../sim/random.ts";
-import { ProglogError } from "../base/error.ts";
+import { isProglogError, ProglogError } from "../base/error.ts";
 import { Client } from "./client.ts";
 import { FakeNode } from "./fake-node.ts";
 import type { Producer, ProducerOptions } from "./producer.ts";
@@ -255,7 +255,9 @@ describe("producer", () => {
     node.refusals.push(new ProglogError("RECORD_TOO_LARGE", "Cannot append that"));
     const sends = Array.from({ length: 12 }, (_, i) => producer.send({ value: `${i + 1}`.padEnd(60, "x") }));
     const outcomes = Promise.all(
-      sends.map((send) => send.then(String, ({ code, details }: ProglogError) => `${code} ${String(details["outcome"])}`)),
+      sends.map((send) =>
+        send.then(String, (error: unknown) => isProglogError(error) && `${error.code} ${String(error.details["outcome"])}`),
+      ),
     );
     await settle(3);
     while (node.step()) await settle(1);
