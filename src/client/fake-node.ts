@@ -235,11 +235,10 @@ class Wire {
     return this.#isOpen && (this.#requests.length > 0 || this.#answers.length > 0 || this.#isEnding);
   }
 
-  send(request: Buffer): boolean {
+  send(request: Buffer): void {
     // A copy, as a socket takes it: what the sender does with its buffer afterwards must not matter.
     this.#requests.push(Buffer.from(request));
     this.#ends.hasMessage();
-    return true;
   }
 
   answer(answer: Buffer): void {

@@ -57,16 +57,18 @@ export class GrpcTransport implements Transport {
   }
 }
 
-/** A stream of requests and answers that can be sent to before there is a connection. */
+/**
+ * A stream of requests and answers that can be sent to before there is a connection, and faster than it takes: what is sent waits
+ * for its turn. How much that is the sender bounds, by what it has under way.
+ */
 class GrpcStream implements RequestStream {
   readonly #listener: StreamListener;
   readonly #address: string;
-  /** Sent before the call began. */
-  #early: Buffer[] | undefined = [];
+  readonly #waiting: Buffer[] = [];
   #call: BidiStreamCall<Buffer, Buffer> | undefined;
+  #isSending = false;
   #isEnding = false;
   #isOver = false;
-  #isFull = false;
 
   constructor(call: Promise<BidiStreamCall<Buffer, Buffer>>, listener: StreamListener, address: string) {
     this.#listener = listener;
@@ -74,16 +76,15 @@ class GrpcStream implements RequestStream {
     void this.#run(call);
   }
 
-  send(request: Buffer): boolean {
-    if (this.#isOver) return true;
-    if (this.#call === undefined) this.#early?.push(request);
-    else this.#sendNow(this.#call, request);
-    return !this.#isFull;
+  send(request: Buffer): void {
+    if (this.#isOver) return;
+    this.#waiting.push(request);
+    this.#goOn();
   }
 
   end(): void {
     this.#isEnding = true;
-    this.#call?.end();
+    this.#goOn();
   }
 
   cancel(): void {
@@ -96,9 +97,7 @@ class GrpcStream implements RequestStream {
       const call = await opening;
       if (this.#isOver) return call.cancel();
       this.#call = call;
-      for (const request of this.#early ?? []) this.#sendNow(call, request);
-      this.#early = undefined;
-      if (this.#isEnding) call.end();
+      this.#goOn();
       for (;;) {
         const answers = await call.responses.readAvailable();
         if (answers.length === 0) break;
@@ -110,24 +109,28 @@ class GrpcStream implements RequestStream {
     }
   }
 
-  #sendNow(call: BidiStreamCall<Buffer, Buffer>, request: Buffer): void {
-    const room = call.send(request);
-    if (this.#isFull) return;
-    this.#isFull = true;
-    room.then(
-      () => {
-        this.#isFull = false;
-        this.#listener.drained();
-      },
+  #goOn(): void {
+    if (this.#call === undefined || this.#isSending) return;
+    this.#isSending = true;
+    void this.#sendAll(this.#call);
+  }
+
+  async #sendAll(call: BidiStreamCall<Buffer, Buffer>): Promise<void> {
+    try {
+      // The call refuses what is far more than it has room for: so each waits until there is some.
+      for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) await call.send(next);
+      if (this.#isEnding) call.end();
+    } catch {
       // Reading hears of it, too, and says so.
-      () => {},
-    );
+      this.#waiting.length = 0;
+    }
+    this.#isSending = false;
   }
 
   #finish(error: unknown): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#early = undefined;
+    this.#waiting.length = 0;
     this.#listener.ended(error);
   }
 }

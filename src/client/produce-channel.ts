@@ -19,13 +19,10 @@ export class ProduceChannel {
   /** Index of the first of `#waiting` that still waits: shifting an array of thousands costs more than forgetting in steps. */
   #first = 0;
   #end: { readonly error: unknown } | undefined;
-  readonly #onDrained: () => void;
 
-  constructor(transport: Transport, onDrained: () => void = () => {}) {
-    this.#onDrained = onDrained;
+  constructor(transport: Transport) {
     this.#stream = transport.openStream(method, {
       answered: (answer) => this.#answer(answer),
-      drained: () => this.#onDrained(),
       ended: (error) => this.#fail(error ?? endedError(transport.address)),
     });
   }

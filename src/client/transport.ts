@@ -21,8 +21,8 @@ export interface CallOptions {
 
 /** The sending side of a stream of requests. */
 export interface RequestStream {
-  /** False when what was sent piles up: `drained` says when it doesn't any more. It is sent all the same. */
-  send(request: Buffer): boolean;
+  /** In order. What the connection doesn't take yet waits: bound what you have under way. */
+  send(request: Buffer): void;
   /** No further request; answers still come. */
   end(): void;
   /** Breaks it off. */
@@ -31,7 +31,6 @@ export interface RequestStream {
 
 export interface StreamListener {
   readonly answered: (answer: Buffer) => void;
-  readonly drained: () => void;
   /** Once, at the end: with undefined when the node ended it and all is well. Nothing is called after it. */
   readonly ended: (error: unknown) => void;
 }
