@@ -1,5 +1,6 @@
 import { type Clock, holdingClock, systemClock } from "../base/clock.ts";
 import { ProglogError } from "../base/error.ts";
+import { clientWindowBytes } from "../base/limits.ts";
 import { type Random, systemRandom } from "../base/random.ts";
 import { Client } from "./client.ts";
 import { GrpcTransport } from "./grpc-transport.ts";
@@ -51,7 +52,8 @@ export function connect(address: string | readonly string[], options: ConnectOpt
   const clock = options.clock ?? holdingClock;
   const transportClock = options.clock ?? systemClock;
   return new Client(addresses, {
-    connect: (node) => new GrpcTransport({ address: node, clock: transportClock, random }),
+    connect: (node) =>
+      new GrpcTransport({ address: node, windows: { streamBytes: clientWindowBytes }, clock: transportClock, random }),
     clock,
     random,
   });

@@ -5,6 +5,7 @@ import { createSeededRandom } from "../../sim/random.ts";
 import { isProglogError, ProglogError } from "../base/error.ts";
 import { Client } from "./client.ts";
 import { FakeNode } from "./fake-node.ts";
+import { topicMaxAgeMs } from "./routes.ts";
 import type { Producer, ProducerOptions } from "./producer.ts";
 
 interface World {
@@ -325,6 +326,20 @@ describe("producer", () => {
       await settle();
     }
     assert.ok((await settled).every(({ status }) => status === "fulfilled"));
+  });
+
+  test("partitions that are added get their share after a while", async () => {
+    const { node, clock, producer } = makeWorld();
+    await producer.send({ value: "a" });
+    node.addPartition();
+    clock.advance(topicMaxAgeMs);
+    await producer.send({ value: "b" });
+    await settle();
+    for (let i = 0; i < 4; i += 1) await producer.send({ value: "c" });
+    assert.deepEqual(
+      node.partitions.map(({ endOffset }) => endOffset),
+      [4, 2],
+    );
   });
 
   test("when all is settled no timer is left", async () => {

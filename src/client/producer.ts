@@ -22,7 +22,7 @@ import {
   withOutcome,
 } from "./partition-producer.ts";
 import { ProduceChannel } from "./produce-channel.ts";
-import type { Routes } from "./routes.ts";
+import { type Routes, topicMaxAgeMs } from "./routes.ts";
 import type { Transport } from "./transport.ts";
 
 export interface ProducerOptions {
@@ -94,6 +94,7 @@ export class Producer implements AsyncDisposable {
   readonly #partitions = new Map<number, PartitionProducer>();
   readonly #channels = new Map<Transport, ProduceChannel>();
   #partitionCount: number | undefined;
+  #countKnownAtMs = 0;
   /** Who waits to hear how many partitions there are, in the order in which they came. */
   readonly #askers: Asker[] = [];
   #askersBytes = 0;
@@ -309,7 +310,10 @@ export class Producer implements AsyncDisposable {
    */
   #whenCountIsKnown(byteLength: number, run: (count: number) => void, refuse: (error: unknown) => void): void {
     const count = this.#options.partition === undefined ? this.#partitionCount : 1;
-    if (count !== undefined) return run(count);
+    if (count !== undefined) {
+      if (this.#options.partition === undefined) this.#refreshCount();
+      return run(count);
+    }
     if (this.#askers.length >= waitersMaxCount && this.#askersBytes + byteLength > this.#bufferMaxBytes) {
       throw new ProglogError(
         "OVERLOADED",
@@ -320,6 +324,19 @@ export class Producer implements AsyncDisposable {
     this.#askersBytes += byteLength;
     this.#askers.push({ run, refuse, since: this.#parts.clock.monotonic(), byteLength });
     if (this.#askers.length === 1) this.#ask(0);
+  }
+
+  /** Partitions may be added, and nobody is told. Never fewer: when it can't be heard, what was known goes on. */
+  #refreshCount(): void {
+    const now = this.#parts.clock.monotonic();
+    if (now - this.#countKnownAtMs < topicMaxAgeMs) return;
+    this.#countKnownAtMs = now;
+    this.#parts.routes.refreshTopic(this.topic).then(
+      ({ partitions }) => {
+        this.#partitionCount = partitions.length;
+      },
+      () => {},
+    );
   }
 
   /** Until it is known, or nobody waits for it any more. */
@@ -358,6 +375,7 @@ export class Producer implements AsyncDisposable {
 
   #countIsKnown(count: number): void {
     this.#partitionCount = count;
+    this.#countKnownAtMs = this.#parts.clock.monotonic();
     this.#askersBytes = 0;
     for (const asker of this.#askers.splice(0)) {
       asker.run(count);

@@ -1,5 +1,5 @@
 import { isProglogError, messageOf, ProglogError } from "../base/error.ts";
-import { clientCallMaxMs } from "../base/limits.ts";
+import { clientCallMaxMs, clientTransportsMaxCount } from "../base/limits.ts";
 import { decodeTopicResponse, encodeTopicNameRequest, type TopicDescription } from "../wire/topic-message.ts";
 import type { Transport } from "./transport.ts";
 
@@ -86,7 +86,19 @@ export class Routes {
     if (known !== undefined) return known;
     const transport = this.#connect(address);
     this.#transports.set(address, transport);
+    if (this.#transports.size > clientTransportsMaxCount) this.#closeOldest();
     return transport;
+  }
+
+  /** Of those that were found on the way. Whoever still uses it hears that the connection broke, and asks again who leads. */
+  #closeOldest(): void {
+    for (const [address, transport] of this.#transports) {
+      if (this.#bootstrap.includes(address)) continue;
+      this.#transports.delete(address);
+      // Closing waits for the socket; nobody waits for that.
+      void transport.close();
+      return;
+    }
   }
 }
 
