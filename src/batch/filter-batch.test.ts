@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { constants, zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
+import { createSeededRandom } from "../../sim/random.ts";
+import { batchMaxBytes } from "../base/limits.ts";
+import { KiB, MiB } from "../base/units.ts";
 import { batchHeaderBytes, readBatchHeader, verifyBatchCrc } from "./batch-header.ts";
 import { decodeBatch, openStoredBatch } from "./decode-batch.ts";
 import { dumbBatch, dumbRecord } from "./dumb-batch.ts";
@@ -135,3 +139,16 @@ function walks(batch: Buffer): string {
     return error instanceof Error && "code" in error ? String(error.code) : "another error";
   }
 }
+
+test("a batch that would be larger without some of its records than batches may be is refused, and stays", () => {
+  // The same noise, further apart than the level looks back that is packed with here.
+  const noise = createSeededRandom("far noise").bytes(2 * MiB + 200 * KiB);
+  const sent = ["gone", "a", "b"].map((key, i) =>
+    dumbRecord({ offsetDelta: BigInt(i), key: Buffer.from(key), value: i === 0 ? Buffer.alloc(1) : noise }),
+  );
+  const params = { [constants.ZSTD_c_compressionLevel]: 9, [constants.ZSTD_c_windowLog]: 23 };
+  const batch = dumbBatch(sent, { attributes: 4, body: zstdCompressSync(Buffer.concat(sent), { params }) });
+  assert.ok(batch.length < batchMaxBytes);
+  assert.throws(() => filterBatch(batch, ({ offset }) => offset !== 0), { code: "BATCH_TOO_LARGE" });
+  assert.ok((filterBatch(batch, ({ offset }) => offset !== 1)?.length ?? 0) < batchMaxBytes);
+});

@@ -3,7 +3,7 @@ import { compress } from "./compression.ts";
 import { type OpenedBatch, openStoredBatch } from "./decode-batch.ts";
 import { encodeEmptyBatch } from "./empty-batch.ts";
 import { RecordReader } from "./record-reader.ts";
-import { batchInflatedMaxBytes } from "../base/limits.ts";
+import { batchMaxBytes } from "../base/limits.ts";
 
 /**
  * Goes through the records of a stored batch, one at each `next`, without making objects of them. It checks all that
@@ -67,8 +67,8 @@ export class RecordWalk {
  * they were: offsets and times are told from the header's, which stay. A batch that loses all is an empty one that spans the
  * same offsets. Its producer fields stay in any case: they tell a retry whatever became of the records.
  *
- * `keeps` is called once for each record, in order. Throws UNDECODABLE_BATCH, and UNSUPPORTED_COMPRESSION when the rest can't
- * be packed as it was.
+ * `keeps` is called once for each record, in order. Throws UNDECODABLE_BATCH, UNSUPPORTED_COMPRESSION when the rest can't
+ * be packed as it was, and BATCH_TOO_LARGE when it would be larger than the batch was and than batches may be.
  */
 export function filterBatch(batch: Buffer, keeps: (record: RecordWalk) => boolean): Buffer | undefined {
   const opened = openStoredBatch(batch);
@@ -99,8 +99,8 @@ export function filterBatch(batch: Buffer, keeps: (record: RecordWalk) => boolea
   const body = Buffer.allocUnsafeSlow(keptBytes);
   let at = 0;
   for (let i = 0; i < ranges.length; i += 2) at += walk.bytes.copy(body, at, ranges[i], ranges[i + 1]);
-  // It was packed once by who knew how, and may take more room when it is packed again here: the bound is that of inflating.
-  const packed = compress(header.compression, body, batchInflatedMaxBytes);
+  // It was packed once by who knew how, and may take more room when it is packed again here, though not more than readers take.
+  const packed = compress(header.compression, body, Math.max(batchMaxBytes, batch.length) - batchHeaderBytes);
   const filtered = Buffer.allocUnsafeSlow(batchHeaderBytes + packed.length);
   packed.copy(filtered, batchHeaderBytes);
   writeFilteredHeader(filtered, batch, { recordCount: keptCount, maxTimestamp: largestTimestamp });

@@ -299,7 +299,7 @@ export class CommitLog implements Log {
       indexKind: segments.active.indexKind,
       damages: this.#state.context.damages.count,
       producers: this.#state.description.producers.count,
-      dirtyRatio: this.#compactor.dirtyRatio(),
+      dirtyRatio: this.#compactor.knownDirtyRatio,
     };
   }
 

@@ -133,6 +133,25 @@ describe("compaction", () => {
     await log.close();
   });
 
+  test("at a rate that is none is refused", async () => {
+    for (const bytesPerSecond of [0, -5, 0.5, Number.NaN]) {
+      await assert.rejects(log.compact({ bytesPerSecond }), {
+        code: "INVALID_ARGUMENT",
+        details: { option: "bytesPerSecond" },
+      });
+    }
+    await log.close();
+  });
+
+  test("keeps no status from being told when its mark can't be read", async () => {
+    await fill(log, "a=1", "a=2", "a=3", "a=4");
+    await log.compact();
+    await reopen();
+    world.disk.fail({ kind: "open", path: compactionMarkName, code: "EMFILE" });
+    assert.deepEqual([log.status().segments, log.status().dirtyRatio], [2, 0]);
+    await log.close();
+  });
+
   test("begins in an open log when its cleanup is changed, and ends so", async () => {
     await reopen({ cleanup: "delete" });
     await log.append({ value: "no key" });
@@ -512,6 +531,61 @@ describe("compaction", () => {
     function leftovers(): string[] {
       return world.disk.list("/log").filter((name) => name.endsWith(temporarySuffix));
     }
+
+    test("goes on for who waits without a signal when another gives up", async () => {
+      const { compacted, release } = await hold(4);
+      const signal = new AbortController();
+      const second = log.compact({ signal: signal.signal });
+      signal.abort();
+      assert.equal((await second).isComplete, false);
+      release();
+      assert.equal((await compacted).isComplete, true);
+      await log.close();
+    });
+
+    test("isn't joined any more once everybody has given up on it", async () => {
+      await fill(log, ...content);
+      const held = world.hold({ kind: "read", path: "1.store" });
+      const signal = new AbortController();
+      const first = log.compact({ signal: signal.signal });
+      await held.arrived;
+      signal.abort();
+      const second = log.compact();
+      held.release();
+      assert.deepEqual([(await first).isComplete, (await second).isComplete], [false, true]);
+      await log.close();
+    });
+
+    test("a change of the log's cleanup ends it, and keeps one that waits for its turn from beginning", async () => {
+      const { compacted, release } = await hold(4);
+      const before = await contentOf(log);
+      const begun: CompactionReport[] = [];
+      const other = await world.openAt("/other", { ...options, observer: { compacted: (report) => void begun.push(report) } });
+      await fill(other, ...content);
+      const waiting = other.compact();
+      await world.settle();
+      for (const changed of [log, other]) changed.configure({ cleanup: "delete" });
+      release();
+      assert.deepEqual([(await compacted).isComplete, (await waiting).isComplete], [false, false]);
+      assert.deepEqual([begun, (await contentOf(other)).length], [[], content.length]);
+      // The first segment had been written anew; that of the read that was held is as it was.
+      assert.deepEqual((await contentOf(log)).slice(-7), before.slice(-7));
+      await other.close();
+      await log.close();
+    });
+
+    test("the size of the log is told as it is at each step", async () => {
+      await fill(log, ...content);
+      const sizeOnDisk = (): number =>
+        world.segments().reduce((sum, base) => sum + (world.disk.size(world.path(base)) ?? 0), 0);
+      // Zeros are written ahead of the newest segment.
+      const ahead = sizeOnDisk() - log.status().storeBytes;
+      const held = world.hold({ kind: "sync-directory", where: () => sizeOnDisk() - ahead !== log.status().storeBytes });
+      const compacted = log.compact();
+      assert.notEqual(await Promise.race([compacted, held.arrived.then(() => "held")]), "held");
+      assert.equal(sizeOnDisk() - ahead, log.status().storeBytes);
+      await log.close();
+    });
 
     test("a second call gets the report of the first", async () => {
       const { compacted, release } = await hold(4);

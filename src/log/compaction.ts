@@ -1,4 +1,5 @@
 import { openStoredBatch } from "../batch/decode-batch.ts";
+import { readBatchHeader } from "../batch/batch-header.ts";
 import { filterBatch, RecordWalk } from "../batch/filter-batch.ts";
 import { systemErrorCode } from "../base/disk.ts";
 import { isProglogError } from "../base/error.ts";
@@ -48,6 +49,8 @@ export interface CompactionParts {
   readonly tombstoneCeiling: number;
   readonly bytesPerSecond: number;
   readonly signal: AbortSignal;
+  /** Whether the log is still to be compacted. */
+  readonly isWanted: () => boolean;
   readonly mark: CompactionMark;
   /** A pass is done, durably: to be called with the log to itself. */
   readonly advance: (pass: FinishedPass) => Promise<void>;
@@ -166,6 +169,7 @@ export class Compaction {
         const before = scanner.position;
         for (const frame of await scanner.next()) {
           if (!isOfRecords(frame) || nextOffsetOf(frame) <= from) continue;
+          await map.makeRoom(countKeysAtMost(frame), () => this.#keepPace(0));
           const fullAt = mapBatch(map, frame.payload, from);
           if (fullAt !== undefined) return fullAt;
         }
@@ -188,7 +192,10 @@ export class Compaction {
       undecodableOffset = Math.min(undecodableOffset, frame.baseOffset);
       this.#report = { ...this.#report, undecodableBatches: this.#report.undecodableBatches + 1 };
       const { logger, directory } = this.#state.context;
-      logger.warn({ error, directory, offset: frame.baseOffset }, "compaction keeps a batch that can't be decoded as it is");
+      logger.warn(
+        { error, directory, offset: frame.baseOffset },
+        "compaction keeps a batch as it is that can't be decoded or packed",
+      );
     };
     for (let segment = this.#nextSegment(0, endOffset); segment !== undefined; ) {
       await this.#inSegment(segment, (current) => this.#rewriteSegment(map, current, noteUndecodable));
@@ -416,7 +423,7 @@ export class Compaction {
   }
 
   #isStopped(): boolean {
-    return this.#parts.signal.aborted || this.#truncations !== this.#state.truncations;
+    return this.#parts.signal.aborted || !this.#parts.isWanted() || this.#truncations !== this.#state.truncations;
   }
 
   #isThere(segment: SealedSegment): boolean {
@@ -449,6 +456,15 @@ function findLast({ segments }: LogState, limitOffset: number): { baseIndex: num
 /** What repair put in the place of lost records says so by its flag, and has no keys. */
 function isOfRecords({ kind, flags }: Frame): boolean {
   return kind === "data" && (flags & entryFlags.lost) === 0;
+}
+
+function countKeysAtMost({ payload, span }: Frame): number {
+  try {
+    return Math.min(span, readBatchHeader(payload).recordCount);
+  } catch (error) {
+    if (isProglogError(error)) return 0;
+    throw error;
+  }
 }
 
 /**

@@ -5,8 +5,10 @@ import { advanceMark, type CompactionMark, cutMark, readCompactionMark, writeCom
 import type { CompactionReport } from "./log.ts";
 import type { ResolvedOptions } from "./log-options.ts";
 import type { LogState } from "./log-state.ts";
+import { checkBound } from "./read-options.ts";
 import type { ReadsUnderWay } from "./reads-under-way.ts";
 import type { Segments } from "./segments.ts";
+import { SharedRun } from "./shared-run.ts";
 import { Turns } from "./turns.ts";
 import { diskFailedError, diskFullError, isDiskFull } from "./write-failure.ts";
 
@@ -50,7 +52,7 @@ export class Compactor {
   readonly #state: LogState;
   readonly #parts: CompactorParts;
   #mark: CompactionMark | undefined;
-  #running: Promise<CompactionReport> | undefined;
+  #running: SharedRun<CompactionReport> | undefined;
   #measured: { readonly segments: Segments; readonly mark: CompactionMark; readonly dirtyRatio: number } | undefined;
 
   constructor(state: LogState, parts: CompactorParts) {
@@ -71,28 +73,42 @@ export class Compactor {
     }
   }
 
+  /** The log's cleanup may be changed at any time. */
+  get #isWanted(): boolean {
+    return this.#parts.options().cleanup !== "delete";
+  }
+
   /** See `Log.compact`. */
   async compact(options: { readonly bytesPerSecond?: number; readonly signal?: AbortSignal }): Promise<CompactionReport> {
     this.#parts.reads.checkOpen("compact");
-    if (this.#parts.options().cleanup === "delete") {
+    checkBound("compact", "bytesPerSecond", options.bytesPerSecond, 1);
+    if (!this.#isWanted) {
       throw new ProglogError("INVALID_ARGUMENT", 'Cannot compact: the log\'s cleanup is "delete"', {
         hint: 'Open it with cleanup "compact" or "both".',
         details: { option: "cleanup" },
       });
     }
-    this.#running ??= this.#parts.reads
-      .run("compact", () => this.#compact(options))
-      .finally(() => {
-        this.#running = undefined;
-      });
-    return this.#running;
+    // One that everybody has given up on isn't joined any more.
+    if (this.#running?.isStopped === true) {
+      await this.#running.wait();
+      return this.compact(options);
+    }
+    this.#running ??= new SharedRun((stopped) =>
+      this.#parts.reads
+        .run("compact", () => this.#compact(AbortSignal.any([stopped, this.#parts.ended]), options.bytesPerSecond))
+        .finally(() => {
+          this.#running = undefined;
+        }),
+    );
+    return (await this.#running.wait(options.signal)) ?? neverBegun;
   }
 
-  async #compact(options: { readonly bytesPerSecond?: number; readonly signal?: AbortSignal }): Promise<CompactionReport> {
+  async #compact(signal: AbortSignal, bytesPerSecond: number | undefined): Promise<CompactionReport> {
     const { context } = this.#state;
-    const { ended, limitOffset, replaced, merged, exclusively } = this.#parts;
-    const signal = options.signal === undefined ? ended : AbortSignal.any([options.signal, ended]);
+    const { limitOffset, replaced, merged, exclusively } = this.#parts;
     const report = await turnsOf(context.disk).run(signal, async () => {
+      // It may have been changed while other logs had their turn.
+      if (!this.#isWanted) return undefined;
       const { compactionMapMaxBytes, segmentMaxBytes, indexMaxBytes, tombstoneRetentionMs, tombstoneCeiling } =
         this.#parts.options();
       const compaction = new Compaction({
@@ -104,7 +120,8 @@ export class Compactor {
         indexMaxBytes,
         tombstoneRetentionMs,
         tombstoneCeiling: tombstoneCeiling?.() ?? Number.POSITIVE_INFINITY,
-        bytesPerSecond: options.bytesPerSecond ?? Number.POSITIVE_INFINITY,
+        isWanted: () => this.#isWanted,
+        bytesPerSecond: bytesPerSecond ?? Number.POSITIVE_INFINITY,
         signal,
         mark: this.#getMark(),
         advance: ({ mappedOffset, cleanOffset }) => {
@@ -136,7 +153,7 @@ export class Compactor {
 
   /** The part of the sealed segments that came since the last run, in bytes. 0 in a log that isn't compacted. */
   dirtyRatio(): number {
-    if (this.#parts.options().cleanup === "delete") return 0;
+    if (!this.#isWanted) return 0;
     const { segments } = this.#state;
     // Nothing is opened any more.
     if (this.#parts.ended.aborted) return this.#measured?.dirtyRatio ?? 0;
@@ -145,6 +162,15 @@ export class Compactor {
       this.#measured = { segments, mark, dirtyRatio: this.#measureDirtyRatio(segments, mark) };
     }
     return this.#measured.dirtyRatio;
+  }
+
+  /** As far as it can be told: a disk that refuses at the moment keeps nobody from the rest of a status. */
+  get knownDirtyRatio(): number {
+    try {
+      return this.dirtyRatio();
+    } catch {
+      return this.#measured?.dirtyRatio ?? 0;
+    }
   }
 
   #measureDirtyRatio(segments: Segments, { mappedOffset }: CompactionMark): number {
@@ -180,7 +206,7 @@ export class Compactor {
   }
 }
 
-/** It was told to end while other logs had their turn. */
+/** It was told to end while other logs had their turn; or somebody gave up waiting for a run that goes on for others. */
 const neverBegun: CompactionReport = {
   isComplete: false,
   segments: 0,

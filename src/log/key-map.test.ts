@@ -59,6 +59,24 @@ describe("a key map", () => {
     }
   });
 
+  test("grows in steps where it is told how many keys come, and holds the same", async () => {
+    const map = new KeyMap(random.bytes(16), 4 * 1024 * KiB);
+    const keys = Array.from({ length: 90_000 }, (_, i) => Buffer.from(`key ${i}`));
+    let turns = 0;
+    const takeTurn = async (): Promise<void> => void (turns += 1);
+    for (const [i, key] of keys.entries()) {
+      if (i % 10_000 === 0) await map.makeRoom(10_000, takeTurn);
+      const before = turns;
+      assert.ok(map.put(key, 0, key.length, i));
+      assert.equal(turns, before);
+    }
+    assert.ok(keys.every((key, i) => map.newestOffset(key, 0, key.length) === i));
+    // From 1024 slots, a step for each 16,384 of those that are left: 1024 to 16,384 one each, 2 and 4 for the next two.
+    assert.equal(turns, 5 + 2 + 4);
+    await map.makeRoom(Number.MAX_SAFE_INTEGER, takeTurn);
+    assert.equal(turns, 5 + 2 + 4);
+  });
+
   test("takes as many keys as three quarters of its bytes hold, newer offsets of those too, and no other key", () => {
     for (const [maxBytes, room] of [
       [1 * KiB, 24],

@@ -5,6 +5,8 @@ const slotWords = 6;
 /** Of one key: 16 bytes of hash and 8 of offset. */
 export const keySlotBytes = 4 * slotWords;
 const slotsAtFirst = 1024;
+/** Some milliseconds' worth, so that others get their turn while the table grows. */
+const slotsMovedAtOnce = 16_384;
 
 /**
  * The newest offset of each key, for a bounded number of keys: a table of hashes, open addressing, at most three quarters full.
@@ -29,6 +31,20 @@ export class KeyMap {
 
   get count(): number {
     return this.#count;
+  }
+
+  /**
+   * Makes room for `keyCount` more keys, as far as the table may grow, and takes a turn of the loop after each piece of it: all
+   * at once would keep the loop for half a second where there are millions. Nothing else may be asked of it meanwhile.
+   */
+  async makeRoom(keyCount: number, takeTurn: () => Promise<void>): Promise<void> {
+    while (this.#slotCount < this.#slotsMax && this.#count + keyCount > roomIn(this.#slotCount)) {
+      const old = this.#growEmpty();
+      for (let from = 0; from < old.length; from += slotsMovedAtOnce * slotWords) {
+        this.#move(old, from, Math.min(old.length, from + slotsMovedAtOnce * slotWords));
+        await takeTurn();
+      }
+    }
   }
 
   /** Notes that `offset` has the key `bytes[start, end)`. False when there is no room for one more key. */
@@ -88,10 +104,20 @@ export class KeyMap {
   }
 
   #grow(): void {
+    const old = this.#growEmpty();
+    this.#move(old, 0, old.length);
+  }
+
+  /** Begins a table of twice the size, and returns the old one. */
+  #growEmpty(): Int32Array {
     const old = this.#slots;
     this.#slotCount *= 2;
     this.#slots = new Int32Array(this.#slotCount * slotWords);
-    for (let at = 0; at < old.length; at += slotWords) {
+    return old;
+  }
+
+  #move(old: Int32Array, from: number, to: number): void {
+    for (let at = from; at < to; at += slotWords) {
       if (old[at + 4] === 0 && old[at + 5] === 0) continue;
       this.#slots.set(old.subarray(at, at + slotWords), this.#find(old, at));
     }

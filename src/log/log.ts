@@ -205,7 +205,7 @@ export interface CompactionReport {
   /** Tombstones counted too. */
   readonly recordsRemoved: number;
   readonly tombstonesRemoved: number;
-  /** Batches that can't be decoded: they are kept whole. */
+  /** Batches that can't be decoded, or packed again below the largest size of one: they are kept whole. */
   readonly undecodableBatches: number;
   /** Small segments that were merged with the one before them. */
   readonly segmentsMerged: number;
@@ -299,8 +299,9 @@ export interface Log extends AsyncDisposable {
   scrub(options?: { readonly bytesPerSecond?: number; readonly signal?: AbortSignal }): Promise<ScrubReport>;
   /**
    * Removes from the sealed segments every record that has a newer one of its key in them, and tombstones whose time is up, now.
-   * Offsets don't change. While one runs, further calls get its report. Errors: INVALID_ARGUMENT in a log whose `cleanup` is
-   * "delete", LOG_CORRUPT, DISK_FULL, DISK_FAILED, LOG_CLOSED, LOG_POISONED; what was done before stays, and nothing is lost.
+   * Offsets don't change. While one runs, further calls get its report, at the rate of the first. Who aborts his signal waits no
+   * longer, and gets a report that isn't complete; the run ends when all who wait for it have, or when `cleanup` is changed to
+   * "delete". Errors: INVALID_ARGUMENT for a rate that is none, and in a log whose `cleanup` is "delete", LOG_CORRUPT, DISK_FULL, DISK_FAILED, LOG_CLOSED, LOG_POISONED; what was done before stays, and nothing is lost.
    */
   compact(options?: { readonly bytesPerSecond?: number; readonly signal?: AbortSignal }): Promise<CompactionReport>;
   status(): LogStatus;
