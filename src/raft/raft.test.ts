@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 import { createSeededRandom } from "../../sim/random.ts";
 import { AssertionError } from "../base/assert.ts";
 import { heldMessagesMaxCount, probeMaxBytes } from "../base/limits.ts";
+import { windowCount } from "./byte-window.ts";
 import type { Entry, Proposal } from "./entry.ts";
 import type { Member } from "./member.ts";
 import type { Membership } from "./membership.ts";
@@ -219,6 +220,23 @@ describe("the raft core", () => {
     const { role } = raft.state;
     assert.ok(role.kind === "leader");
     assert.deepEqual([role.peers[0]?.nextIndex, role.peers[0]?.order], [2, order?.id]);
+  });
+
+  test("a send order that is reported after its entries were acknowledged puts nothing in flight", () => {
+    const { raft, ready } = lead();
+    raft.durable({ index: 1, generation: 1 });
+    raft.sent({ to: "n2", order: ready.sends.find(({ to }) => to === "n2")?.id ?? 0, lastIndex: 1, bytes: 9 });
+    raft.step({ ...envelope("n2", 1), kind: "append-accepted", matchIndex: 1, agreedIndex: 1 });
+    raft.propose([record]);
+    const order = raft.ready()?.sends.find(({ to }) => to === "n2");
+    // The answer to one that brought the same before the connection broke.
+    raft.step({ ...envelope("n2", 1), kind: "append-accepted", matchIndex: 2, agreedIndex: 2 });
+    raft.sent({ to: "n2", order: order?.id ?? 0, lastIndex: 2, bytes: 9 });
+    const { role } = raft.state;
+    assert.ok(role.kind === "leader");
+    const { flow, ...peer } = role.peers[0]!;
+    assert.deepEqual([peer.matchIndex, peer.nextIndex, peer.order], [2, 3, 0]);
+    assert.ok(flow.kind === "replicate" && windowCount(flow.inflight) === 0);
   });
 
   test("a start that can't be is a programmer's error", () => {
