@@ -34,7 +34,7 @@ import { checkBound } from "./read-options.ts";
 import { ReadsUnderWay } from "./reads-under-way.ts";
 import { scrubSegments } from "./scrub.ts";
 import { StoreSizes } from "./store-sizes.ts";
-import { checkBatchStart, lowerBase, planTruncation, truncateBehind } from "./truncation.ts";
+import { checkBatchStart, lowerBase, planTruncation, type TruncationPlan, truncateBehind } from "./truncation.ts";
 import { planTrim, trim } from "./trimming.ts";
 import { closedError } from "./write-failure.ts";
 
@@ -52,8 +52,8 @@ export class CommitLog implements Log {
   readonly #storeSizes: StoreSizes;
   readonly #compactor: Compactor;
   readonly #limit = (): ReadLimit => {
-    const { durable, last, ceiling } = this.#state;
-    return ceiling ?? (this.#options.sync === "always" ? durable : last);
+    const { durable, last, ceiling, shown } = this.#state;
+    return ceiling ?? shown ?? (this.#options.sync === "always" ? durable : last);
   };
   #closing: Promise<void> | undefined;
 
@@ -185,24 +185,29 @@ export class CommitLog implements Log {
         checkBatchStart(offset, location, nextOffsetOf(frame));
         return planTruncation(this.#state, location.index - 1);
       });
-      await this.#writer.prepareChange();
-      await lowerBase(this.#state, plan);
-      const keepIndex = plan.entries.last.index;
-      await this.#compactor.noteTruncation(offset);
-      try {
-        // Told before and after: a piece being read while the files change is read again, or refused.
-        this.#reader.noteTruncation(keepIndex, offset);
-        await truncateBehind(this.#state, plan);
-        this.#reader.noteTruncation(keepIndex, offset);
-      } catch (error) {
-        // Whatever it was, the files are half changed now; opening the log again finishes it.
-        throw new Error(`the truncation stopped half-way: ${String(error)}`, { cause: error });
-      } finally {
-        // A tail that waits behind the new end would otherwise sleep until the log has grown past it again.
-        this.#reader.waiters.wakeAll();
-      }
-      this.#storeSizes.forget();
+      await this.#dropBehind(plan);
     });
+  }
+
+  /** Inside `exclusively`, with everything synced. */
+  async #dropBehind(plan: TruncationPlan): Promise<void> {
+    await this.#writer.prepareChange();
+    await lowerBase(this.#state, plan);
+    const { index: keepIndex, nextOffset: offset } = plan.entries.last;
+    await this.#compactor.noteTruncation(offset);
+    try {
+      // Told before and after: a piece being read while the files change is read again, or refused.
+      this.#reader.noteTruncation(keepIndex, offset);
+      await truncateBehind(this.#state, plan);
+      this.#reader.noteTruncation(keepIndex, offset);
+    } catch (error) {
+      // Whatever it was, the files are half changed now; opening the log again finishes it.
+      throw new Error(`the truncation stopped half-way: ${String(error)}`, { cause: error });
+    } finally {
+      // A tail that waits behind the new end would otherwise sleep until the log has grown past it again.
+      this.#reader.waiters.wakeAll();
+    }
+    this.#storeSizes.forget();
   }
 
   async trim(offset: number): Promise<void> {
@@ -303,6 +308,18 @@ export class CommitLog implements Log {
     };
   }
 
+  /** What this log is made of, for a replica's (replica-log.ts): it writes and cuts by index, past the appends of this one. */
+  parts(): LogParts {
+    return {
+      state: this.#state,
+      options: this.#options,
+      writer: this.#writer,
+      reads: this.#reads,
+      dropBehind: (plan) => this.#dropBehind(plan),
+      wakeReaders: () => this.#reader.waiters.wake(this.highWatermark),
+    };
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -324,6 +341,16 @@ export class CommitLog implements Log {
       this.#lock?.release();
     }
   }
+}
+
+export interface LogParts {
+  readonly state: LogState;
+  readonly options: Pick<ResolvedOptions, "segmentMaxBytes" | "indexMaxBytes">;
+  readonly writer: LogWriter;
+  readonly reads: ReadsUnderWay;
+  /** Drops all entries behind a plan's. Inside `writer.exclusively`, with everything synced. */
+  readonly dropBehind: (plan: TruncationPlan) => Promise<void>;
+  readonly wakeReaders: () => void;
 }
 
 function isList(records: RecordInput | readonly RecordInput[]): records is readonly RecordInput[] {

@@ -26,6 +26,8 @@ export class LogState {
   durable: ChainPoint;
   /** While a truncation is under way: the entry that will be the last. What lies behind is being taken apart and shown to nobody. */
   ceiling: ChainPoint | undefined;
+  /** Of a replica's log: how far readers may go, whatever is written. */
+  shown: { readonly index: number; readonly nextOffset: number } | undefined;
   /** Counts up when a truncation begins and when it ends: what was looked up before may lie elsewhere now, or nowhere. */
   truncations = 0;
   /** What is known of all entries written. */

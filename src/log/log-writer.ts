@@ -12,6 +12,7 @@ import { MarkTimer } from "./mark-timer.ts";
 import { SealedSegment } from "./sealed-segment.ts";
 import { Segments } from "./segments.ts";
 import { slotBytes } from "./slots.ts";
+import { encodeStamped, type StampedEntry } from "./stamped-entry.ts";
 import { type PendingAppend, WorkQueue } from "./work-queue.ts";
 import { closedError, diskFullError, isDiskFull, poisonedError, poisonOf, refusalOf } from "./write-failure.ts";
 
@@ -268,11 +269,35 @@ export class LogWriter {
     this.#unanswered = { group, others, isDurable };
     this.#listener.progressed();
     if (!isDurable) this.#answer();
-    active.store.zeroAhead(
-      group.byteLength,
-      this.#options.segmentMaxBytes,
-      (error) => void this.#poison("write zeros ahead", error),
-    );
+    this.#zeroAhead(active, group.byteLength);
+  }
+
+  #zeroAhead(active: ActiveSegment, groupBytes: number): void {
+    const onFailure = (error: unknown): void => void this.#poison("write zeros ahead", error);
+    active.store.zeroAhead(groupBytes, this.#options.segmentMaxBytes, onFailure);
+  }
+
+  /**
+   * Writes entries that were stamped elsewhere, as one group, and syncs them. To be called inside `exclusively`. DISK_FULL: nothing
+   * was written.
+   */
+  async writeStamped(entries: readonly StampedEntry[]): Promise<void> {
+    this.#checkSound("append");
+    await this.#takeBackCleanMark();
+    const { active } = this.#state.segments;
+    const { context, description } = this.#state;
+    const group = encodeStamped(entries, { durableIndex: this.#state.durable.index, seed: context.seed });
+    await this.#writeFrames(active, group);
+    const position = active.store.end;
+    active.store.advance(group.byteLength);
+    for (const { header, payload, maxTimestamp, position: at } of group.entries) {
+      active.note(header, position + at, maxTimestamp);
+      description.apply(header, payload);
+    }
+    const batches = group.entries.length;
+    context.observer.appended?.({ records: group.recordCount, batches, bytes: group.byteLength });
+    await this.#syncActive({ bytes: group.byteLength, batches });
+    this.#zeroAhead(active, group.byteLength);
   }
 
   /** Answers those whose appends are done, and those that are settled. */
@@ -299,7 +324,10 @@ export class LogWriter {
   }
 
   /** Writes the group's bytes, or leaves no trace of it when the disk is full. */
-  async #writeFrames(active: ActiveSegment, group: AppendGroup): Promise<void> {
+  async #writeFrames(
+    active: ActiveSegment,
+    group: Pick<AppendGroup, "buffers" | "byteLength"> & { readonly entries: { readonly length: number } },
+  ): Promise<void> {
     await active.store.makeRoom(group.byteLength);
     try {
       active.reserve(group.entries.length);

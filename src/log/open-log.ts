@@ -51,7 +51,17 @@ function openFilesOf(disk: Disk): OpenFiles {
  *
  * Other errors: LOG_LOCKED with details {pid}, LOG_NOT_FOUND, UNSUPPORTED_FORMAT, DISK_FULL, DISK_FAILED, INVALID_ARGUMENT.
  */
-export async function openLog(directory: string, options: LogOptions = {}): Promise<Log> {
+export function openLog(directory: string, options: LogOptions = {}): Promise<Log> {
+  return openCommitLog(directory, options);
+}
+
+export interface OpenOptions extends LogOptions {
+  /** Of a log that is made: its id, of 16 bytes, and not one by chance. */
+  readonly logId?: Buffer;
+}
+
+/** `openLog`, for the log of a replica, which has more to do with it. */
+export async function openCommitLog(directory: string, options: OpenOptions): Promise<CommitLog> {
   const resolved = resolveOptions(options);
   const disk = options.disk ?? nodeDisk;
   const path = disk === nodeDisk ? resolve(directory) : directory;
@@ -69,7 +79,12 @@ export async function openMemoryLog(options: LogOptions = {}): Promise<Log> {
   return openLog("/memory", { index: "heap", disk: createMemoryDisk(), ...options });
 }
 
-async function openDirectory(directory: string, disk: Disk, options: LogOptions, resolved: ResolvedOptions): Promise<Log> {
+async function openDirectory(
+  directory: string,
+  disk: Disk,
+  options: OpenOptions,
+  resolved: ResolvedOptions,
+): Promise<CommitLog> {
   if (!disk.isDirectory(directory)) {
     if (!resolved.createIfMissing) throw notFoundError(directory);
     await disk.makeDirectory(directory);
@@ -86,10 +101,10 @@ async function openDirectory(directory: string, disk: Disk, options: LogOptions,
 async function openLocked(
   directory: string,
   disk: Disk,
-  options: LogOptions,
+  options: OpenOptions,
   resolved: ResolvedOptions,
   lock: DiskLock | undefined,
-): Promise<Log> {
+): Promise<CommitLog> {
   const clock = options.clock ?? systemClock;
   const start = clock.monotonic();
   const { logger = silentLogger, random = systemRandom } = options;
@@ -116,7 +131,7 @@ async function openLocked(
     if (!resolved.createIfMissing) throw notFoundError(directory);
     // Made by somebody else, or by an opening that a crash or a failure cut short: its name may not be durable yet.
     await syncName(disk, directory);
-    const context = contextOf(random.bytes(logIdBytes));
+    const context = contextOf(options.logId ?? random.bytes(logIdBytes));
     const state = await createLog(context);
     return new CommitLog(state, resolved, { lock, recovery: report(state, "created", clock.monotonic() - start) });
   }

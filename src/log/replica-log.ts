@@ -1,0 +1,247 @@
+import { assert } from "../base/assert.ts";
+import { readEntryBytes } from "../base/limits.ts";
+import { ActiveSegment } from "./active-segment.ts";
+import type { TermStart } from "./base-record.ts";
+import { findChainFault, advanceChain } from "./chain.ts";
+import type { CommitLog, LogParts } from "./commit-log.ts";
+import { corruptError } from "./corrupt-error.ts";
+import { chainBefore, damageError, describeEnd, readEntry, readPiece } from "./entry-lookup.ts";
+import { entryFlags, type Frame, frameHeadBytes, nextOffsetOf } from "./frame.ts";
+import type { Log, LogOptions, RecoveryReport } from "./log.ts";
+import { openCommitLog } from "./open-log.ts";
+import { segmentHeaderBytes } from "./segment-header.ts";
+import { slotBytes } from "./slots.ts";
+import { decodeFromPeer, encodeForPeer, type StampedEntry } from "./stamped-entry.ts";
+import { planTruncation } from "./truncation.ts";
+
+export interface ReplicaLogOptions
+  extends Omit<LogOptions, "sync" | "syncIntervalMs" | "retentionMaxBytes" | "retentionMaxAgeMs" | "logId"> {
+  /** The group's: the same in all replicas. */
+  readonly logId: Buffer;
+}
+
+/**
+ * Opens the log of a directory as a replica's, or makes one there. Errors as those of `openLog`; LOG_CORRUPT too when the
+ * directory holds the log of another group.
+ */
+export async function openReplicaLog(directory: string, options: ReplicaLogOptions): Promise<ReplicaLog> {
+  const log = await openCommitLog(directory, { ...options, sync: "always" });
+  const replicaLog = new ReplicaLog(log);
+  if (replicaLog.logId.equals(options.logId)) return replicaLog;
+  await log.close();
+  const reason = "it belongs to another group";
+  throw corruptError(`open ${directory}`, { file: directory, position: 0, firstOffset: 0, nextOffset: 0, reason });
+}
+
+/**
+ * A log as the replica of a group has it: entries by index, stamped by whoever leads, cut where a leader's differ, and shown to
+ * readers only as far as they are committed. One call at a time changes it; readers go through `log`, as those of any log do.
+ *
+ * The files are those of a log that `openLog` writes; what differs is who decides. Nothing here knows of raft: it is told.
+ */
+export class ReplicaLog {
+  /** For reading. Nothing is to be appended, truncated or trimmed by it. */
+  readonly log: Log;
+  readonly #parts: LogParts;
+
+  constructor(log: CommitLog) {
+    this.log = log;
+    this.#parts = log.parts();
+    // Nobody knows yet what is committed, but for what was trimmed.
+    const { base } = this.#parts.state;
+    this.#parts.state.shown = { index: base.baseIndex, nextOffset: base.nextOffset };
+  }
+
+  get logId(): Buffer {
+    return this.#parts.state.context.logId;
+  }
+
+  get recovery(): RecoveryReport {
+    return this.log.recovery;
+  }
+
+  /** What was trimmed away; zeros when nothing was. */
+  get base(): { readonly index: number; readonly term: number; readonly nextOffset: number } {
+    const { baseIndex, baseTerm, nextOffset } = this.#parts.state.base;
+    return { index: baseIndex, term: baseTerm, nextOffset };
+  }
+
+  /** The last entry written. */
+  get last(): { readonly index: number; readonly term: number; readonly nextOffset: number; readonly appendTime: number } {
+    return this.#parts.state.last;
+  }
+
+  get durableIndex(): number {
+    return this.#parts.state.durable.index;
+  }
+
+  /** Up to here readers are shown entries. */
+  get shownIndex(): number {
+    return this.#parts.state.shown?.index ?? 0;
+  }
+
+  /** Where each term begins behind the base, with term 1 of a log that had no leader. */
+  get termHistory(): readonly TermStart[] {
+    const { base, last } = this;
+    if (last.index === base.index) return [];
+    const first = { firstIndex: base.index + 1, firstOffset: base.nextOffset };
+    const { termHistory } = this.#parts.state.description.sections();
+    const at = termHistory.findLastIndex(({ firstIndex }) => firstIndex <= first.firstIndex);
+    return [{ term: termHistory[at]?.term ?? 1, ...first }, ...termHistory.slice(at + 1)];
+  }
+
+  /**
+   * Whether the entry that follows is to begin a segment: asked by the leader, who stamps it. `ahead` is what it has stamped and not
+   * written yet, of the segment that comes last, with the entry itself; that may be one that is still to be begun.
+   */
+  isSegmentFull(ahead: { readonly bytes: number; readonly count: number; readonly isOfNewSegment: boolean }): boolean {
+    const { active } = this.#parts.state.segments;
+    const { segmentMaxBytes, indexMaxBytes } = this.#parts.options;
+    const end = ahead.isOfNewSegment ? segmentHeaderBytes : active.store.end;
+    const count = (ahead.isOfNewSegment ? 0 : active.entryCount) + ahead.count;
+    return count > 1 && (end + ahead.bytes > segmentMaxBytes || count * slotBytes > indexMaxBytes);
+  }
+
+  /**
+   * Appends entries behind the last one, all in one write and one sync, but for segments that one of them begins. They are durable
+   * when it resolves. DISK_FULL or OVERLOADED: those from the last entry on aren't there, and it may be tried again with them.
+   */
+  async append(entries: readonly StampedEntry[]): Promise<void> {
+    const { writer, state } = this.#parts;
+    await writer.exclusively("append entries", async () => {
+      let chain = state.last;
+      for (const entry of entries) {
+        const fault = findChainFault(chain, { ...entry, syncedBack: 0 });
+        assert(fault === undefined, `an entry follows the last one: ${fault}`);
+        chain = advanceChain({ ...entry, syncedBack: 0 });
+      }
+      for (const run of runsOf(entries)) {
+        const begins = ((run[0]?.flags ?? 0) & entryFlags.beginsSegment) !== 0;
+        if (begins && state.segments.active.entryCount > 0) await writer.rollNow();
+        await writer.writeStamped(run);
+      }
+    });
+  }
+
+  /** Drops what lies behind `index`, durably. Nothing that was shown is ever dropped. */
+  async truncate(index: number): Promise<void> {
+    const { writer, reads, state, dropBehind } = this.#parts;
+    await writer.exclusively(`truncate behind entry ${index}`, async () => {
+      assert(index >= this.shownIndex && index >= state.base.baseIndex, "what is committed is never truncated");
+      if (index >= state.last.index) return;
+      await writer.syncNow();
+      await dropBehind(await reads.run(`truncate behind entry ${index}`, () => planTruncation(state, index)));
+    });
+  }
+
+  /**
+   * Entries from `index` on, one at least and then no more than `maxBytes` of frames; verified. None when a truncation changed
+   * the log meanwhile. Errors: LOG_CORRUPT, DISK_FAILED, LOG_CLOSED.
+   */
+  read(index: number, maxBytes: number): Promise<readonly Frame[]> {
+    const { reads, state } = this.#parts;
+    const { context } = state;
+    assert(index > state.base.baseIndex && index <= state.last.index, "an entry of the log is read");
+    return reads.run(`read entry ${index}`, async () => {
+      const { truncations, replacements, last } = state;
+      const segment = state.segments.findByIndex(index);
+      const end = segment instanceof ActiveSegment ? { endPosition: segment.store.end } : {};
+      try {
+        const location = await segment.locateIndex(index);
+        // The index is a hint: where it leads elsewhere, the entry is looked for.
+        const isHere = (frame: Frame | undefined): boolean => frame?.index === index;
+        const pieceBytes = Math.max(maxBytes, readEntryBytes);
+        let piece = await readPiece(context, segment, { ...location, chain: chainBefore(location), pieceBytes, ...end });
+        if (!isHere(piece.frames[0])) {
+          const { position, baseOffset } = await readEntry(context, segment, index);
+          piece = await readPiece(context, segment, {
+            position,
+            chain: chainBefore({ index, baseOffset, position }),
+            pieceBytes,
+            ...end,
+          });
+        }
+        if (truncations !== state.truncations) return [];
+        if (!isHere(piece.frames[0])) throw await damageError(context, segment, location, describeEnd(piece.end) ?? "no frame");
+        return upTo(piece.frames, last.index, maxBytes);
+      } catch (error) {
+        if (truncations !== state.truncations) return [];
+        // Compaction put another store in the place of the one that was looked into.
+        if (replacements !== state.replacements) return this.read(index, maxBytes);
+        throw error;
+      }
+    });
+  }
+
+  /** Tells of every entry from `index` on to the last. For an opening: it reads all of them. */
+  async scan(index: number, onFrame: (frame: Frame) => void): Promise<void> {
+    for (let next = Math.max(index, this.base.index + 1); next <= this.last.index; ) {
+      const frames = await this.read(next, scanPieceBytes);
+      for (const frame of frames) onFrame(frame);
+      next = (frames.at(-1)?.index ?? this.last.index) + 1;
+    }
+  }
+
+  /** Entries up to `index` are committed and durable here: readers may see them. */
+  async show(index: number): Promise<void> {
+    const { state, reads } = this.#parts;
+    if (index <= this.shownIndex) return;
+    assert(index <= state.durable.index, "what is shown is durable");
+    const nextOffset = await reads.run(`show entry ${index}`, () => this.#endOf(index));
+    if (index <= this.shownIndex) return;
+    state.shown = { index, nextOffset };
+    this.#parts.wakeReaders();
+  }
+
+  async #endOf(index: number): Promise<number> {
+    const { state } = this.#parts;
+    if (index === state.last.index) return state.last.nextOffset;
+    const segment = state.segments.findByIndex(index);
+    if (segment === state.segments.active) return state.segments.active.locateIndex(index + 1).baseOffset;
+    return nextOffsetOf(await readEntry(state.context, segment, index));
+  }
+
+  encodeForPeer(entry: StampedEntry): Buffer {
+    return encodeForPeer(entry, this.#parts.state.context.seed);
+  }
+
+  /** Undefined when the bytes aren't one sound frame of this group's. */
+  decodeFromPeer(bytes: Buffer): StampedEntry | undefined {
+    return decodeFromPeer(bytes, this.#parts.state.context.seed);
+  }
+
+  close(): Promise<void> {
+    return this.log.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** Bytes that an entry takes in a store. */
+export function storeBytesOf(entry: Pick<StampedEntry, "payload">): number {
+  return frameHeadBytes + entry.payload.length;
+}
+
+const scanPieceBytes = 16 * readEntryBytes;
+
+/** Entries that are written together: an entry that begins a segment begins a run. */
+function runsOf(entries: readonly StampedEntry[]): StampedEntry[][] {
+  const runs: StampedEntry[][] = [];
+  for (const entry of entries) {
+    const run = runs.at(-1);
+    if (run === undefined || (entry.flags & entryFlags.beginsSegment) !== 0) runs.push([entry]);
+    else run.push(entry);
+  }
+  return runs;
+}
+
+function upTo(frames: readonly Frame[], lastIndex: number, maxBytes: number): readonly Frame[] {
+  let bytes = 0;
+  const end = frames.findIndex((frame, position) => {
+    bytes += frame.byteLength;
+    return frame.index > lastIndex || (position > 0 && bytes > maxBytes);
+  });
+  return end < 0 ? frames : frames.slice(0, end);
+}
