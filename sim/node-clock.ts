@@ -1,0 +1,75 @@
+import type { Clock, Timer } from "../src/base/clock.ts";
+import type { EventQueue } from "./event-queue.ts";
+
+/** A wall clock starts here: it must not matter. */
+const epochMs = Date.UTC(2026, 0, 1);
+
+/**
+ * The clock of one process in a simulated world. It runs fast or slow against the world's, its wall time jumps, and it stands
+ * still while the process is stopped: what came due meanwhile runs at once when it goes on.
+ */
+export class NodeClock implements Clock {
+  readonly #queue: EventQueue;
+  /** Milliseconds of this clock to one of the world's. */
+  readonly #rate: number;
+  #wallAheadMs: number;
+  #isEnded = false;
+  #isStopped = false;
+  #due: (() => void)[] = [];
+
+  constructor(
+    queue: EventQueue,
+    { rate = 1, wallAheadMs = 0 }: { readonly rate?: number; readonly wallAheadMs?: number } = {},
+  ) {
+    this.#queue = queue;
+    this.#rate = rate;
+    this.#wallAheadMs = wallAheadMs;
+  }
+
+  now(): number {
+    return Math.floor(epochMs + this.#wallAheadMs + this.monotonic());
+  }
+
+  monotonic(): number {
+    return this.#queue.nowMs * this.#rate;
+  }
+
+  setTimer(delayMs: number, run: () => void): Timer {
+    let isCancelled = false;
+    const runUnlessCancelled = (): void => {
+      if (isCancelled || this.#isEnded) return;
+      if (this.#isStopped) this.#due.push(runUnlessCancelled);
+      else run();
+    };
+    const planned = this.#queue.after(Math.max(0, delayMs) / this.#rate, runUnlessCancelled);
+    return {
+      cancel: () => {
+        isCancelled = true;
+        planned.cancel();
+      },
+    };
+  }
+
+  turn(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  jumpWall(byMs: number): void {
+    this.#wallAheadMs += byMs;
+  }
+
+  /** The process is stopped, as by SIGSTOP. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  goOn(): void {
+    this.#isStopped = false;
+    for (const run of this.#due.splice(0)) run();
+  }
+
+  /** The process has ended, and its timers with it. */
+  end(): void {
+    this.#isEnded = true;
+  }
+}
