@@ -13,7 +13,7 @@ export interface ClientWorld {
   readonly valueMaxBytes: number;
   after(delayMs: number, run: () => void): void;
   /** Asks a node, and tells what it answered, or undefined when that didn't come. A question that doesn't arrive says so. */
-  ask<Answer>(nodeId: NodeId, question: (node: AskedNode) => Promise<Answer>): Promise<Asked<Answer>>;
+  ask<Answer>(nodeId: NodeId, timeoutMs: number, question: (node: AskedNode) => Promise<Answer>): Promise<Asked<Answer>>;
   /** A check failed. */
   readonly failed: (error: unknown) => void;
   note(...numbers: readonly number[]): void;
@@ -33,11 +33,16 @@ export type Asked<Answer> =
   /** No answer in time, or the connection broke. */
   | { readonly outcome: "unanswered" };
 
+/** How long a client waits. */
+export const appendTimeoutMs = 4_000;
+const readTimeoutMs = 500;
+
 /** One client: asks, waits for the answer or gives up, thinks, and asks again. Its name is in all it appends. */
 export class Client {
   readonly #world: ClientWorld;
   readonly #random: SeededRandom;
   readonly #id: number;
+  readonly #isReader: boolean;
   #leader: NodeId | undefined;
   #sequence = 0;
   /** A batch that was refused: it didn't happen, so it is asked for again as it is. */
@@ -46,10 +51,12 @@ export class Client {
   #isAsking = false;
   committedCount = 0;
 
-  constructor(world: ClientWorld, random: SeededRandom, id: number) {
+  /** A reader appends nothing while it is by itself. */
+  constructor(world: ClientWorld, random: SeededRandom, { id, isReader }: { readonly id: number; readonly isReader: boolean }) {
     this.#world = world;
     this.#random = random;
     this.#id = id;
+    this.#isReader = isReader;
   }
 
   get isAsking(): boolean {
@@ -75,7 +82,7 @@ export class Client {
   async #askOnce(): Promise<void> {
     this.#isAsking = true;
     const luck = this.#random.float();
-    if (luck < 0.7) await this.append();
+    if (luck < 0.7 && !this.#isReader) await this.append();
     else if (luck < 0.85) await this.#read(true);
     else await this.#read(false);
     this.#isAsking = false;
@@ -90,7 +97,7 @@ export class Client {
     const baseSequence = batch.readInt32BE(53);
     const sent = history.asked({ producerId: this.#id, baseSequence, count, crc: batch.readUInt32BE(17), invokedMs: nowMs });
     const to = this.#leader !== undefined && this.#random.chance(0.95) ? this.#leader : this.#random.pick(nodeIds);
-    const asked = await this.#world.ask(to, async (node) => {
+    const asked = await this.#world.ask(to, appendTimeoutMs, async (node) => {
       const answer = await node.propose(batch);
       if (answer.outcome === "committed") history.acknowledging(sent, answer.baseOffset);
       return answer;
@@ -120,7 +127,9 @@ export class Client {
     const { knownEnd } = history;
     const from = this.#random.chance(0.2) ? 0 : Math.max(0, knownEnd - this.#random.integer(30));
     const limit = 40;
-    const asked = await this.#world.ask(to, (node) => (isLatest ? node.readLatest(from, limit) : node.readShown(from, limit)));
+    const asked = await this.#world.ask(to, readTimeoutMs, (node) =>
+      isLatest ? node.readLatest(from, limit) : node.readShown(from, limit),
+    );
     const answer = asked.outcome === "answered" ? asked.answer : undefined;
     this.#world.note(21, this.#id, from, answer?.nextOffset ?? -1, answer?.batches.length ?? -1);
     if (answer === undefined) return;

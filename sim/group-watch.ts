@@ -6,8 +6,10 @@ import { findViolations, type Marks, marksOf } from "../src/raft/invariants.ts";
 import type { Member } from "../src/raft/member.ts";
 import { decodeMembership } from "../src/raft/membership-payload.ts";
 import { isJoint, type Membership } from "../src/raft/membership.ts";
+import type { Message } from "../src/raft/message.ts";
 import type { RaftState } from "../src/raft/raft-state.ts";
 import type { CheckId } from "./checks.ts";
+import type { SavedHardState } from "./hard-state-file.ts";
 import { Violation } from "./violation.ts";
 
 /**
@@ -65,6 +67,13 @@ export class GroupWatch {
     for (const entry of entries) {
       const prevTerm = termAt(state.log, entry.index - 1);
       this.#match(state.self.nodeId, entry, prevTerm);
+      const { role, hardState } = state;
+      if (entry.kind !== "membership" || role.kind !== "leader" || entry.term !== hardState.term) continue;
+      expect(
+        "I7",
+        commitIndex >= role.noOpIndex || state.commitIndex >= role.noOpIndex,
+        () => `${state.self.nodeId} changes the membership at ${entry.index}, before it has committed an entry of its term`,
+      );
     }
   }
 
@@ -139,17 +148,37 @@ export class GroupWatch {
     );
   }
 
+  saved({ self }: RaftState, { term, vote }: SavedHardState): void {
+    const disk = this.diskOf(self.storageId);
+    disk.hardTerm = term;
+    disk.hardVote = vote?.storageId;
+  }
+
+  /** What is said may be forgotten no more: the disk has to have it by then. */
+  sending({ self }: RaftState, message: Message): void {
+    // A pre-vote is about a term that nobody has entered.
+    if (message.kind === "pre-vote-request" || message.kind === "pre-vote-response") return;
+    const { hardTerm, hardVote } = this.diskOf(self.storageId);
+    const what = `${self.nodeId} says ${message.kind} in term ${message.term}`;
+    expect("I2", message.term <= hardTerm, () => `${what}, and its disk knows of term ${hardTerm}`);
+    if (message.term < hardTerm) return;
+    if (message.kind === "vote-request")
+      expect("I2", hardVote === self.storageId, () => `${what}, and its vote isn't on its disk`);
+    if (message.kind === "vote-response" && message.isGranted)
+      expect(
+        "I2",
+        hardVote?.startsWith(`${message.to}-`) === true,
+        () => `${what} to ${message.to}, and its disk says ${hardVote}`,
+      );
+  }
+
   /** A step of one replica is over. */
   stepped(state: RaftState): void {
     const disk = this.diskOf(state.self.storageId);
     const [fault] = findViolations(state, disk.marks);
     if (fault !== undefined) throw new Violation("R", `${state.self.nodeId}: ${fault}`);
     disk.marks = marksOf(state);
-    const { hardState, role } = state;
-    if (hardState.durableSequence === hardState.sequence) {
-      disk.hardTerm = hardState.term;
-      disk.hardVote = hardState.vote?.storageId;
-    }
+    const { role } = state;
     if (role.kind === "leader") this.#lead(state, disk);
     else disk.wasLeading = false;
     if (state.commitIndex > disk.commitIndex) this.#commit(state, disk);
@@ -190,6 +219,14 @@ export class GroupWatch {
         );
     }
     disk.commitIndex = state.commitIndex;
+    if (state.role.kind !== "leader") return;
+    const term = termAt(state.log, state.commitIndex);
+    const isOwn = term === state.hardState.term;
+    expect(
+      "I4",
+      isOwn,
+      () => `${nodeId} leads term ${state.hardState.term} and commits up to ${state.commitIndex}@${term} by counting`,
+    );
   }
 
   #commitFirst(state: RaftState, index: number, term: number): void {

@@ -33,7 +33,8 @@ export class HardStateWriter {
       for (let order = this.#waiting; order !== undefined && !this.#isEnded; order = this.#waiting) {
         this.#waiting = undefined;
         await this.#file.write(order);
-        this.#listener.durable(order.sequence);
+        if (this.#isEnded) return;
+        this.#listener.durable(order);
       }
     } catch (error) {
       this.#listener.failed(error);
@@ -44,7 +45,7 @@ export class HardStateWriter {
 }
 
 export interface HardStateListener {
-  /** The hard state of that number is synced. */
-  durable(sequence: number): void;
+  /** It is synced. */
+  durable(order: HardStateOrder): void;
   failed(error: unknown): void;
 }

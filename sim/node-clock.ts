@@ -11,7 +11,10 @@ const epochMs = Date.UTC(2026, 0, 1);
 export class NodeClock implements Clock {
   readonly #queue: EventQueue;
   /** Milliseconds of this clock to one of the world's. */
-  readonly #rate: number;
+  #rate: number;
+  /** When it was last set, by the world's clock and by this one. */
+  #setAtMs = 0;
+  #setToMs = 0;
   #wallAheadMs: number;
   #isEnded = false;
   #isStopped = false;
@@ -31,7 +34,7 @@ export class NodeClock implements Clock {
   }
 
   monotonic(): number {
-    return this.#queue.nowMs * this.#rate;
+    return this.#setToMs + (this.#queue.nowMs - this.#setAtMs) * this.#rate;
   }
 
   setTimer(delayMs: number, run: () => void): Timer {
@@ -56,6 +59,13 @@ export class NodeClock implements Clock {
 
   jumpWall(byMs: number): void {
     this.#wallAheadMs += byMs;
+  }
+
+  /** Runs at another rate from now on. Timers that are set already come due as they would have. */
+  setRate(rate: number): void {
+    this.#setToMs = this.monotonic();
+    this.#setAtMs = this.#queue.nowMs;
+    this.#rate = rate;
   }
 
   /** The process is stopped, as by SIGSTOP. */

@@ -34,6 +34,7 @@ export class NodeSlot {
   #processes = 0;
   #disks = 1;
   #isStopped = false;
+  #cutInSync: { left: number; readonly cut: () => void } | undefined;
   #waiting: (() => void)[] = [];
   readonly #queue: EventQueue;
   readonly #random: SeededRandom;
@@ -114,6 +115,17 @@ export class NodeSlot {
     old.turnOff();
   }
 
+  /** The power goes in the middle of the `nth` sync from now on, unless the process ends before. */
+  cutPowerInSync(nth: number, whenCut: () => void): void {
+    const process = this.#processes;
+    const cut = (): void => {
+      if (process !== this.#processes) return;
+      this.cutPower();
+      whenCut();
+    };
+    this.#cutInSync = { left: nth, cut };
+  }
+
   /** The disk is replaced by an empty one. */
   wipe(): void {
     if (this.condition !== "down" && this.condition !== "halted") this.#end();
@@ -146,6 +158,7 @@ export class NodeSlot {
   /** The machine is as good as new, but for what its disk lost. */
   heal(): void {
     for (const fault of this.planned.splice(0)) fault.cancel();
+    this.#cutInSync = undefined;
     this.slowBy = 1;
     this.disk.capacityBytes = Number.POSITIVE_INFINITY;
     if (this.#isStopped) this.goOn();
@@ -173,6 +186,7 @@ export class NodeSlot {
     this.#waiting = [];
     this.slowBy = 1;
     this.planned = [];
+    this.#cutInSync = undefined;
   }
 
   #newClock(): NodeClock {
@@ -190,10 +204,17 @@ export class NodeSlot {
     if (call.kind === "read") return Promise.resolve();
     const isSync = call.kind === "datasync" || call.kind === "sync-directory";
     const meanMs = isSync ? this.#options.syncMeanMs : 0.1;
-    const delayMs = -Math.log(1 - this.#random.float()) * meanMs * this.slowBy;
+    const delayMs = Math.min(stallMaxMs, -Math.log(1 - this.#random.float()) * meanMs * this.slowBy);
+    if (isSync && this.#cutInSync !== undefined) {
+      this.#cutInSync.left -= 1;
+      if (this.#cutInSync.left === 0) this.#queue.after(delayMs * this.#random.float(), this.#cutInSync.cut);
+    }
     return new Promise((resolve) => void this.clock.setTimer(delayMs, resolve));
   }
 }
+
+/** No call to the device takes longer, so that a healed world comes to rest in time. */
+const stallMaxMs = 10_000;
 
 /** Of what arrives while a process is stopped: a socket's buffer is no larger. */
 const waitingMaxCount = 1_000;

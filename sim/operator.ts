@@ -6,6 +6,8 @@ import type { World } from "./world.ts";
 /** How often whoever runs the group looks after it. */
 const roundMs = 500;
 
+const hastyChance = 0.1;
+
 /**
  * Whoever runs the group: replaces what is lost, and, when told to, changes the membership and hands leadership over. Cautious as a
  * person is: it takes no voter away that works while one is lost, and never leaves fewer than there were at first.
@@ -33,6 +35,13 @@ export class Operator {
     const leader = this.#world.findLeader();
     if (leader?.node === undefined || leader.node.state.log.memberships.length > 1) return false;
     return watch.membership.outgoing.length === 0 && watch.membership.voters.length >= 3;
+  }
+
+  /** Now and then the group is changed at the worst moment: when a leader knows least of what is committed. */
+  leaderElected(): void {
+    const { nowMs, settings } = this.#world;
+    if (nowMs >= settings.safetyMs || !this.#random.chance(hastyChance)) return;
+    this.#world.after(this.#random.float(), () => this.change());
   }
 
   /** Any change that makes sense now, by chance. */

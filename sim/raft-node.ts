@@ -22,7 +22,7 @@ import type { RaftSettings } from "../src/raft/raft-settings.ts";
 import type { RaftState } from "../src/raft/raft-state.ts";
 import type { Ready, SendOrder } from "../src/raft/ready.ts";
 import { EntryWriter } from "./entry-writer.ts";
-import { HardStateFile } from "./hard-state-file.ts";
+import { HardStateFile, type SavedHardState } from "./hard-state-file.ts";
 import { HardStateWriter } from "./hard-state-writer.ts";
 
 /**
@@ -50,6 +50,8 @@ export interface RaftNodeListener {
   /** The log was read, and this is what the core begins with. */
   recovered(state: RaftState): void;
   send(message: PeerMessage): void;
+  /** Term and vote are on the disk. */
+  saved(hardState: SavedHardState): void;
   /** Something happened to the core, and what followed was begun. */
   stepped(ready: Ready | undefined): void;
   /** The core ordered a write: what lies behind `truncateTo` is to go, if that is given, and these entries follow. */
@@ -114,7 +116,10 @@ export class RaftNode {
     this.raft = raft;
     this.log = log;
     this.#hardState = new HardStateWriter(hardState, {
-      durable: (sequence) => this.#act(() => raft.hardStateDurable(sequence)),
+      durable: (order) => {
+        options.listener.saved(order);
+        this.#act(() => raft.hardStateDurable(order.sequence));
+      },
       failed: (error) => this.#fail(error),
     });
     this.#writer = new EntryWriter(log, options.clock, {
@@ -159,6 +164,7 @@ export class RaftNode {
       const raft = createRaft({ ...start, termHistory, memberships, durableIndex: log.durableIndex }, settings, random);
       const node = new RaftNode(options, raft, log, file);
       options.listener.recovered(raft.state);
+      if (saved !== undefined) options.listener.saved(saved);
       node.#armTick();
       node.#pump();
       return node;

@@ -11,10 +11,12 @@ import { drawWeather, type WorldSettings } from "./world-settings.ts";
 export type FaultKind =
   | "kill"
   | "power-cut"
+  | "power-cut-in-sync"
   | "power-cut-all"
   | "power-cut-at-start"
   | "stop"
   | "cut-off"
+  | "lonely"
   | "split"
   | "one-way"
   | "bridge"
@@ -43,10 +45,12 @@ export interface WorldFault {
 const weights: Readonly<Record<FaultKind, number>> = {
   kill: 3,
   "power-cut": 6,
+  "power-cut-in-sync": 4,
   "power-cut-all": 2,
   "power-cut-at-start": 2,
   stop: 3,
   "cut-off": 4,
+  lonely: 3,
   split: 3,
   "one-way": 4,
   bridge: 1,
@@ -62,6 +66,8 @@ const weights: Readonly<Record<FaultKind, number>> = {
   "change-membership": 6,
   "hand-over": 3,
 };
+
+const leaderChance = 0.4;
 
 const kinds = (Object.keys(weights) as FaultKind[]).flatMap((kind) => Array.from({ length: weights[kind] }, () => kind));
 
@@ -83,11 +89,13 @@ export function planFaults(random: SeededRandom, settings: WorldSettings): World
 export function scheduleFaults(world: World, faults: readonly WorldFault[], seed: string): void {
   for (const fault of faults) {
     world.after(fault.atMs, () => {
-      const slot = world.slots[fault.node % world.slots.length];
+      const random = createSeededRandom(`${seed}/fault ${fault.id}`);
+      // Whoever leads is struck more often than its share: there, most is at stake.
+      const slot = (random.chance(leaderChance) ? world.findLeader() : undefined) ?? world.slots[fault.node];
       if (slot === undefined || world.nowMs >= world.settings.safetyMs) return;
       world.note(5, fault.id);
       world.tell(() => `fault ${fault.id}: ${fault.kind} ${slot.nodeId} for ${fault.durationMs.toFixed(0)} ms`);
-      strike(world, slot, fault, createSeededRandom(`${seed}/fault ${fault.id}`));
+      strike(world, slot, fault, random);
     });
   }
 }
@@ -101,6 +109,8 @@ function strike(world: World, slot: NodeSlot, { kind, durationMs }: WorldFault, 
     case "power-cut":
       slot.cutPower();
       return later(() => slot.start());
+    case "power-cut-in-sync":
+      return slot.cutPowerInSync(1 + random.integer(20), () => later(() => slot.start()));
     case "power-cut-all":
       for (const each of world.slots) {
         each.cutPower();
@@ -125,6 +135,17 @@ function strike(world: World, slot: NodeSlot, { kind, durationMs }: WorldFault, 
         pairsOf(world, (from, to) => (from === slot.nodeId) !== (to === slot.nodeId)),
         later,
       );
+    case "lonely": {
+      // Its clock nearly stands, so it goes on believing whatever it believes; and clients reach it as ever.
+      const { clock } = slot;
+      clock.setRate(0.02);
+      later(() => clock.setRate(1));
+      return cut(
+        world,
+        pairsOf(world, (from, to) => (from === slot.nodeId) !== (to === slot.nodeId)),
+        later,
+      );
+    }
     case "split": {
       const half = new Set(world.nodeIds.filter(() => random.chance(0.5)));
       return cut(

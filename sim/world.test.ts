@@ -8,7 +8,7 @@ import { type RunFigures, type RunResult, runSeed } from "./run-seed.ts";
 import { readSeeds } from "./seeds.ts";
 import { shrink } from "./shrink.ts";
 
-const fixedCount = 40;
+const fixedCount = 30;
 const freshCount = 8;
 
 describe("a simulated world", () => {

@@ -5,7 +5,7 @@ import { describeMessage, describeReady, describeState } from "../src/raft/descr
 import type { NodeId } from "../src/raft/member.ts";
 import { type Membership, membersOf, unknownMembership } from "../src/raft/membership.ts";
 import type { Asked, AskedNode, ClientWorld } from "./client.ts";
-import { Client } from "./client.ts";
+import { appendTimeoutMs, Client } from "./client.ts";
 import { EventQueue } from "./event-queue.ts";
 import { GroupWatch } from "./group-watch.ts";
 import { History } from "./history.ts";
@@ -18,9 +18,6 @@ import type { SeededRandom } from "./random.ts";
 import { Trace } from "./trace.ts";
 import { Violation } from "./violation.ts";
 import type { WorldSettings } from "./world-settings.ts";
-
-/** How long a client waits for an answer. */
-const askTimeoutMs = 4_000;
 
 /** How long a healed world may take until it is at rest. */
 const livenessMaxMs = 60_000;
@@ -67,7 +64,11 @@ export class World implements ClientWorld {
     );
     this.history = new History(this.watch);
     this.operator = new Operator(this, random.fork("operator"));
-    this.#clients = Array.from({ length: settings.clients }, (_, id) => new Client(this, random.fork(`client ${id}`), id + 1));
+    // One more only reads: who waits for appends to time out sees little of what a deposed leader shows.
+    this.#clients = Array.from({ length: settings.clients + 1 }, (_, position) => {
+      const isReader = position === settings.clients;
+      return new Client(this, random.fork(`client ${position}`), { id: position + 1, isReader });
+    });
   }
 
   get nowMs(): number {
@@ -115,10 +116,10 @@ export class World implements ClientWorld {
     return found;
   }
 
-  async ask<Answer>(nodeId: NodeId, question: (node: AskedNode) => Promise<Answer>): Promise<Asked<Answer>> {
+  async ask<Answer>(nodeId: NodeId, timeoutMs: number, question: (node: AskedNode) => Promise<Answer>): Promise<Asked<Answer>> {
     const { promise, resolve } = Promise.withResolvers<Asked<Answer>>();
     const slot = this.slotOf(nodeId);
-    const timeout = this.queue.after(askTimeoutMs, () => resolve({ outcome: "unanswered" }));
+    const timeout = this.queue.after(timeoutMs, () => resolve({ outcome: "unanswered" }));
     this.queue.after(0.2, () =>
       slot.arrive(() => {
         const { node } = slot;
@@ -188,7 +189,7 @@ export class World implements ClientWorld {
     while (this.nowMs <= deadlineMs) {
       const asked: { isCommitted?: boolean } = {};
       client.append().then((isCommitted) => (asked.isCommitted = isCommitted), this.failed);
-      if (!(await this.run(this.nowMs + 2 * askTimeoutMs, () => asked.isCommitted !== undefined))) return;
+      if (!(await this.run(this.nowMs + 2 * appendTimeoutMs, () => asked.isCommitted !== undefined))) return;
       if (asked.isCommitted === true) return;
       await this.run(this.nowMs + 100);
     }
@@ -302,7 +303,9 @@ export class World implements ClientWorld {
         state = recoveredState;
         checking(() => recovered(recoveredState));
       },
+      saved: (hardState) => checking(() => state !== undefined && this.watch.saved(state, hardState)),
       send: (message) => {
+        checking(() => state !== undefined && this.watch.sending(state, message.message));
         const { to } = message.message;
         this.tell(
           () => `${describeMessage(message.message)}${message.frames.length > 0 ? ` frames=${message.frames.length}` : ""}`,
@@ -316,6 +319,7 @@ export class World implements ClientWorld {
         const now = state;
         if (now === undefined) return;
         this.note(3, ordinal, now.hardState.term, now.log.lastIndex, now.log.durableIndex, now.commitIndex);
+        if (ready?.role?.kind === "leader") this.operator.leaderElected();
         if (ready !== undefined) this.tell(() => `${nodeId}: ${describeReady({ ...ready, messages: [] })}`);
         checking(() => this.watch.stepped(now));
       },
