@@ -22,7 +22,9 @@ export type Refusal =
 export function findRefusal(state: RaftState, message: Message): Refusal | undefined {
   if (message.to !== state.self.nodeId || message.from === state.self.nodeId) return "not-for-us";
   const known = findInMembership(membershipOf(state), message.from);
-  if (known !== undefined && known.storageId !== message.fromStorage) return "wrong-storage";
+  // Who leads was elected by those who know its disk; and it may be this replica that lags, and knows the one before.
+  const isOther = known !== undefined && known.storageId !== message.fromStorage;
+  if (isOther && !leadersKinds.has(message.kind)) return "wrong-storage";
   if (!isNumber(message.term) || message.term > termMax || !isWellFormed(state, message)) return "malformed";
   return isOfSecondLeader(state, message) ? "second-leader" : undefined;
 }
