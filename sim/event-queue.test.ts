@@ -43,6 +43,9 @@ describe("a node's clock", () => {
     clock.setTimer(10, () => (dueAtMs = queue.nowMs));
     queue.runNext(1_000);
     assert.deepEqual([dueAtMs, clock.monotonic()], [70, 110]);
+    clock.setDeviceTimer(10, () => (dueAtMs = queue.nowMs));
+    queue.runNext(1_000);
+    assert.equal(dueAtMs, 80, "a disk goes by the world's time");
   });
 
   test("while the process is stopped nothing comes due, and then all of it at once", () => {

@@ -265,10 +265,9 @@ export class GroupWatch {
 
   /** A replica's membership is what its log says. For the end of a run. */
   checkMembership(state: RaftState): void {
-    const { terms } = this.diskOf(state.self.storageId);
     const { index, membership } = newestMembership(state.log);
     if (index === 0) return;
-    const known = this.#entries.get(keyOf(index, terms[index] ?? 0))?.membership;
+    const known = this.#entries.get(keyOf(index, termAt(state.log, index) ?? 0))?.membership;
     const isItsLogs =
       known !== undefined && isSameSet(known.voters, membership.voters) && isSameSet(known.learners, membership.learners);
     expect("I7", isItsLogs, () => `${state.self.nodeId} goes by another membership than stands at ${index}`);

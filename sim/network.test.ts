@@ -17,6 +17,14 @@ describe("a simulated network", () => {
     );
   });
 
+  test("keeps the order where it is to, whatever is late", () => {
+    const arrived = send({ keepsOrder: true, lateChance: 0.3, delayMeanMs: 20 }, 200);
+    assert.deepEqual(
+      arrived,
+      arrived.toSorted((a, b) => a - b),
+    );
+  });
+
   test("loses, doubles and delays as much as its weather says", () => {
     assert.equal(send({ lossChance: 1 }, 50).length, 0);
     assert.equal(send({ doubleChance: 1 }, 50).length, 100);

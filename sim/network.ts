@@ -10,6 +10,8 @@ export interface NetworkWeather {
   readonly doubleChance: number;
   /** Chance that something takes ten times as long, and is overtaken. */
   readonly lateChance: number;
+  /** Whether a link keeps the order, as a connection does: what comes after a late message is late, too. */
+  readonly keepsOrder: boolean;
 }
 
 export const fairWeather: NetworkWeather = {
@@ -18,6 +20,7 @@ export const fairWeather: NetworkWeather = {
   lossChance: 0,
   doubleChance: 0,
   lateChance: 0,
+  keepsOrder: false,
 };
 
 /** Carries messages between nodes: late, in another order, twice or never. Links can be cut, in one direction or both. */
@@ -29,6 +32,8 @@ export class Network {
   readonly #random: SeededRandom;
   /** How many faults cut a link now: two may cut the same one, and one heal before the other. */
   readonly #cuts = new Map<string, number>();
+  /** When the last message of a link arrives. */
+  readonly #lastMs = new Map<string, number>();
 
   constructor(queue: EventQueue, random: SeededRandom) {
     this.#queue = queue;
@@ -67,9 +72,13 @@ export class Network {
   }
 
   #carry(from: string, to: string, deliver: () => void): void {
-    const { delayMinMs, delayMeanMs, lateChance } = this.weather;
+    const { delayMinMs, delayMeanMs, lateChance, keepsOrder } = this.weather;
     const isLate = lateChance > 0 && this.#random.chance(lateChance);
-    const delayMs = delayMinMs - Math.log(1 - this.#random.float()) * delayMeanMs * (isLate ? 10 : 1);
+    const drawnMs = delayMinMs - Math.log(1 - this.#random.float()) * delayMeanMs * (isLate ? 10 : 1);
+    const link = `${from}>${to}`;
+    const lastMs = this.#lastMs.get(link) ?? 0;
+    const delayMs = keepsOrder ? Math.max(drawnMs, lastMs - this.#queue.nowMs) : drawnMs;
+    this.#lastMs.set(link, Math.max(lastMs, this.#queue.nowMs + delayMs));
     this.#queue.after(delayMs, () => {
       // What is on its way when a link is cut doesn't arrive either.
       if (this.isCut(from, to)) this.lostCount += 1;

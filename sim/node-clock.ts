@@ -38,13 +38,18 @@ export class NodeClock implements Clock {
   }
 
   setTimer(delayMs: number, run: () => void): Timer {
+    return this.setDeviceTimer(Math.max(0, delayMs) / this.#rate, run);
+  }
+
+  /** Of a device: it goes by the world's time, and the process hears of it when it runs. */
+  setDeviceTimer(delayMs: number, run: () => void): Timer {
     let isCancelled = false;
     const runUnlessCancelled = (): void => {
       if (isCancelled || this.#isEnded) return;
       if (this.#isStopped) this.#due.push(runUnlessCancelled);
       else run();
     };
-    const planned = this.#queue.after(Math.max(0, delayMs) / this.#rate, runUnlessCancelled);
+    const planned = this.#queue.after(delayMs, runUnlessCancelled);
     return {
       cancel: () => {
         isCancelled = true;

@@ -209,7 +209,7 @@ export class NodeSlot {
       this.#cutInSync.left -= 1;
       if (this.#cutInSync.left === 0) this.#queue.after(delayMs * this.#random.float(), this.#cutInSync.cut);
     }
-    return new Promise((resolve) => void this.clock.setTimer(delayMs, resolve));
+    return new Promise((resolve) => void this.clock.setDeviceTimer(delayMs, resolve));
   }
 }
 

@@ -15,6 +15,7 @@ const hastyChance = 0.1;
 export class Operator {
   readonly #world: World;
   readonly #random: SeededRandom;
+  #isEnded = false;
 
   constructor(world: World, random: SeededRandom) {
     this.#world = world;
@@ -23,9 +24,15 @@ export class Operator {
 
   start(): void {
     this.#world.after(roundMs, () => {
+      if (this.#isEnded) return;
       this.start();
       this.#repair();
     });
+  }
+
+  /** Leaves the group as it is from now on. */
+  end(): void {
+    this.#isEnded = true;
   }
 
   /** Whether one more node may be lost: no other is, and the rest are a quorum of every membership there may be. */

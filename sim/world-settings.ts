@@ -76,5 +76,6 @@ export function drawWeather(random: SeededRandom): NetworkWeather {
     lossChance: random.pick([0, 0.01, 0.05, 0.2]),
     doubleChance: random.pick([0, 0.02, 0.2]),
     lateChance: random.pick([0, 0.05, 0.2]),
+    keepsOrder: random.chance(0.7),
   };
 }

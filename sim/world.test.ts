@@ -8,8 +8,8 @@ import { type RunFigures, type RunResult, runSeed } from "./run-seed.ts";
 import { readSeeds } from "./seeds.ts";
 import { shrink } from "./shrink.ts";
 
-const fixedCount = 30;
-const freshCount = 8;
+const fixedCount = 60;
+const freshCount = 15;
 
 describe("a simulated world", () => {
   test("the same seed makes the same trace, in this process and in two others", async () => {

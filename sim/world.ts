@@ -179,6 +179,7 @@ export class World implements ClientWorld {
     if (!isAtRest) throw new Violation("I20", `after ${livenessMaxMs} ms ${this.#findUnrest()}`);
     for (const client of this.#clients) await this.#appendOnce(client);
     if (this.violation !== undefined) return;
+    this.operator.end();
     isAtRest = false;
     await this.run(this.nowMs + livenessMaxMs, look);
     if (this.violation === undefined && !isAtRest) throw new Violation("I20", `after new appends ${this.#findUnrest()}`);
@@ -222,7 +223,7 @@ export class World implements ClientWorld {
       const { node } = slot;
       const isMember = membersOf(this.watch.membership).some(({ storageId }) => storageId === slot.member.storageId);
       if (node === undefined || slot.isLost || !isMember) continue;
-      const seen = await node.readShown(0, Number.POSITIVE_INFINITY);
+      const seen = await this.#lettingTimePass(node.readShown(0, Number.POSITIVE_INFINITY));
       if (seen === undefined) throw new Violation("I18", `${slot.nodeId} can't read its log`);
       if (seen.nextOffset !== end)
         throw new Violation("I18", `${slot.nodeId} ends at ${seen.nextOffset}, and the log at ${end}`);
@@ -232,12 +233,22 @@ export class World implements ClientWorld {
     for (const slot of this.slots) {
       const { node, disk } = slot;
       if (node === undefined || slot.isLost) continue;
-      let isClosed = false;
-      node.close().then(() => (isClosed = true), this.failed);
-      await this.run(this.nowMs + 60_000, () => isClosed);
-      if (!isClosed) throw new Violation("I17", `${slot.nodeId} doesn't close`);
+      await this.#lettingTimePass(node.close());
       if (disk.openFileCount > 0) throw new Violation("I17", `${slot.nodeId} leaves ${disk.openFileCount} files open`);
     }
+  }
+
+  /** What waits for a disk waits for the world's time. */
+  async #lettingTimePass<T>(work: Promise<T>): Promise<T> {
+    let isDone = false;
+    const finish = (): void => void (isDone = true);
+    work.then(finish, finish);
+    await this.run(this.nowMs + 60_000, () => isDone);
+    // Nothing may have been planned that it had to wait for.
+    await this.#settle();
+    if (this.violation !== undefined) throw this.violation;
+    if (!isDone) throw new Violation("I20", "a replica neither reads nor closes");
+    return work;
   }
 
   #settle(): Promise<void> {
