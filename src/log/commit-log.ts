@@ -53,7 +53,7 @@ export class CommitLog implements Log {
   readonly #compactor: Compactor;
   readonly #limit = (): ReadLimit => {
     const { durable, last, ceiling, shown } = this.#state;
-    return ceiling ?? shown ?? (this.#options.sync === "always" ? durable : last);
+    return shown ?? ceiling ?? (this.#options.sync === "always" ? durable : last);
   };
   #closing: Promise<void> | undefined;
 

@@ -117,6 +117,21 @@ describe("a replica's log", () => {
     await log.close();
   });
 
+  test("shows no more while a truncation is under way", async () => {
+    const world = new LogWorld();
+    const log = await openIn(world);
+    await log.append(entriesBehind(log, ["no-op", "data", "data", "data"]));
+    await log.show(2);
+    const hold = world.disk.holdSync();
+    const truncating = log.truncate(3);
+    await hold.waiting(1);
+    assert.equal(log.log.highWatermark, 1);
+    hold.release();
+    await truncating;
+    assert.deepEqual([log.log.highWatermark, log.last.index], [1, 3]);
+    await log.close();
+  });
+
   test("knows after an opening where terms begin and which memberships it holds", async () => {
     const world = new LogWorld();
     const log = await openIn(world);
