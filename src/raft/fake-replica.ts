@@ -9,6 +9,7 @@ import { createRaft, type Raft } from "./raft.ts";
 import type { RaftSettings } from "./raft-settings.ts";
 import type { RaftStart } from "./raft-state.ts";
 import type { CatchUpOrder, HardStateOrder, ReadAnswer, Ready, SendOrder } from "./ready.ts";
+import type { SentReport } from "./replication.ts";
 import { extendHistory, type TermStart } from "./term-history.ts";
 
 /**
@@ -27,6 +28,12 @@ export interface FakeReplica {
   hardStatePending: HardStateOrder | undefined;
   /** A sync of the log that has begun: what it will have brought to the disk. */
   syncing: { readonly log: FakeLog; readonly generation: number } | undefined;
+  /** Send orders aren't carried out at once, but when it is told. */
+  isSlowToSend: boolean;
+  /** Orders handed out, oldest first. */
+  orders: readonly SendOrder[];
+  /** What was sent of orders and isn't reported yet. */
+  reports: readonly SentReport[];
   /** Installed bases whose files are here, by the membership that came with them. */
   memberships: readonly MembershipAt[];
 }
@@ -69,6 +76,9 @@ export function newFakeReplica(self: Member, disk: FakeDisk, settings: RaftSetti
     generation: 1,
     hardStatePending: undefined,
     syncing: undefined,
+    isSlowToSend: false,
+    orders: [],
+    reports: [],
     memberships: [],
   };
 }
@@ -86,16 +96,47 @@ export function processReady(replica: FakeReplica, effects: FakeEffects): void {
       replica.written = { ...log, entries: [...kept, ...entries] };
       replica.generation = generation;
     }
-    for (const order of ready.sends) {
-      const message = readAppend(replica, order);
-      const bytes = message.entries.reduce((sum, entry) => sum + entry.bytes, 0);
-      effects.messages.push(message);
-      replica.raft.sent({ to: order.to, order: order.id, lastIndex: order.prevIndex + message.entries.length, bytes });
-    }
+    replica.orders = [...replica.orders, ...ready.sends];
+    if (!replica.isSlowToSend) sendAll(replica, effects.messages);
     effects.messages.push(...ready.messages);
     effects.catchUps.push(...ready.catchUps);
     effects.reads.push(...ready.reads);
   }
+}
+
+/** Carries out what is left of send orders, and reports it. */
+export function sendAll(replica: FakeReplica, messages: Message[]): void {
+  while (replica.orders.length > 0 || replica.reports.length > 0) {
+    reportSent(replica);
+    const message = sendOne(replica);
+    if (message !== undefined) messages.push(message);
+  }
+}
+
+/** Carries out the oldest send order; drops it when the core has gone on to another term or generation, or when it is told to. */
+export function sendOne(replica: FakeReplica, isLost = false): AppendMessage | undefined {
+  const { raft, written } = replica;
+  const [order, ...rest] = replica.orders;
+  if (order === undefined) return undefined;
+  replica.orders = rest;
+  const isStale = order.term !== raft.term || order.generation !== raft.generation || order.prevIndex < written.base.index;
+  if (isStale || isLost) {
+    raft.unreachable(order.to);
+    return undefined;
+  }
+  const message = readAppend(replica, order);
+  const bytes = message.entries.reduce((sum, entry) => sum + entry.bytes, 0);
+  const lastIndex = order.prevIndex + message.entries.length;
+  replica.reports = [...replica.reports, { to: order.to, order: order.id, lastIndex, bytes }];
+  return message;
+}
+
+/** Reports the oldest that was sent. */
+export function reportSent(replica: FakeReplica): void {
+  const [report, ...rest] = replica.reports;
+  if (report === undefined) return;
+  replica.reports = rest;
+  replica.raft.sent(report);
 }
 
 /** Reads what a send order asks for: one entry at least, up to its bytes. */
@@ -148,6 +189,8 @@ export function crash(replica: FakeReplica, keepsWritten: boolean): void {
   replica.isUp = false;
   replica.hardStatePending = undefined;
   replica.syncing = undefined;
+  replica.orders = [];
+  replica.reports = [];
   replica.written = replica.disk.log;
 }
 

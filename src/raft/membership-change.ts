@@ -3,6 +3,7 @@ import { newestMembership } from "./log-coordinates.ts";
 import { changeMembership, leaveJoint, type Membership, type MembershipChange } from "./membership.ts";
 import { findProgress, type Progress } from "./progress.ts";
 import type { RaftState } from "./raft-state.ts";
+import { settleRound } from "./read-index.ts";
 import type { Leader } from "./role.ts";
 
 export type ChangeOutcome =
@@ -42,6 +43,8 @@ export function leave(state: RaftState, role: Leader): void {
 function enter(state: RaftState, role: Leader, membership: Membership) {
   const entry = appendAsLeader(state, { kind: "membership", span: 0, bytes: 0 }, membership);
   settlePeers(state, role);
+  // Those who have answered may be a quorum now, and the one who was waited for may be gone.
+  settleRound(state, role);
   if (role.handover !== undefined && findProgress(role.peers, role.handover.to) === undefined) role.handover = undefined;
   return entry;
 }

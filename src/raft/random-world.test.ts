@@ -64,6 +64,8 @@ function runWorld(random: SeededRandom, steps: number, seen: Map<string, number>
   for (const member of voters) world.add(member, { membership: { voters, outgoing: [], learners: [] } });
   for (const nodeId of ["n6", "n7"]) world.add(memberOf(nodeId), {});
   const everyone = [...world.replicas.keys()];
+  // Where reading and sending take their time, reports come late: behind the answers to what they report, or behind a fall back.
+  if (random.chance(0.5)) for (const nodeId of everyone) world.hold(nodeId, "sends");
   for (let step = 0; step < steps; step += 1) {
     takeStep(world, random, everyone);
     for (const line of world.takeLines())
@@ -85,6 +87,15 @@ function takeStep(world: ScriptWorld, random: SeededRandom, everyone: readonly N
   const { isUp, hardStatePending } = world.get(nodeId);
   if (!isUp) {
     if (random.chance(0.5)) world.restart(nodeId);
+    return;
+  }
+  const { orders, reports } = world.get(nodeId);
+  if (orders.length > 0 && random.chance(0.6)) {
+    world.send(nodeId, random.chance(0.05));
+    return;
+  }
+  if (reports.length > 0 && random.chance(0.5)) {
+    world.reportSent(nodeId);
     return;
   }
   // Disks are quick, as a rule.
@@ -182,6 +193,7 @@ function healAndAgree(world: ScriptWorld, everyone: readonly NodeId[]): void {
   world.heal();
   for (const nodeId of everyone) {
     if (!world.get(nodeId).isUp) world.restart(nodeId);
+    world.release(nodeId);
     world.act(nodeId, (raft) => raft.setDamaged(false));
     if (hasUnsynced(world.get(nodeId))) world.syncLog(nodeId);
   }
@@ -202,12 +214,16 @@ function healAndAgree(world: ScriptWorld, everyone: readonly NodeId[]): void {
   world.settle();
   world.act(leader, (raft) => raft.tick());
   world.settle();
+  if (world.act(leader, (raft) => raft.readIndex(0)).outcome !== "waiting") throw new Error("a reader isn't let in");
+  world.settle();
   const { commitIndex, log, role } = world.get(leader).raft.state;
   const isDone = outcome.outcome === "appended" && commitIndex === log.lastIndex;
   const peers = role.kind === "leader" ? role.peers : [];
   const isEverywhere = peers.every(
     ({ nodeId, matchIndex }) => matchIndex === log.lastIndex && world.get(nodeId).raft.commitIndex === commitIndex,
   );
+  const isReadAnswered = role.kind === "leader" && role.reads.running === undefined && role.reads.waiting.length === 0;
+  if (!isReadAnswered) throw new Error(`readers wait for ever: ${world.describe(leader)}`);
   if (!isDone || !isEverywhere)
     throw new Error(`no agreement:\n${everyone.map((nodeId) => world.describe(nodeId)).join("\n")}`);
 }

@@ -81,8 +81,8 @@ export function onRoundAnswered(state: RaftState, role: Leader, { from, round }:
   settleRound(state, role);
 }
 
-/** Answers the readers of the running round when a quorum has. */
-function settleRound(state: RaftState, role: Leader): boolean {
+/** Answers the readers of the running round when a quorum has: of the membership in force now, which may have come since it began. */
+export function settleRound(state: RaftState, role: Leader): boolean {
   const { running } = role.reads;
   if (running === undefined) return false;
   const answered = quorumValue(membershipOf(state), (nodeId) =>

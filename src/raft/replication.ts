@@ -102,10 +102,9 @@ export function onSent(state: RaftState, report: SentReport): void {
   const peer = findProgress(state.role.peers, report.to);
   if (peer === undefined || peer.order !== report.order) return;
   peer.order = 0;
-  if (peer.flow.kind !== "replicate") return;
   assert(report.lastIndex <= state.log.lastIndex, "an append carries entries of the log");
-  // An earlier append may have brought the same, and its answer been here first: then nothing of this one is in flight.
-  if (report.lastIndex < peer.nextIndex) return;
+  // The report may come behind the acknowledgement of what it reports, or of more: the peer's answer and ours take different ways.
+  if (peer.flow.kind !== "replicate" || report.lastIndex < peer.nextIndex) return;
   peer.nextIndex = report.lastIndex + 1;
   addToWindow(peer.flow.inflight, report.lastIndex, report.bytes);
 }

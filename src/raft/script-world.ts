@@ -12,7 +12,10 @@ import {
   membershipAt,
   newFakeReplica,
   processReady,
+  reportSent,
   restart,
+  sendAll,
+  sendOne,
   syncHardState,
   viewOf,
 } from "./fake-replica.ts";
@@ -105,17 +108,38 @@ export class ScriptWorld {
     this.#cuts.clear();
   }
 
-  /** Keeps a disk from syncing by itself in `settle`. */
+  /** Keeps a disk from syncing by itself in `settle`, or send orders from being carried out at once. */
   hold(nodeId: NodeId, what: string): void {
-    this.#held.add(`${nodeId} ${what}`);
+    if (what === "sends") this.get(nodeId).isSlowToSend = true;
+    else this.#held.add(`${nodeId} ${what}`);
   }
 
   release(nodeId: NodeId): void {
     for (const what of ["log", "hard-state"]) this.#held.delete(`${nodeId} ${what}`);
+    if (!this.get(nodeId).isSlowToSend) return;
+    this.get(nodeId).isSlowToSend = false;
+    this.#outside(nodeId, (replica) => {
+      const messages: Message[] = [];
+      sendAll(replica, messages);
+      this.#post(messages);
+    });
+  }
+
+  /** Carries out the oldest send order, or gives it up. */
+  send(nodeId: NodeId, isLost: boolean): void {
+    this.#outside(nodeId, (replica) => {
+      const message = sendOne(replica, isLost);
+      if (message !== undefined) this.#post([message]);
+    });
+  }
+
+  /** Reports the oldest that was sent. */
+  reportSent(nodeId: NodeId): void {
+    this.#outside(nodeId, reportSent);
   }
 
   syncHardState(nodeId: NodeId): void {
-    this.#onDisk(nodeId, syncHardState);
+    this.#outside(nodeId, syncHardState);
   }
 
   beginSync(nodeId: NodeId): void {
@@ -123,7 +147,7 @@ export class ScriptWorld {
   }
 
   endSync(nodeId: NodeId): void {
-    this.#onDisk(nodeId, endSync);
+    this.#outside(nodeId, endSync);
   }
 
   syncLog(nodeId: NodeId): void {
@@ -211,7 +235,7 @@ export class ScriptWorld {
     return lines;
   }
 
-  #onDisk(nodeId: NodeId, change: (replica: FakeReplica) => void): void {
+  #outside(nodeId: NodeId, change: (replica: FakeReplica) => void): void {
     const replica = this.get(nodeId);
     const before = marksOf(replica.raft.state);
     change(replica);
@@ -225,12 +249,16 @@ export class ScriptWorld {
     processReady(replica, effects);
     const { nodeId } = replica.raft.state.self;
     for (const ready of effects.readies) this.#tell(nodeId, ready);
-    for (const message of effects.messages) this.lines.push(describeMessage(message));
-    this.network.push(...effects.messages);
+    this.#post(effects.messages);
     this.#check(nodeId, findViolations(replica.raft.state));
     const views = [...this.replicas.values()].map(viewOf);
     const stepped = views.find(({ state }) => state === replica.raft.state);
     if (stepped !== undefined && this.#isWitnessed) this.#check(nodeId, witness(this.#witness, views, stepped));
+  }
+
+  #post(messages: readonly Message[]): void {
+    for (const message of messages) this.lines.push(describeMessage(message));
+    this.network.push(...messages);
   }
 
   #tell(nodeId: NodeId, { role, write, commitIndex, reads, catchUps }: Ready): void {

@@ -171,6 +171,10 @@ const commands: Readonly<Record<string, Command>> = {
   },
   settle: (world) => world.settle(),
 
+  // ---- send orders, of a node that holds them ----
+  send: (world, [nodeId = "", how]) => world.send(nodeId, how === "lost"),
+  sent: (world, [nodeId = ""]) => world.reportSent(nodeId),
+
   // ---- the disk ----
   sync(world, [nodeId = ""]) {
     world.syncHardState(nodeId);

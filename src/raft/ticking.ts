@@ -30,13 +30,16 @@ function tickLeader(state: RaftState, role: Leader): void {
   if (state.role !== role) return;
   role.heartbeatElapsed += 1;
   if (role.heartbeatElapsed < state.settings.heartbeatTicks) return;
+  role.heartbeatElapsed = 0;
   sendHeartbeats(state, role);
   pressHandover(state, role);
 }
 
-/** To all members; with the number of the round of reads, if one is running. */
+/**
+ * To all members; with the number of the round of reads, if one is running. Those that go out for readers put off none of the
+ * clock's: with each of these goes what is repeated because it may be lost.
+ */
 export function sendHeartbeats(state: RaftState, role: Leader): void {
-  role.heartbeatElapsed = 0;
   const round = role.reads.running?.round ?? 0;
   for (const { nodeId, matchIndex } of role.peers)
     emit(state, nodeId, { kind: "heartbeat", commitIndex: state.commitIndex, matchIndex, round });
