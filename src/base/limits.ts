@@ -390,6 +390,12 @@ export const heldMessagesMaxCount = 256;
 export const termMax = 2 ** 32 - 1;
 
 /**
+ * How far ahead a message's term may be. Terms can't be taken back, and at the last there are no more elections: no single broken
+ * message may lead there. A group that held two elections a second would need three months for so many.
+ */
+export const termJumpMax = 2 ** 24;
+
+/**
  * Requests of one ProduceStream under way: bytes that aren't appended, and requests that aren't answered; then no more is read until
  * some are. One read may go beyond: `grpcReceiveQueueBytes` and a message.
  */

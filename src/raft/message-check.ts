@@ -1,4 +1,4 @@
-import { integerMax, termMax } from "../base/limits.ts";
+import { integerMax, termJumpMax, termMax } from "../base/limits.ts";
 import type { Entry } from "./entry.ts";
 import { findInMembership, findMembershipFault } from "./membership.ts";
 import type { AppendMessage, Message, MessageKind } from "./message.ts";
@@ -7,8 +7,10 @@ import { membershipOf, type RaftState } from "./raft-state.ts";
 export type Refusal =
   /** For another node than this. */
   | "not-for-us"
-  /** From a disk that isn't the one the membership has for that node: wiped, or another's. */
+  /** It would be counted, and comes from a disk that isn't the one the membership has for that node: wiped, or another's. */
   | "wrong-storage"
+  /** Of a newer term, which nobody enters on the word of one who belongs to no membership known here, and neither leads nor stands. */
+  | "not-a-member"
   /** A second leader of a term in which another was followed. */
   | "second-leader"
   /** Numbers or entries that no sound peer sends. */
@@ -16,16 +18,22 @@ export type Refusal =
 
 /**
  * What is wrong with a message. Peers are authenticated, and yet one may be broken, of another version, or speak with the voice of
- * a disk that was wiped: nothing it says may bring this replica to a halt or into a lie. A sender that the membership doesn't
- * know is let in: who lags hasn't heard of it yet.
+ * a disk that was wiped: nothing it says may bring this replica to a halt or into a lie. A leader or
+ * candidate that the membership doesn't know is let in: who lags hasn't heard of it yet.
  */
 export function findRefusal(state: RaftState, message: Message): Refusal | undefined {
   if (message.to !== state.self.nodeId || message.from === state.self.nodeId) return "not-for-us";
-  const known = findInMembership(membershipOf(state), message.from);
-  // Who leads was elected by those who know its disk; and it may be this replica that lags, and knows the one before.
-  const isOther = known !== undefined && known.storageId !== message.fromStorage;
-  if (isOther && !leadersKinds.has(message.kind)) return "wrong-storage";
-  if (!isNumber(message.term) || message.term > termMax || !isWellFormed(state, message)) return "malformed";
+  if (!claimantsKinds.has(message.kind)) {
+    const known = findInMembership(membershipOf(state), message.from);
+    if (known !== undefined && known.storageId !== message.fromStorage) return "wrong-storage";
+    if (known === undefined && message.term > state.hardState.term) return "not-a-member";
+  }
+  if (
+    !isNumber(message.term) ||
+    message.term > Math.min(termMax, state.hardState.term + termJumpMax) ||
+    !isWellFormed(state, message)
+  )
+    return "malformed";
   return isOfSecondLeader(state, message) ? "second-leader" : undefined;
 }
 
@@ -37,6 +45,12 @@ const leadersKinds: ReadonlySet<MessageKind> = new Set([
   "timeout-now",
   "read-response",
 ]);
+
+/**
+ * What a leader or candidate says. It counts by its own membership, and its log may be about to replace the one here: it is heard
+ * whoever it is. All else is an answer, a question or a complaint: to be counted and believed by the membership here.
+ */
+const claimantsKinds: ReadonlySet<MessageKind> = new Set([...leadersKinds, "pre-vote-request", "vote-request"]);
 
 function isOfSecondLeader({ role, hardState }: RaftState, { kind, term, from }: Message): boolean {
   if (term !== hardState.term || !leadersKinds.has(kind)) return false;

@@ -9,6 +9,7 @@ import {
   type MembershipAt,
   newestMembership,
   nothingPending,
+  settleMemberships,
 } from "./log-coordinates.ts";
 import type { Member } from "./member.ts";
 import { findMembershipFault, type Membership } from "./membership.ts";
@@ -72,6 +73,7 @@ export function createRaftState(start: RaftStart, settings: RaftSettings, random
     pending: nothingPending(),
     handedIndex: lastIndex,
   };
+  settleMemberships(log, commitIndex);
   // The hard-state log is another file than the log, and may be behind it: who has an entry of a term has been in that term. It
   // can't have told a vote in it, for then the hard state would have been durable.
   const term = Math.max(start.term, lastTerm(log));

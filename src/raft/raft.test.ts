@@ -52,6 +52,29 @@ describe("the raft core", () => {
     assert.equal(raft.ready(), undefined);
   });
 
+  test("starts with the memberships that what is known committed leaves", () => {
+    const [, second, third] = members;
+    const others: Membership = { voters: [second!, third!], outgoing: [], learners: [] };
+    const start = {
+      ...emptyStart(members[0]!, groupOf(3)),
+      term: 1,
+      lastIndex: 2,
+      termHistory: [{ term: 1, firstIndex: 1, firstOffset: 0 }],
+      memberships: [
+        { index: 0, membership: groupOf(3) },
+        { index: 2, membership: others },
+      ],
+      durableIndex: 2,
+    };
+    const leaving = createRaft(start, defaultSettings, random);
+    for (let left = leaving.state.electionTimeout; left > 0; left -= 1) leaving.tick();
+    assert.equal(leaving.state.role.kind, "pre-candidate", "it may be needed as long as that isn't committed");
+    const removed = createRaft({ ...start, commitIndex: 2 }, defaultSettings, random);
+    assert.deepEqual(removed.state.log.memberships, [{ index: 2, membership: others }]);
+    for (let left = 3 * removed.state.electionTimeout; left > 0; left -= 1) removed.tick();
+    assert.equal(removed.state.role.kind, "follower", "a removed replica doesn't campaign");
+  });
+
   test("gives index, term and base offset once, control entries taking no offsets", () => {
     const raft = createRaft(emptyStart(members[0]!, groupOf(1)), defaultSettings, random);
     drive(raft);
