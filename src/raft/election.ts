@@ -3,6 +3,7 @@ import { becomeFollower } from "./follower.ts";
 import { enterTerm, grantVote } from "./hard-state.ts";
 import { becomeLeader } from "./leader.ts";
 import { lastTerm } from "./log-coordinates.ts";
+import type { NodeId } from "./member.ts";
 import { isVoter, votersOf } from "./membership.ts";
 import type { PreVoteRequest, PreVoteResponse, TimeoutNow, VoteRequest, VoteResponse } from "./message.ts";
 import { electionResult } from "./quorum.ts";
@@ -98,11 +99,24 @@ export function onTimeoutNow(state: RaftState, message: TimeoutNow): void {
   if (role.kind === "follower" && role.leader === message.from && mayCampaign(state)) startElection(state, true);
 }
 
-/** A leader was heard from lately, or this is one: no vote for anybody in a newer term, unless the leader itself asked for it. */
-export function isInLease(state: RaftState): boolean {
+/**
+ * A leader was heard from lately, or this is one: no vote for anybody in a newer term, unless the leader itself asked for it; or
+ * is who asks, for then it leads no more.
+ */
+export function isInLease(state: RaftState, asker: NodeId): boolean {
   const { role } = state;
   if (role.kind === "leader") return true;
-  return role.kind === "follower" && role.leader !== undefined && state.electionElapsed < state.settings.electionTicks;
+  if (role.kind !== "follower" || role.leader === undefined || role.leader === asker) return false;
+  return state.electionElapsed < state.settings.electionTicks;
+}
+
+/**
+ * The leader asked for this election. That is believed of those who have a vote in the committed membership, or in what followed:
+ * a `timeout-now` may arrive long after the transfer was given up and its target removed.
+ */
+export function isOfTransfer({ log }: RaftState, { from, fromStorage, isTransfer }: VoteRequest): boolean {
+  const candidate = { nodeId: from, storageId: fromStorage };
+  return isTransfer && log.memberships.some(({ membership }) => isVoter(membership, candidate));
 }
 
 function settlePreVote(state: RaftState, role: PreCandidate): void {

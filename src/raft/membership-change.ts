@@ -54,5 +54,6 @@ function findLag({ log, settings }: RaftState, role: Leader, learner: Progress |
   if (learner === undefined || learner.matchIndex < role.noOpIndex) return "it hasn't got this leader's first entry yet";
   const lag = log.lastIndex - learner.matchIndex;
   if (lag > settings.promotionMaxLag) return `it is ${lag} entries behind`;
+  if (learner.contradictsMatch) return "it lost what it had acknowledged";
   return learner.isActive ? undefined : "it doesn't answer";
 }

@@ -1,6 +1,14 @@
 import { unreachable } from "../base/assert.ts";
 import { emit } from "./effects.ts";
-import { isInLease, onPreVoteRequest, onPreVoteResponse, onTimeoutNow, onVoteRequest, onVoteResponse } from "./election.ts";
+import {
+  isInLease,
+  isOfTransfer,
+  onPreVoteRequest,
+  onPreVoteResponse,
+  onTimeoutNow,
+  onVoteRequest,
+  onVoteResponse,
+} from "./election.ts";
 import { becomeFollower } from "./follower.ts";
 import { onAppend, onCommitNotice, onHeartbeat } from "./log-matching.ts";
 import type { Message } from "./message.ts";
@@ -37,12 +45,12 @@ function settleTerm(state: RaftState, message: Message): "taken" | "stale" | "in
   }
   switch (message.kind) {
     case "pre-vote-request":
-      return isInLease(state) ? "in-lease" : "taken"; // nobody enters a term for it
+      return isInLease(state, message.from) ? "in-lease" : "taken"; // nobody enters a term for it
     case "pre-vote-response":
       if (message.isGranted) return "taken"; // of the term that would be
       break;
     case "vote-request":
-      if (isInLease(state) && !message.isTransfer) return "in-lease";
+      if (isInLease(state, message.from) && !isOfTransfer(state, message)) return "in-lease";
       break;
     case "vote-response":
     case "append":
