@@ -8,6 +8,7 @@ import { isVoter, votersOf } from "./membership.ts";
 import type { PreVoteRequest, PreVoteResponse, TimeoutNow, VoteRequest, VoteResponse } from "./message.ts";
 import { electionResult } from "./quorum.ts";
 import { membershipOf, type RaftState, resetElectionTimer } from "./raft-state.ts";
+import { failWaiting } from "./read-index.ts";
 import { type Candidate, leaderOf, type PreCandidate, recordVote, voteOf } from "./role.ts";
 
 /**
@@ -24,6 +25,7 @@ export function mayCampaign({ isDamaged, log, self }: RaftState): boolean {
  * comes back with the term it had, and doesn't unseat a leader by its return.
  */
 export function startPreVote(state: RaftState): void {
+  failWaiting(state);
   const role: PreCandidate = { kind: "pre-candidate", votes: [] };
   state.role = role;
   resetElectionTimer(state);
@@ -37,6 +39,7 @@ export function startPreVote(state: RaftState): void {
 
 /** Stands for election in the next term. The requests wait until its vote for itself is durable, and so does that vote. */
 export function startElection(state: RaftState, isTransfer: boolean): void {
+  failWaiting(state);
   enterTerm(state.hardState, state.hardState.term + 1, state.self);
   const role: Candidate = { kind: "candidate", votes: [], voteSequence: state.hardState.sequence };
   state.role = role;

@@ -20,6 +20,8 @@ export interface FakeReplica {
   raft: Raft;
   readonly settings: RaftSettings;
   isUp: boolean;
+  /** How often it was started again. */
+  starts: number;
   /** What a crash leaves. */
   readonly disk: FakeDisk;
   /** The log as written: ahead of the disk, or beside it after a truncation that isn't synced. */
@@ -59,8 +61,13 @@ export interface FakeEffects {
   readonly reads: ReadAnswer[];
 }
 
-/** Timeouts are near their upper end, so that there is time between the end of a lease and an election. */
-const random = { float: () => 0.9 };
+/**
+ * Timeouts are near their upper end, so that there is time between the end of a lease and an election; and each start of a replica
+ * draws something else.
+ */
+function randomOf(starts: number): { readonly float: () => number } {
+  return { float: () => 0.9 + starts * 1e-6 };
+}
 
 export function emptyFakeLog(membership: Membership): FakeLog {
   return { base: { index: 0, term: 0, nextOffset: 0 }, membership: { index: 0, membership }, entries: [] };
@@ -68,8 +75,9 @@ export function emptyFakeLog(membership: Membership): FakeLog {
 
 export function newFakeReplica(self: Member, disk: FakeDisk, settings: RaftSettings): FakeReplica {
   return {
-    raft: createRaft(startOf(self, disk), settings, random),
+    raft: createRaft(startOf(self, disk), settings, randomOf(0)),
     settings,
+    starts: 0,
     isUp: true,
     disk,
     written: disk.log,
@@ -195,7 +203,8 @@ export function crash(replica: FakeReplica, keepsWritten: boolean): void {
 }
 
 export function restart(replica: FakeReplica): void {
-  replica.raft = createRaft(startOf(replica.raft.state.self, replica.disk), replica.settings, random);
+  replica.starts += 1;
+  replica.raft = createRaft(startOf(replica.raft.state.self, replica.disk), replica.settings, randomOf(replica.starts));
   replica.generation = replica.raft.generation;
   replica.isUp = true;
 }

@@ -1,14 +1,21 @@
+import { newForwardedReads } from "./forwarded-reads.ts";
 import { enterTerm } from "./hard-state.ts";
 import type { NodeId } from "./member.ts";
 import { type RaftState, resetElectionTimer } from "./raft-state.ts";
-import { failReads } from "./read-index.ts";
+import { failWaiting } from "./read-index.ts";
 import type { Follower } from "./role.ts";
 
 /** Becomes a follower of `term`, of a leader when one is known. What it led or stood for is over. */
 export function becomeFollower(state: RaftState, term: number, leader: NodeId | undefined): Follower {
   if (term > state.hardState.term) enterTerm(state.hardState, term, undefined);
-  if (state.role.kind === "leader") failReads(state.effects, state.role.reads);
-  const role: Follower = { kind: "follower", leader, agreedIndex: state.commitIndex, toldIndex: 0 };
+  failWaiting(state);
+  const role: Follower = {
+    kind: "follower",
+    leader,
+    agreedIndex: state.commitIndex,
+    toldIndex: 0,
+    forwarded: newForwardedReads(),
+  };
   state.role = role;
   resetElectionTimer(state);
   return role;

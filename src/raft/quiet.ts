@@ -1,4 +1,5 @@
 import { isPending } from "./log-coordinates.ts";
+import { countForwarded } from "./forwarded-reads.ts";
 import { isHardStateDurable } from "./hard-state.ts";
 import type { RaftState } from "./raft-state.ts";
 
@@ -11,6 +12,7 @@ export function isQuiet(state: RaftState): boolean {
   const { log, role, commitIndex, effects } = state;
   if (commitIndex !== log.lastIndex || log.durableIndex !== log.lastIndex || isPending(log)) return false;
   if (!isHardStateDurable(state.hardState) || state.isDamaged || effects.held.length > 0) return false;
+  if (role.kind === "follower" && countForwarded(role.forwarded) > 0) return false;
   if (role.kind === "follower") return role.leader !== undefined && role.agreedIndex === log.lastIndex;
   if (role.kind !== "leader" || role.handover !== undefined) return false;
   if (role.reads.running !== undefined || role.reads.waiting.length > 0) return false;

@@ -1,6 +1,7 @@
 import { assert } from "../base/assert.ts";
 import type { Random } from "../base/random.ts";
 import type { Effects } from "./effects.ts";
+import { newForwardedReads } from "./forwarded-reads.ts";
 import type { HardState } from "./hard-state.ts";
 import {
   type LogBase,
@@ -31,6 +32,8 @@ export interface RaftState {
   electionElapsed: number;
   /** Ticks after which this replica campaigns, drawn anew each time. */
   electionTimeout: number;
+  /** Of the last question that was forwarded for a reader; 0 before the first. */
+  lastReadNumber: number;
   readonly effects: Effects;
 }
 
@@ -78,7 +81,13 @@ export function createRaftState(start: RaftStart, settings: RaftSettings, random
   // can't have told a vote in it, for then the hard state would have been durable.
   const term = Math.max(start.term, lastTerm(log));
   const vote = term === start.term ? start.vote : undefined;
-  const role: Role = { kind: "follower", leader: undefined, agreedIndex: commitIndex, toldIndex: 0 };
+  const role: Role = {
+    kind: "follower",
+    leader: undefined,
+    agreedIndex: commitIndex,
+    toldIndex: 0,
+    forwarded: newForwardedReads(),
+  };
   const isRaised = term !== start.term;
   return {
     settings,
@@ -91,6 +100,7 @@ export function createRaftState(start: RaftStart, settings: RaftSettings, random
     isDamaged: start.isDamaged ?? false,
     electionElapsed: 0,
     electionTimeout: drawElectionTimeout(settings, random),
+    lastReadNumber: 0,
     effects: {
       held: [],
       messages: [],

@@ -1,6 +1,7 @@
 import { emit, type Effects } from "./effects.ts";
+import { failForwarded, forwardRead } from "./forwarded-reads.ts";
 import type { NodeId } from "./member.ts";
-import type { HeartbeatResponse, ReadRequest, ReadResponse } from "./message.ts";
+import type { HeartbeatResponse, ReadRequest } from "./message.ts";
 import { findProgress } from "./progress.ts";
 import { quorumValue } from "./quorum.ts";
 import { membershipOf, type RaftState } from "./raft-state.ts";
@@ -44,17 +45,12 @@ export function readIndex(state: RaftState, id: number): ReadOutcome {
   const { role } = state;
   if (role.kind === "leader") return addReader(state, role, { id, from: undefined });
   if (role.kind !== "follower" || role.leader === undefined) return { outcome: "no-leader" };
-  emit(state, role.leader, { kind: "read-request", id });
-  return { outcome: "waiting" };
+  return { outcome: forwardRead(state, role, id) ? "waiting" : "overloaded" };
 }
 
-/** A reader that finds no place is not told: it asks again, as it does when its question is lost. */
+/** A reader of a follower that finds no place here is not told: it fails there, as it does when its question is lost. */
 export function onReadRequest(state: RaftState, { id, from }: ReadRequest): void {
   if (state.role.kind === "leader") addReader(state, state.role, { id, from });
-}
-
-export function onReadResponse(state: RaftState, { id, index }: ReadResponse): void {
-  state.effects.reads.push({ id, outcome: "confirmed", index });
 }
 
 function addReader(state: RaftState, { reads }: Leader, reader: Reader): ReadOutcome {
@@ -97,8 +93,14 @@ export function settleRound(state: RaftState, role: Leader): boolean {
   return true;
 }
 
-/** Tells who waits here to ask again, elsewhere. */
-export function failReads({ reads: answers }: Effects, reads: ReadRounds): void {
+/** Tells who waits here to ask again, elsewhere: this replica leads no more, or follows that leader no more. */
+export function failWaiting(state: RaftState): void {
+  const { role, effects } = state;
+  if (role.kind === "leader") failReads(effects, role.reads);
+  else if (role.kind === "follower") failForwarded(state, role);
+}
+
+function failReads({ reads: answers }: Effects, reads: ReadRounds): void {
   for (const { id, from } of [...(reads.running?.readers ?? []), ...reads.waiting])
     if (from === undefined) answers.push({ id, outcome: "failed" });
   reads.running = undefined;

@@ -1,4 +1,5 @@
 import type { ByteWindow } from "./byte-window.ts";
+import type { ForwardedReads } from "./forwarded-reads.ts";
 import type { NodeId } from "./member.ts";
 import type { Progress } from "./progress.ts";
 import type { ReadRounds } from "./read-index.ts";
@@ -16,6 +17,8 @@ export interface Follower {
   agreedIndex: number;
   /** The highest index acknowledged in this term. */
   toldIndex: number;
+  /** Readers here, for whom the leader was asked. */
+  readonly forwarded: ForwardedReads;
 }
 
 export interface PreCandidate {

@@ -1,6 +1,7 @@
 import { unreachable } from "../base/assert.ts";
 import type { ByteWindow } from "./byte-window.ts";
 import type { FakeReplica } from "./fake-replica.ts";
+import type { ForwardedReads } from "./forwarded-reads.ts";
 import type { Flow } from "./progress.ts";
 import { Raft } from "./raft.ts";
 import type { RaftState } from "./raft-state.ts";
@@ -37,7 +38,7 @@ function copyState(state: RaftState): RaftState {
 function copyRole(role: Role): Role {
   switch (role.kind) {
     case "follower":
-      return { ...role };
+      return { ...role, forwarded: copyForwarded(role.forwarded) };
     case "pre-candidate":
     case "candidate":
       return { ...role, votes: [...role.votes] };
@@ -52,6 +53,10 @@ function copyRole(role: Role): Role {
     default:
       return unreachable(role);
   }
+}
+
+function copyForwarded({ recent, older, elapsed }: ForwardedReads): ForwardedReads {
+  return { recent: new Map(recent), older: new Map(older), elapsed };
 }
 
 function copyFlow(flow: Flow): Flow {

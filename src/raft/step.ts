@@ -10,11 +10,12 @@ import {
   onVoteResponse,
 } from "./election.ts";
 import { becomeFollower } from "./follower.ts";
+import { onReadResponse } from "./forwarded-reads.ts";
 import { onAppend, onCommitNotice, onHeartbeat } from "./log-matching.ts";
 import type { Message } from "./message.ts";
 import { findRefusal, type Refusal } from "./message-check.ts";
 import type { RaftState } from "./raft-state.ts";
-import { onReadRequest, onReadResponse } from "./read-index.ts";
+import { onReadRequest } from "./read-index.ts";
 import { onAppendAccepted, onAppendRejected, onHeartbeatResponse } from "./replication.ts";
 
 export type StepOutcome =

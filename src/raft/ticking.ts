@@ -2,6 +2,7 @@ import { beginHandover, pressHandover, tickHandover } from "./handover.ts";
 import { emit } from "./effects.ts";
 import { mayCampaign, startPreVote } from "./election.ts";
 import { becomeFollower } from "./follower.ts";
+import { tickForwarded } from "./forwarded-reads.ts";
 import { newestMembership } from "./log-coordinates.ts";
 import { isVoter } from "./membership.ts";
 import { findProgress } from "./progress.ts";
@@ -13,7 +14,8 @@ import type { Leader } from "./role.ts";
 export function tick(state: RaftState): void {
   state.electionElapsed += 1;
   if (state.role.kind === "leader") tickLeader(state, state.role);
-  else if (state.electionElapsed >= state.electionTimeout && mayCampaign(state)) startPreVote(state);
+  else if (state.role.kind === "follower") tickForwarded(state, state.role);
+  if (state.role.kind !== "leader" && state.electionElapsed >= state.electionTimeout && mayCampaign(state)) startPreVote(state);
 }
 
 function tickLeader(state: RaftState, role: Leader): void {
