@@ -2,7 +2,7 @@ import { assert } from "../base/assert.ts";
 import type { Entry } from "./entry.ts";
 import type { ReplicaView } from "./group-witness.ts";
 import type { LogBase, MembershipAt } from "./log-coordinates.ts";
-import type { Member } from "./member.ts";
+import type { Member, NodeId } from "./member.ts";
 import { type Membership, unknownMembership } from "./membership.ts";
 import type { AppendMessage, Message } from "./message.ts";
 import { createRaft, type Raft } from "./raft.ts";
@@ -35,7 +35,7 @@ export interface FakeReplica {
   /** Orders handed out, oldest first. */
   orders: readonly SendOrder[];
   /** What was sent of orders and isn't reported yet. */
-  reports: readonly SentReport[];
+  reports: readonly (SentReport & { readonly term: number })[];
   /** Installed bases whose files are here, by the membership that came with them. */
   memberships: readonly MembershipAt[];
 }
@@ -104,6 +104,10 @@ export function processReady(replica: FakeReplica, effects: FakeEffects): void {
       replica.written = { ...log, entries: [...kept, ...entries] };
       replica.generation = generation;
     }
+    for (const order of ready.sends) {
+      const isOut = [...replica.orders, ...replica.reports].some(({ to, term }) => to === order.to && term === order.term);
+      assert(!isOut, "one order is out per peer");
+    }
     replica.orders = [...replica.orders, ...ready.sends];
     if (!replica.isSlowToSend) sendAll(replica, effects.messages);
     effects.messages.push(...ready.messages);
@@ -129,14 +133,21 @@ export function sendOne(replica: FakeReplica, isLost = false): AppendMessage | u
   replica.orders = rest;
   const isStale = order.term !== raft.term || order.generation !== raft.generation || order.prevIndex < written.base.index;
   if (isStale || isLost) {
-    raft.unreachable(order.to);
+    breakConnection(replica, order.to);
     return undefined;
   }
   const message = readAppend(replica, order);
   const bytes = message.entries.reduce((sum, entry) => sum + entry.bytes, 0);
   const lastIndex = order.prevIndex + message.entries.length;
-  replica.reports = [...replica.reports, { to: order.to, order: order.id, lastIndex, bytes }];
+  replica.reports = [...replica.reports, { to: order.to, order: order.id, lastIndex, bytes, term: order.term }];
   return message;
+}
+
+/** The connection broke: orders to that peer are answered by that. */
+export function breakConnection(replica: FakeReplica, to: NodeId): void {
+  replica.orders = replica.orders.filter((order) => order.to !== to);
+  replica.reports = replica.reports.filter((report) => report.to !== to);
+  replica.raft.unreachable(to);
 }
 
 /** Reports the oldest that was sent. */

@@ -11,6 +11,8 @@ export interface Progress {
   flow: Flow;
   /** The send order that is out, 0 none. One at a time: only its report tells how far it went. */
   order: number;
+  /** The order that is out was given up: its report frees the way for the next and says nothing else. */
+  isOrderGivenUp: boolean;
   /** The highest commit index that it was told. */
   toldCommitIndex: number;
   /** Heard from since the quorum was last checked. */
@@ -50,6 +52,7 @@ export function newProgress(nodeId: NodeId, nextIndex: number): Progress {
     nextIndex,
     flow: { kind: "probe", isWaiting: false },
     order: 0,
+    isOrderGivenUp: false,
     toldCommitIndex: 0,
     isActive: false,
     round: 0,
@@ -65,19 +68,32 @@ export function findProgress(peers: readonly Progress[], nodeId: NodeId): Progre
 export function becomeProbe(peer: Progress, nextIndex: number, isWaiting: boolean): void {
   peer.flow = { kind: "probe", isWaiting };
   peer.nextIndex = nextIndex;
-  peer.order = 0;
+  giveUpOrder(peer);
   peer.toldCommitIndex = Math.min(peer.toldCommitIndex, peer.matchIndex);
 }
 
 export function becomeReplicate(peer: Progress, nextIndex: number): void {
   peer.flow = { kind: "replicate", inflight: emptyWindow(), isProbing: false };
   peer.nextIndex = nextIndex;
-  peer.order = 0;
+  giveUpOrder(peer);
 }
 
 export function becomeCatchUp(peer: Progress): void {
   peer.flow = { kind: "catch-up" };
+  giveUpOrder(peer);
+}
+
+/** What an order was to go on from doesn't hold any more. It stays out until it is answered: one at a time. */
+function giveUpOrder(peer: Progress): void {
+  peer.isOrderGivenUp = peer.order !== 0;
+}
+
+/** The order that was out is answered. True when its report counts. */
+export function endOrder(peer: Progress): boolean {
+  const counts = !peer.isOrderGivenUp;
   peer.order = 0;
+  peer.isOrderGivenUp = false;
+  return counts;
 }
 
 /** Takes an acknowledgement in. False when it says nothing new. */

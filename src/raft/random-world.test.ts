@@ -121,7 +121,7 @@ function actAt(world: ScriptWorld, random: SeededRandom, nodeId: NodeId, everyon
   else if (luck < 0.65) readAt(world, nodeId, everyone);
   else if (luck < 0.75) changeAt(world, random, everyone);
   else if (luck < 0.78) transferAt(world, random, everyone);
-  else if (luck < 0.8) world.act(nodeId, (raft) => raft.unreachable(random.pick(everyone)));
+  else if (luck < 0.8) world.unreachable(nodeId, random.pick(everyone));
   else if (luck < 0.83) world.act(nodeId, (raft) => raft.setDamaged(random.chance(0.2)));
   else if (luck < 0.86) trimAt(world, random, nodeId);
   else if (luck < 0.92) catchUpAt(world, findLeader(world, everyone) ?? nodeId);

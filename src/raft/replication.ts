@@ -11,6 +11,7 @@ import {
   becomeCatchUp,
   becomeProbe,
   becomeReplicate,
+  endOrder,
   findProgress,
   isInflightFull,
   type Progress,
@@ -96,15 +97,15 @@ export interface SentReport {
   readonly bytes: number;
 }
 
-/** A send order was carried out. One that was given up meanwhile, since the peer rejected what came before, counts for nothing. */
+/** A send order was carried out. One that was given up meanwhile, since the peer rejected what came before, only frees the way. */
 export function onSent(state: RaftState, report: SentReport): void {
   if (state.role.kind !== "leader") return;
   const peer = findProgress(state.role.peers, report.to);
   if (peer === undefined || peer.order !== report.order) return;
-  peer.order = 0;
+  const counts = endOrder(peer);
   assert(report.lastIndex <= state.log.lastIndex, "an append carries entries of the log");
   // The report may come behind the acknowledgement of what it reports, or of more: the peer's answer and ours take different ways.
-  if (peer.flow.kind !== "replicate" || report.lastIndex < peer.nextIndex) return;
+  if (!counts || peer.flow.kind !== "replicate" || report.lastIndex < peer.nextIndex) return;
   peer.nextIndex = report.lastIndex + 1;
   addToWindow(peer.flow.inflight, report.lastIndex, report.bytes);
 }
@@ -116,7 +117,7 @@ export function onUnreachable(state: RaftState, to: NodeId): void {
   if (peer === undefined) return;
   // It waits until the peer answers a heartbeat: a cut connection would only fill with probes.
   if (peer.flow.kind === "replicate") becomeProbe(peer, peer.matchIndex + 1, true);
-  else peer.order = 0;
+  endOrder(peer);
 }
 
 export function onAppendAccepted(state: RaftState, role: Leader, message: AppendAccepted): void {

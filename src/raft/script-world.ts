@@ -1,6 +1,7 @@
 import { describeMessage, describeState } from "./describe.ts";
 import {
   beginSync,
+  breakConnection,
   crash,
   emptyFakeLog,
   endSync,
@@ -131,6 +132,10 @@ export class ScriptWorld {
       const message = sendOne(replica, isLost);
       if (message !== undefined) this.#post([message]);
     });
+  }
+
+  unreachable(nodeId: NodeId, to: NodeId): void {
+    this.#outside(nodeId, (replica) => breakConnection(replica, to));
   }
 
   /** Reports the oldest that was sent. */

@@ -157,7 +157,7 @@ const commands: Readonly<Record<string, Command>> = {
   },
   heal: (world) => world.heal(),
   unreachable(world, [nodeId = "", to = ""]) {
-    world.act(nodeId, (raft) => raft.unreachable(to));
+    world.unreachable(nodeId, to);
   },
   /** A message that no core has made. */
   say(world, [way = "", kind = ""], options) {
