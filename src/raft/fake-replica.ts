@@ -5,6 +5,7 @@ import type { LogBase, MembershipAt } from "./log-coordinates.ts";
 import type { Member, NodeId } from "./member.ts";
 import { type Membership, unknownMembership } from "./membership.ts";
 import type { AppendMessage, Message } from "./message.ts";
+import { findProgress } from "./progress.ts";
 import { createRaft, type Raft } from "./raft.ts";
 import type { RaftSettings } from "./raft-settings.ts";
 import type { RaftStart } from "./raft-state.ts";
@@ -104,6 +105,7 @@ export function processReady(replica: FakeReplica, effects: FakeEffects): void {
       replica.written = { ...log, entries: [...kept, ...entries] };
       replica.generation = generation;
     }
+    dropStrangers(replica);
     for (const order of ready.sends) {
       const isOut = [...replica.orders, ...replica.reports].some(({ to, term }) => to === order.to && term === order.term);
       assert(!isOut, "one order is out per peer");
@@ -114,6 +116,15 @@ export function processReady(replica: FakeReplica, effects: FakeEffects): void {
     effects.catchUps.push(...ready.catchUps);
     effects.reads.push(...ready.reads);
   }
+}
+
+/** What is out to a peer that is no member any more is dropped: if it is added again, it begins anew. */
+function dropStrangers(replica: FakeReplica): void {
+  const { role } = replica.raft.state;
+  if (role.kind !== "leader") return;
+  const isMember = ({ to }: { readonly to: NodeId }): boolean => findProgress(role.peers, to) !== undefined;
+  replica.orders = replica.orders.filter(isMember);
+  replica.reports = replica.reports.filter(isMember);
 }
 
 /** Carries out what is left of send orders, and reports it. */

@@ -30,6 +30,8 @@ export interface ProbeFlow {
   readonly kind: "probe";
   /** Until it is answered, or a heartbeat is: then it may have been lost. */
   isWaiting: boolean;
+  /** One went out from here already. Who doesn't answer that may be damaged, or may contradict itself: it is asked again without entries. */
+  isRepeated: boolean;
 }
 
 /** Orders follow each other without waiting, up to the limits of what is in flight. */
@@ -50,7 +52,7 @@ export function newProgress(nodeId: NodeId, nextIndex: number): Progress {
     nodeId,
     matchIndex: 0,
     nextIndex,
-    flow: { kind: "probe", isWaiting: false },
+    flow: { kind: "probe", isWaiting: false, isRepeated: false },
     order: 0,
     isOrderGivenUp: false,
     toldCommitIndex: 0,
@@ -66,7 +68,7 @@ export function findProgress(peers: readonly Progress[], nodeId: NodeId): Progre
 }
 
 export function becomeProbe(peer: Progress, nextIndex: number, isWaiting: boolean): void {
-  peer.flow = { kind: "probe", isWaiting };
+  peer.flow = { kind: "probe", isWaiting, isRepeated: false };
   peer.nextIndex = nextIndex;
   giveUpOrder(peer);
   peer.toldCommitIndex = Math.min(peer.toldCommitIndex, peer.matchIndex);

@@ -41,8 +41,11 @@ function pump(state: RaftState, role: Leader, peer: Progress): void {
   }
   const hasEntries = peer.nextIndex <= state.log.lastIndex;
   if (peer.flow.kind === "probe") {
+    const { isRepeated } = peer.flow;
     peer.flow.isWaiting = true;
-    if (hasEntries) order(state, role, peer, { prevTerm, maxBytes: Math.min(probeMaxBytes, state.settings.sendMaxBytes) });
+    peer.flow.isRepeated = true;
+    if (hasEntries && !isRepeated)
+      order(state, role, peer, { prevTerm, maxBytes: Math.min(probeMaxBytes, state.settings.sendMaxBytes) });
     else sendEmpty(state, peer, prevTerm);
     return;
   }
