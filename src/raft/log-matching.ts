@@ -11,7 +11,7 @@ import type { Follower } from "./role.ts";
 /**
  * The follower's side of replication: keeping the log a prefix of the leader's (paper §5.3). What is committed is never looked
  * at again, so a message that begins before it, or before a trimmed prefix, is no conflict; and where an entry differs it lies
- * behind the commit index, or one of the two logs isn't what it promised to be, and this replica stops.
+ * behind the commit index, or one of the two logs isn't what it promised to be: such a message was refused before.
  */
 export function onAppend(state: RaftState, message: AppendMessage): void {
   const role = followLeader(state, message.from);

@@ -1,5 +1,6 @@
 import { integerMax, termJumpMax, termMax } from "../base/limits.ts";
 import type { Entry } from "./entry.ts";
+import { termAt } from "./log-coordinates.ts";
 import { findInMembership, findMembershipFault } from "./membership.ts";
 import type { AppendMessage, Message, MessageKind } from "./message.ts";
 import { membershipOf, type RaftState } from "./raft-state.ts";
@@ -13,6 +14,8 @@ export type Refusal =
   | "not-a-member"
   /** A second leader of a term in which another was followed. */
   | "second-leader"
+  /** Entries that differ from what is committed here or agreed upon in this term, or that don't go on where this log ends. */
+  | "contradiction"
   /** Numbers or entries that no sound peer sends. */
   | "malformed";
 
@@ -34,7 +37,8 @@ export function findRefusal(state: RaftState, message: Message): Refusal | undef
     !isWellFormed(state, message)
   )
     return "malformed";
-  return isOfSecondLeader(state, message) ? "second-leader" : undefined;
+  if (isOfSecondLeader(state, message)) return "second-leader";
+  return message.kind === "append" && isContradiction(state, message) ? "contradiction" : undefined;
 }
 
 /** What only the leader of a term says in it. */
@@ -55,6 +59,26 @@ const claimantsKinds: ReadonlySet<MessageKind> = new Set([...leadersKinds, "pre-
 function isOfSecondLeader({ role, hardState }: RaftState, { kind, term, from }: Message): boolean {
   if (term !== hardState.term || !leadersKinds.has(kind)) return false;
   return role.kind === "leader" || (role.kind === "follower" && role.leader !== undefined && role.leader !== from);
+}
+
+/**
+ * One of the two logs isn't what it promised to be. Nothing is taken of such a message, and nothing answered: its sender gets no
+ * further here, and whoever runs this replica sees why.
+ */
+function isContradiction({ log, commitIndex, role, hardState }: RaftState, message: AppendMessage): boolean {
+  const { term, prevIndex, prevTerm, entries } = message;
+  if (term < hardState.term) return false;
+  const ownPrevTerm = termAt(log, prevIndex);
+  if (prevIndex > commitIndex && ownPrevTerm !== prevTerm) return false; // rejected: nothing of it is taken
+  if (ownPrevTerm !== undefined && ownPrevTerm !== prevTerm) return true;
+  const keptIndex = role.kind === "follower" && term === hardState.term ? role.agreedIndex : commitIndex;
+  for (const { index, term: entryTerm, baseOffset } of entries) {
+    const ownTerm = termAt(log, index);
+    if (ownTerm === entryTerm || index < log.base.index) continue;
+    if (index <= keptIndex) return true;
+    return ownTerm === undefined && baseOffset !== log.nextOffset;
+  }
+  return false;
 }
 
 function isWellFormed(state: RaftState, message: Message): boolean {

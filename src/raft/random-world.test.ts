@@ -68,8 +68,11 @@ function runWorld(random: SeededRandom, steps: number, seen: Map<string, number>
   if (random.chance(0.5)) for (const nodeId of everyone) world.hold(nodeId, "sends");
   for (let step = 0; step < steps; step += 1) {
     takeStep(world, random, everyone);
-    for (const line of world.takeLines())
+    for (const line of world.takeLines()) {
+      if (/: (contradiction|malformed|second-leader|not-for-us)$/.test(line))
+        throw new Error(`sound peers say what is refused: ${line}`);
       for (const event of events) if (line.includes(event)) seen.set(event, (seen.get(event) ?? 0) + 1);
+    }
   }
   healAndAgree(world, everyone);
 }
