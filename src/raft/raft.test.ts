@@ -75,6 +75,25 @@ describe("the raft core", () => {
     assert.equal(removed.state.role.kind, "follower", "a removed replica doesn't campaign");
   });
 
+  test("counts its own vote when that is durable, not when an older hard state is", () => {
+    const raft = createRaft(emptyStart(members[0]!, groupOf(3)), defaultSettings, random);
+    const fromSecond = { from: "n2", fromStorage: "n2-disk", to: "n1" } as const;
+    raft.step({ ...fromSecond, kind: "vote-request", term: 1, lastIndex: 0, lastTerm: 0, isTransfer: false });
+    const older = raft.ready()?.hardState?.sequence ?? 0;
+    for (let left = raft.state.electionTimeout; left > 0; left -= 1) raft.tick();
+    raft.step({ ...fromSecond, kind: "pre-vote-response", term: 2, isGranted: true });
+    const newer = raft.ready()?.hardState?.sequence ?? 0;
+    raft.step({ ...fromSecond, kind: "vote-response", term: 2, isGranted: true });
+    assert.ok(newer > older);
+    raft.hardStateDurable(older);
+    assert.deepEqual(raft.state.role.kind === "candidate" && raft.state.role.votes, [{ nodeId: "n2", isGranted: true }]);
+    const fromThird = { from: "n3", fromStorage: "n3-disk", to: "n1" } as const;
+    raft.step({ ...fromThird, kind: "vote-response", term: 2, isGranted: true });
+    assert.equal(raft.state.role.kind, "candidate", "others' votes alone don't make it lead a term that isn't durable");
+    raft.hardStateDurable(newer);
+    assert.equal(raft.state.role.kind, "leader");
+  });
+
   test("gives index, term and base offset once, control entries taking no offsets", () => {
     const raft = createRaft(emptyStart(members[0]!, groupOf(1)), defaultSettings, random);
     drive(raft);
