@@ -4,9 +4,9 @@ import { isHardStateDurable } from "./hard-state.ts";
 import type { RaftState } from "./raft-state.ts";
 
 /**
- * Nothing is under way: all members have everything, on their disks, and know it committed. Then a tick would only have heartbeats
- * sent, and a caller that watches whether nodes are alive, once for all their groups, may leave such a group unticked until
- * something happens in it, or its leader's node is gone.
+ * Nothing is under way, as far as this replica knows: all members have everything, on their disks, and were told that it is
+ * committed. Then a tick would only have heartbeats sent. That alone isn't leave to stop ticking: what was told may have been
+ * lost, and nobody wakes a group whose leader started again.
  */
 export function isQuiet(state: RaftState): boolean {
   const { log, role, commitIndex, effects } = state;

@@ -53,7 +53,7 @@ export class Raft {
     return this.state.log.generation;
   }
 
-  /** Nothing is under way, so that it needs no ticks while its leader's node is alive. */
+  /** Nothing is under way, as far as this replica knows; not yet leave to stop ticking it. */
   get isQuiet(): boolean {
     return isQuiet(this.state);
   }
