@@ -106,6 +106,7 @@ export class HttpApp {
 
   async close(): Promise<void> {
     await this.fastify.close();
+    this.#deadlines.stop();
     // Ends its timer; that it wasn't listening is no news.
     this.#server.close(() => {});
   }

@@ -39,6 +39,18 @@ describe("the time in which a request must arrive", () => {
     assert.deepEqual(due, [request]);
   });
 
+  test("ends with the app: nothing fires behind it, and none begins", () => {
+    const clock = createVirtualClock();
+    const due: IncomingMessage[] = [];
+    const deadlines = new RequestDeadlines({ clock, requestMs: 100, checkMs: 10, onDue: (request) => due.push(request) });
+    deadlines.start(withBody());
+    deadlines.stop();
+    deadlines.start(withBody());
+    assert.equal(clock.timerCount, 0);
+    clock.advance(1000);
+    assert.deepEqual(due, []);
+  });
+
   test("is looked after by one timer, which goes with the last request", () => {
     const clock = createVirtualClock();
     const deadlines = new RequestDeadlines({ clock, requestMs: 100, checkMs: 10, onDue: () => {} });

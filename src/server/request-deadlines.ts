@@ -10,6 +10,7 @@ export class RequestDeadlines {
   /** By when, on the monotonic clock. */
   readonly #due = new Map<IncomingMessage, number>();
   #timer: Timer | undefined;
+  #isStopped = false;
 
   constructor(options: DeadlineOptions) {
     this.#options = options;
@@ -19,7 +20,7 @@ export class RequestDeadlines {
   start(request: IncomingMessage, withinMs: number = this.#options.requestMs): void {
     const { headers } = request;
     const hasBody = headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
-    if (!hasBody || request.complete || request.destroyed) return;
+    if (this.#isStopped || !hasBody || request.complete || request.destroyed) return;
     if (!this.#due.has(request)) request.once("close", () => this.lift(request));
     this.#due.set(request, this.#options.clock.monotonic() + withinMs);
     this.#arm();
@@ -29,6 +30,14 @@ export class RequestDeadlines {
   lift(request: IncomingMessage): void {
     this.#due.delete(request);
     if (this.#due.size > 0) return;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  /** Looks after none any more, those to come included. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#due.clear();
     this.#timer?.cancel();
     this.#timer = undefined;
   }
