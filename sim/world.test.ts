@@ -9,7 +9,7 @@ import { readSeeds } from "./seeds.ts";
 import { shrink } from "./shrink.ts";
 
 const fixedCount = 60;
-const freshCount = 15;
+const freshCount = 5;
 
 describe("a simulated world", () => {
   test("the same seed makes the same trace, in this process and in two others", async () => {
