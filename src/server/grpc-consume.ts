@@ -135,6 +135,7 @@ export class GrpcConsume {
     throw new ProglogError(
       "TIMEOUT",
       `Cannot read what lies before offset ${atLeastOffset}: this node has got to ${highWatermark}`,
+      { hint: "Ask again, with a longer wait_ms, or check that the offset is one that was acknowledged." },
     );
   }
 

@@ -115,7 +115,7 @@ export class GrpcDoor {
   }
 }
 
-const notAppended = { details: { outcome: "not-appended" } };
+const notAppended = { hint: "Come back: it opens its logs.", details: { outcome: "not-appended" } };
 
 export interface GrpcDoorParts {
   readonly directory: DataDirectory;
