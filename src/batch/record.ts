@@ -19,6 +19,9 @@ export interface RecordHeader {
   readonly value: Uint8Array | string | null;
 }
 
+/** About what a record's lengths and deltas take in a batch, beside its key, value and headers. */
+export const packedRecordOverheadBytes = 16;
+
 /** A record as read back. `key`, `value` and the headers' values are views into the bytes they were read from, not copies. */
 export interface StoredRecord {
   readonly offset: number;

@@ -5,7 +5,7 @@ import { batchMaxBytes as batchLimitBytes, recordMaxBytes } from "../base/limits
 import type { Random } from "../base/random.ts";
 import { KiB, MiB } from "../base/units.ts";
 import type { Compression } from "../batch/compression.ts";
-import { checkRecord, type RecordInput } from "../batch/record.ts";
+import { checkRecord, packedRecordOverheadBytes, type RecordInput } from "../batch/record.ts";
 import { partitionOfKey } from "../wire/partitioner.ts";
 import type { Acks } from "../wire/produce-message.ts";
 import { BufferSpace } from "./buffer-space.ts";
@@ -149,7 +149,7 @@ export class Producer implements AsyncDisposable {
     const { promise, resolve, reject } = Promise.withResolvers<SentRecord>();
     try {
       this.#checkOpen();
-      const byteLength = checkRecord(record) + recordOverheadBytes;
+      const byteLength = checkRecord(record) + packedRecordOverheadBytes;
       const parcel: Parcel = {
         records: [record],
         byteLength,
@@ -191,7 +191,7 @@ export class Producer implements AsyncDisposable {
     this.#checkOpen();
     let byteLength = 0;
     const sizes = records.map((record) => {
-      const size = checkRecord(record) + recordOverheadBytes;
+      const size = checkRecord(record) + packedRecordOverheadBytes;
       byteLength += size;
       return size;
     });
@@ -450,9 +450,6 @@ const numberedMaxCount = 5;
 
 /** Callers that wait for room in the buffer. Each holds its record, which isn't counted yet. */
 const waitersMaxCount = 10_000;
-
-/** About what a record's lengths and deltas take in a batch. */
-const recordOverheadBytes = 16;
 
 function closedError(topic: string): ProglogError {
   return new ProglogError("LOG_CLOSED", `Cannot send to topic ${topic}: the producer is closed`, {

@@ -1,6 +1,6 @@
 import { isProglogError } from "../base/error.ts";
 import { lineBatchBytes } from "../base/limits.ts";
-import { checkRecord, type RecordInput } from "../batch/record.ts";
+import { checkRecord, packedRecordOverheadBytes, type RecordInput } from "../batch/record.ts";
 
 /**
  * Packs the records of many callers into one batch. A record that goes alone costs 117 bytes of batch and frame, a checksum, an
@@ -34,7 +34,7 @@ export class RecordPacker<Answer extends PackedAnswer> {
   /** Appends `records`, at least one, and resolves with the answer for these alone. Throws INVALID_RECORD or RECORD_TOO_LARGE. */
   async append(records: readonly RecordInput[]): Promise<Answer> {
     let bytes = 0;
-    for (const record of records) bytes += checkRecord(record) + recordOverheadBytes;
+    for (const record of records) bytes += checkRecord(record) + packedRecordOverheadBytes;
     if (this.#bytes + bytes > lineBatchBytes) this.flush();
     // What fills a batch by itself gains nothing from company. Flushed before, so that the order is kept.
     if (bytes > lineBatchBytes) return this.#prepare(records)();
@@ -121,6 +121,3 @@ const underWayMaxCount = 2;
 
 /** What says that a batch was refused for the records that are in it. */
 const refusalsOfRecords = ["INVALID_RECORD", "RECORD_TOO_LARGE", "INVALID_BATCH", "BATCH_TOO_LARGE"] as const;
-
-/** About what a record's lengths and deltas take in a batch. */
-const recordOverheadBytes = 16;

@@ -1,7 +1,7 @@
 import { assert } from "../base/assert.ts";
 import { isProglogError, ProglogError } from "../base/error.ts";
 import { lineBatchBytes, recordMaxBytes } from "../base/limits.ts";
-import { checkRecord, type RecordInput } from "../batch/record.ts";
+import { checkRecord, packedRecordOverheadBytes, type RecordInput } from "../batch/record.ts";
 import type { Topic } from "../replica/catalog.ts";
 import type { DataDirectory } from "../replica/data-directory.ts";
 import type { AppendOptions, Replica, ReplicaAppend } from "../replica/replica.ts";
@@ -240,11 +240,9 @@ export function splitRecords(
 
 /** What a record takes in a batch, about. */
 export function measuredBytes(record: RecordInput, maxRecordBytes?: number): number {
-  return checkRecord(record, maxRecordBytes) + recordOverheadBytes + (record.headers?.length ?? 0) * headerOverheadBytes;
+  return checkRecord(record, maxRecordBytes) + packedRecordOverheadBytes + (record.headers?.length ?? 0) * headerOverheadBytes;
 }
 
-/** About what lengths and deltas of a small record take. */
-const recordOverheadBytes = 16;
 const headerOverheadBytes = 2;
 
 /** The error of one batch among several: the others may have been appended, whatever this one says of itself. */
