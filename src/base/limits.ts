@@ -424,3 +424,10 @@ export const produceRequestMaxCount = 100_000;
 /** Bytes of batches in one answer of a ConsumeStream: unless asked for, and at most. A reader that stands still costs a few of these. */
 export const consumeStreamBytesDefault = 256 * KiB;
 export const consumeStreamMaxBytes = 1 * MiB;
+
+/** Waits of the client before it tries again: doubled from the first to the second. Short enough that a restarted node is found at once. */
+export const clientRetryMinMs = 20;
+export const clientRetryMaxMs = 2_000;
+
+/** Callers that wait for room in a producer's buffer. Each holds its record, which isn't counted yet. */
+export const producerWaitersMaxCount = 10_000;

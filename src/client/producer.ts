@@ -1,7 +1,7 @@
 import { assert } from "../base/assert.ts";
 import type { Clock, Timer } from "../base/clock.ts";
 import { isProglogError, ProglogError } from "../base/error.ts";
-import { batchMaxBytes as batchLimitBytes, recordMaxBytes } from "../base/limits.ts";
+import { batchMaxBytes as batchLimitBytes, recordMaxBytes, producerWaitersMaxCount } from "../base/limits.ts";
 import type { Random } from "../base/random.ts";
 import { KiB, MiB } from "../base/units.ts";
 import type { Compression } from "../batch/compression.ts";
@@ -113,7 +113,7 @@ export class Producer implements AsyncDisposable {
     this.#options = { ...options, deliveryTimeoutMs: atLeast("deliveryTimeoutMs", options.deliveryTimeoutMs ?? 120_000, 1) };
     this.#parts = parts;
     this.#bufferMaxBytes = atLeast("bufferMaxBytes", options.bufferMaxBytes ?? 32 * MiB, 1);
-    this.#space = new BufferSpace({ maxBytes: this.#bufferMaxBytes, waitersMaxCount });
+    this.#space = new BufferSpace({ maxBytes: this.#bufferMaxBytes, waitersMaxCount: producerWaitersMaxCount });
     const isIdempotent = options.isIdempotent ?? true;
     this.#context = {
       topic: this.topic,
@@ -314,7 +314,7 @@ export class Producer implements AsyncDisposable {
       if (this.#options.partition === undefined) this.#refreshCount();
       return run(count);
     }
-    if (this.#askers.length >= waitersMaxCount && this.#askersBytes + byteLength > this.#bufferMaxBytes) {
+    if (this.#askers.length >= producerWaitersMaxCount && this.#askersBytes + byteLength > this.#bufferMaxBytes) {
       throw new ProglogError(
         "OVERLOADED",
         `Cannot take another record: ${this.#askersBytes} bytes wait to hear of topic ${this.topic}`,
@@ -447,9 +447,6 @@ interface Piece {
 
 /** As many of a producer's batches as a node remembers: with more under way, one sent again might not be recognised. */
 const numberedMaxCount = 5;
-
-/** Callers that wait for room in the buffer. Each holds its record, which isn't counted yet. */
-const waitersMaxCount = 10_000;
 
 function closedError(topic: string): ProglogError {
   return new ProglogError("LOG_CLOSED", `Cannot send to topic ${topic}: the producer is closed`, {
