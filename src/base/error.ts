@@ -42,6 +42,15 @@ export type ErrorCode =
   | "MANIFEST_CORRUPT"
   | "UNDECODABLE_BATCH"
   | "UNSUPPORTED_FORMAT"
+  // Somebody else is to be asked, or it can't be done in this cluster now.
+  | "NOT_LEADER"
+  | "NOT_A_REPLICA"
+  | "LEADERSHIP_LOST"
+  | "NOT_CLUSTERED"
+  | "NODE_NOT_FOUND"
+  | "NODE_ALREADY_EXISTS"
+  | "PEER_REFUSED"
+  | "CHANGE_IN_PROGRESS"
   // The service around it.
   | "INSECURE_ADDRESS"
   | "ADDRESS_IN_USE"

@@ -89,6 +89,16 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorTableEntry>> = {
   UNDECODABLE_BATCH: readRefusal(grpc.dataLoss, 500),
   UNSUPPORTED_FORMAT: refusal(grpc.failedPrecondition, 500),
 
+  // Somebody else is to be asked, or it can't be done in this cluster now. Only what was proposed before leadership went is in doubt.
+  NOT_LEADER: { grpc: grpc.unavailable, http: 503, isRetryable: true, outcome: "not-appended" },
+  NOT_A_REPLICA: { grpc: grpc.unavailable, http: 503, isRetryable: true, outcome: null },
+  LEADERSHIP_LOST: { grpc: grpc.unavailable, http: 503, isRetryable: true, outcome: "unknown" },
+  NOT_CLUSTERED: refusal(grpc.failedPrecondition, 409),
+  NODE_NOT_FOUND: refusal(grpc.notFound, 404),
+  NODE_ALREADY_EXISTS: refusal(grpc.alreadyExists, 409),
+  PEER_REFUSED: refusal(grpc.permissionDenied, 403),
+  CHANGE_IN_PROGRESS: { grpc: grpc.unavailable, http: 503, isRetryable: true, outcome: "not-appended" },
+
   // The service around it.
   INSECURE_ADDRESS: refusal(grpc.failedPrecondition, 500),
   ADDRESS_IN_USE: refusal(grpc.failedPrecondition, 500),
