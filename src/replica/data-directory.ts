@@ -11,6 +11,7 @@ import type { TopicSettings } from "../base/topic-settings.ts";
 import type { Catalog, Topic } from "./catalog.ts";
 import { effectiveSettings } from "./effective-settings.ts";
 import { ManifestCatalog, topicNotFound } from "./manifest-catalog.ts";
+import type { NodeStorage, PartitionPlace } from "./node-storage.ts";
 import type { Replica } from "./replica.ts";
 import { ReplicaSet } from "./replica-set.ts";
 
@@ -19,7 +20,7 @@ import { ReplicaSet } from "./replica-set.ts";
  * lock and reads the manifest, which is quick and fails for good reasons; `openReplicas` then takes as long as recoveries take, while
  * the node can already say that it lives.
  */
-export class DataDirectory {
+export class DataDirectory implements NodeStorage {
   readonly path: string;
   readonly storageId: string;
   readonly catalog: Catalog;
@@ -89,6 +90,14 @@ export class DataDirectory {
     );
   }
 
+  getLeaderOf(topic: Topic, partition: number): Replica {
+    return this.getReplicaOf(topic, partition);
+  }
+
+  findPlace(): PartitionPlace {
+    return here;
+  }
+
   /** What holds for a topic, its own settings and the node's together. */
   effectiveSettings({ settings }: Topic): TopicSettings {
     return effectiveSettings(settings, this.#log);
@@ -115,6 +124,9 @@ export class DataDirectory {
     }
   }
 }
+
+/** There is one node, and it is the one that was asked. */
+const here: PartitionPlace = { leader: undefined, replicas: [], term: 0 };
 
 export interface DataDirectoryOptions {
   readonly disk: Disk;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createVirtualClock } from "../../sim/clock.ts";
-import type { DataDirectory } from "../replica/data-directory.ts";
+import type { NodeStorage } from "../replica/node-storage.ts";
 import type { ReadBounds, ReplicaRead } from "../replica/replica.ts";
 import { ConsumeService } from "./consume-service.ts";
 
@@ -11,7 +11,7 @@ const request = { topic: "orders", partition: 0, from: 0, limit: 10, maxBytes: 1
 describe("consuming", () => {
   test("goes on over batches that have no records, without waiting", async () => {
     const script = scriptedDirectory([read(3, 9), read(7, 9), read(9, 9, [record])]);
-    const service = new ConsumeService(script.directory, createVirtualClock());
+    const service = new ConsumeService(script.storage, createVirtualClock());
     const result = await service.consume({ ...request, waitMs: 0 });
     assert.deepEqual(result.records, [record]);
     assert.deepEqual(script.calls, ["read 0", "read 3", "read 7"]);
@@ -24,7 +24,7 @@ describe("consuming", () => {
         if (kind === "left") gone.abort();
         else service.stop();
       });
-      const service = new ConsumeService(script.directory, createVirtualClock());
+      const service = new ConsumeService(script.storage, createVirtualClock());
       const { records, nextOffset } = await service.consume({ ...request, signal: gone.signal, waitMs: 1000 });
       assert.deepEqual([records, nextOffset], [[], 3]);
       assert.deepEqual(script.calls, ["read 0"]);
@@ -34,13 +34,13 @@ describe("consuming", () => {
   test("hands on the signal of its client, so that a read under way ends with it", async () => {
     const signals: unknown[] = [];
     const script = scriptedDirectory([read(9, 9, [record])], (bounds) => signals.push(bounds.signal));
-    await new ConsumeService(script.directory, createVirtualClock()).consume({ ...request, waitMs: 0 });
+    await new ConsumeService(script.storage, createVirtualClock()).consume({ ...request, waitMs: 0 });
     assert.deepEqual(signals, [request.signal]);
   });
 
   test("waits where the records end, and reads again once it is woken", async () => {
     const script = scriptedDirectory([read(0, 0), read(1, 1, [record])]);
-    const service = new ConsumeService(script.directory, createVirtualClock());
+    const service = new ConsumeService(script.storage, createVirtualClock());
     const result = await service.consume({ ...request, waitMs: 1000 });
     assert.deepEqual(result.records, [record]);
     assert.deepEqual(script.calls, ["read 0", "wait 0", "read 0"]);
@@ -49,7 +49,7 @@ describe("consuming", () => {
 
   test("without a wait ends where the records end", async () => {
     const script = scriptedDirectory([read(0, 0)]);
-    const service = new ConsumeService(script.directory, createVirtualClock());
+    const service = new ConsumeService(script.storage, createVirtualClock());
     assert.deepEqual((await service.consume({ ...request, waitMs: 0 })).records, []);
     assert.deepEqual(script.calls, ["read 0"]);
   });
@@ -57,7 +57,7 @@ describe("consuming", () => {
   test("of a service that stops doesn't wait, and leaves no timer", async () => {
     const clock = createVirtualClock();
     const script = scriptedDirectory([read(0, 0)]);
-    const service = new ConsumeService(script.directory, clock);
+    const service = new ConsumeService(script.storage, clock);
     service.stop();
     assert.deepEqual((await service.consume({ ...request, waitMs: 1000 })).records, []);
     assert.deepEqual(script.calls, ["read 0"]);
@@ -66,7 +66,7 @@ describe("consuming", () => {
 
   test("for a client that is gone already doesn't wait", async () => {
     const script = scriptedDirectory([read(0, 0)]);
-    const service = new ConsumeService(script.directory, createVirtualClock());
+    const service = new ConsumeService(script.storage, createVirtualClock());
     await service.consume({ ...request, waitMs: 1000, signal: AbortSignal.abort() });
     assert.deepEqual(script.calls, ["read 0"]);
   });
@@ -76,11 +76,11 @@ function read(nextOffset: number, highWatermark: number, records: ReplicaRead["r
   return { records, nextOffset, logStartOffset: 0, highWatermark };
 }
 
-/** A directory whose one replica gives these reads, and is woken as soon as it waits. */
+/** A storage whose one replica gives these reads, and is woken as soon as it waits. */
 function scriptedDirectory(
   reads: readonly ReplicaRead[],
   onRead: (bounds: ReadBounds) => void = () => {},
-): { readonly directory: DataDirectory; readonly calls: string[] } {
+): { readonly storage: NodeStorage; readonly calls: string[] } {
   const calls: string[] = [];
   const rest = [...reads];
   const replica = {
@@ -94,5 +94,5 @@ function scriptedDirectory(
       calls.push(`wait ${offset}`);
     },
   };
-  return { directory: { getReplica: () => replica } as unknown as DataDirectory, calls };
+  return { storage: { getReplica: () => replica } as unknown as NodeStorage, calls };
 }

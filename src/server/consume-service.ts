@@ -1,18 +1,18 @@
 import type { Clock } from "../base/clock.ts";
-import type { DataDirectory } from "../replica/data-directory.ts";
+import type { NodeStorage } from "../replica/node-storage.ts";
 import type { ReadBounds, ReplicaRead } from "../replica/replica.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
 import type { StartingPoint } from "../wire/starting-point.ts";
 
 /** Reads for clients, and lets them wait for what isn't there yet: woken by the append, never by looking again. */
 export class ConsumeService {
-  readonly #directory: DataDirectory;
+  readonly #storage: NodeStorage;
   readonly #clock: Clock;
   readonly #waits = new Set<AbortController>();
   #isStopping = false;
 
-  constructor(directory: DataDirectory, clock: Clock) {
-    this.#directory = directory;
+  constructor(storage: NodeStorage, clock: Clock) {
+    this.#storage = storage;
     this.#clock = clock;
   }
 
@@ -27,7 +27,7 @@ export class ConsumeService {
    */
   async consume({ topic, partition, from, waitMs, signal, ...bounds }: ConsumeRequest): Promise<ReplicaRead> {
     checkTopicName(topic);
-    const replica = this.#directory.getReplica(topic, partition);
+    const replica = this.#storage.getReplica(topic, partition);
     let offset = await replica.findOffset(from);
     const wait = new AbortController();
     const end = (): void => wait.abort();

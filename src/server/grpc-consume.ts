@@ -10,7 +10,7 @@ import {
 } from "../base/limits.ts";
 import { KiB } from "../base/units.ts";
 import type { CallContext, Responses } from "../grpc/index.ts";
-import type { DataDirectory } from "../replica/data-directory.ts";
+import type { NodeStorage } from "../replica/node-storage.ts";
 import { fit } from "../replica/read-records.ts";
 import type { Replica } from "../replica/replica.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
@@ -153,7 +153,7 @@ export class GrpcConsume {
 
   #findReplica(topic: string, partition: number): Replica {
     checkTopicName(topic);
-    return this.#parts.directory.getReplica(topic, partition);
+    return this.#parts.storage.getReplica(topic, partition);
   }
 }
 
@@ -166,7 +166,7 @@ interface RecordsOut {
 }
 
 export interface GrpcConsumeParts {
-  readonly directory: DataDirectory;
+  readonly storage: NodeStorage;
   readonly consume: ConsumeService;
   readonly clock: Clock;
   /** Aborted with the error that streams are to end with. */

@@ -5,7 +5,7 @@ import type { Logger } from "../base/logger.ts";
 import type { Random } from "../base/random.ts";
 import { GrpcServer, type GrpcServerObserver, Health, reflectionMethods, serve, type ServedMethod } from "../grpc/index.ts";
 import { encodeDescriptorSet } from "../wire/descriptor-set.ts";
-import type { DataDirectory } from "../replica/data-directory.ts";
+import type { NodeStorage } from "../replica/node-storage.ts";
 import {
   decodeAlterTopicRequest,
   decodeCreateTopicRequest,
@@ -33,13 +33,13 @@ export class GrpcDoor {
   #isServing = false;
 
   constructor(parts: GrpcDoorParts) {
-    const { directory, clock, random, observer } = parts;
+    const { storage, clock, random, observer } = parts;
     const stopping = this.#stopping.signal;
     this.#consume = new GrpcConsume({ ...parts, stopping });
     this.#produce = new GrpcProduce({ ...parts, stopping });
     const methods = [
       ...logMethods({ ...parts, consume: this.#consume, produce: this.#produce }),
-      ...topicMethods(new GrpcTopics(directory)),
+      ...topicMethods(new GrpcTopics(storage)),
     ].map((served) => this.#admitted(served));
     this.#setHealth("NOT_SERVING");
     this.#server = new GrpcServer({
@@ -118,7 +118,7 @@ export class GrpcDoor {
 const notAppended = { hint: "Come back: it opens its logs.", details: { outcome: "not-appended" } };
 
 export interface GrpcDoorParts {
-  readonly directory: DataDirectory;
+  readonly storage: NodeStorage;
   readonly produce: ProduceService;
   readonly consume: ConsumeService;
   readonly clock: Clock;

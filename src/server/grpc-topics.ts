@@ -1,7 +1,7 @@
 import { checkTopicSettingName, formatTopicSetting, isTopicSettingName, parseTopicSetting } from "../base/topic-settings.ts";
 import type { TopicSettingChanges } from "../base/topic-settings.ts";
-import type { Topic } from "../replica/catalog.ts";
-import type { DataDirectory } from "../replica/data-directory.ts";
+import type { Partition, Topic } from "../replica/catalog.ts";
+import type { NodeStorage } from "../replica/node-storage.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
 import type { ReplicaStatus } from "../replica/replica.ts";
 import { type ProtoError, toProtoError } from "../wire/proto-error.ts";
@@ -16,25 +16,25 @@ import { ProglogError } from "../base/error.ts";
 
 /** `log.v1.Topics`: the catalog, in the words of gRPC. */
 export class GrpcTopics {
-  readonly #directory: DataDirectory;
+  readonly #storage: NodeStorage;
 
-  constructor(directory: DataDirectory) {
-    this.#directory = directory;
+  constructor(storage: NodeStorage) {
+    this.#storage = storage;
   }
 
   async list(): Promise<readonly TopicSummary[]> {
-    const topics = await this.#directory.catalog.listTopics();
+    const topics = await this.#storage.catalog.listTopics();
     return topics.map(({ name, partitions, createdAt }) => ({ name, partitionCount: partitions.length, createdAt }));
   }
 
   async create({ name, partitionCount, settings }: CreateTopicRequest): Promise<TopicDescription> {
     const partitions = partitionCount === 0 ? undefined : partitionCount;
-    return this.#describe(await this.#directory.catalog.createTopic({ name, partitions, settings: parseSettings(settings) }));
+    return this.#describe(await this.#storage.catalog.createTopic({ name, partitions, settings: parseSettings(settings) }));
   }
 
   async describe(name: string): Promise<TopicDescription> {
     checkTopicName(name);
-    return this.#describe(await this.#directory.catalog.describeTopic(name));
+    return this.#describe(await this.#storage.catalog.describeTopic(name));
   }
 
   async alter({ name, settings, unset, partitionCount }: AlterTopicRequest): Promise<TopicDescription> {
@@ -48,12 +48,12 @@ export class GrpcTopics {
       ...Object.fromEntries(unset.map(checkedName).map((setting) => [setting, null])),
     };
     const partitions = partitionCount === 0 ? undefined : partitionCount;
-    return this.#describe(await this.#directory.catalog.changeTopic(name, { partitions, settings: changes }));
+    return this.#describe(await this.#storage.catalog.changeTopic(name, { partitions, settings: changes }));
   }
 
   async delete(name: string): Promise<void> {
     checkTopicName(name);
-    await this.#directory.catalog.deleteTopic(name);
+    await this.#storage.catalog.deleteTopic(name);
   }
 
   #describe(topic: Topic): TopicDescription {
@@ -63,15 +63,16 @@ export class GrpcTopics {
       uuid,
       createdAt,
       settings: formatSettings(settings),
-      effectiveSettings: formatSettings(this.#directory.effectiveSettings(topic)),
-      partitions: partitions.map((partition) => this.#describePartition(partition.partition, partition.uuid)),
+      effectiveSettings: formatSettings(this.#storage.effectiveSettings(topic)),
+      partitions: partitions.map((partition) => this.#describePartition(topic, partition)),
     };
   }
 
-  #describePartition(partition: number, uuid: string): PartitionDescription {
-    const status = this.#directory.replicas.find(uuid)?.status();
-    // One node leads all it has; it is reached where it was asked.
-    const place = { partition, uuid, leaderId: "", leaderRpcAddr: "" };
+  #describePartition(topic: Topic, { partition, uuid }: Partition): PartitionDescription {
+    const status = this.#storage.replicas.find(uuid)?.status();
+    const { leader } = this.#storage.findPlace(topic, partition);
+    // A single node leads all it has, and is reached where it was asked: nobody is named.
+    const place = { partition, uuid, leaderId: leader?.nodeId ?? "", leaderRpcAddr: leader?.address ?? "" };
     if (status === undefined) return { ...place, state: "closed", logStartOffset: 0, highWatermark: 0 };
     const { topic: _topic, partition: _partition, error, logStartOffset = 0, highWatermark = 0, ...rest } = status;
     const described = { ...rest, ...place, logStartOffset, highWatermark };

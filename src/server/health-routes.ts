@@ -1,5 +1,5 @@
 import { orphansMaxCount } from "../base/limits.ts";
-import type { DataDirectory } from "../replica/data-directory.ts";
+import type { NodeStorage } from "../replica/node-storage.ts";
 import { type HttpApp, sendJson, sendText } from "./http-app.ts";
 import type { Metrics } from "./metrics.ts";
 import { querySchema } from "./query.ts";
@@ -8,7 +8,7 @@ import { querySchema } from "./query.ts";
  * How the node is. `/livez`: the loop turns. `/readyz`: the logs are opened and the node serves; a partition that is damaged isn't in
  * it, so that it doesn't take the others off the air. That stands in the status and the metrics.
  */
-export function addHealthRoutes(app: HttpApp, { directory, metrics, startedAt, now, version }: HealthOptions): void {
+export function addHealthRoutes(app: HttpApp, { storage, metrics, startedAt, now, version }: HealthOptions): void {
   const config = { isAlwaysServed: true };
   const schema = { querystring: querySchema({}) };
 
@@ -28,15 +28,15 @@ export function addHealthRoutes(app: HttpApp, { directory, metrics, startedAt, n
       phase: app.phase,
       startedAt,
       uptimeMs: now() - startedAt,
-      storageId: directory.storageId,
-      orphans: { count: directory.orphans.length, names: directory.orphans.slice(0, orphansMaxCount) },
-      partitions: [...directory.replicas.values()].map((replica) => replica.status()),
+      storageId: storage.storageId,
+      orphans: { count: storage.orphans.length, names: storage.orphans.slice(0, orphansMaxCount) },
+      partitions: [...storage.replicas.values()].map((replica) => replica.status()),
     });
   });
 }
 
 export interface HealthOptions {
-  readonly directory: DataDirectory;
+  readonly storage: NodeStorage;
   readonly metrics: Metrics;
   readonly startedAt: number;
   readonly now: () => number;

@@ -187,6 +187,8 @@ export class HttpApp {
 
   #sendError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
     const problem = this.explain(thrown, request);
+    const leader = leaderAddressOf(problem);
+    if (leader !== undefined) return redirect(reply, { problem, address: leader, request });
     if (problem.status === 503) reply.header("retry-after", "1");
     return isV1(request) ? sendProblem(reply, problem) : sendPlainError(reply, problem);
   }
@@ -301,6 +303,25 @@ function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply {
     .code(problem.status)
     .header("content-type", problemMediaType)
     .send(`${JSON.stringify(problem)}\n`);
+}
+
+/** Where somebody else answers what this node can't. */
+function leaderAddressOf({ code, details }: Problem): string | undefined {
+  if (code !== "NOT_LEADER" && code !== "NOT_A_REPLICA") return undefined;
+  const address = details?.["leaderRpcAddr"];
+  return typeof address === "string" && address !== "" ? address : undefined;
+}
+
+/** 307 keeps method and body, so that a client that follows redirects needs to know nothing of clusters. */
+function redirect(
+  reply: FastifyReply,
+  { problem, address, request }: { readonly problem: Problem; readonly address: string; readonly request: FastifyRequest },
+): FastifyReply {
+  return reply
+    .code(307)
+    .header("location", `http://${address}${request.url}`)
+    .header("content-type", problemMediaType)
+    .send(`${JSON.stringify({ ...problem, status: 307, title: "Temporary Redirect" })}\n`);
 }
 
 /** Errors of the other routes are plain text, as the book's are. */

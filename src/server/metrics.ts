@@ -1,6 +1,7 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { DataDirectory, LogObserver } from "../replica/data-directory.ts";
+import type { LogObserver } from "../replica/data-directory.ts";
+import type { NodeStorage } from "../replica/node-storage.ts";
 import { type ReplicaStatus, replicaStates } from "../replica/replica.ts";
 import { type GrpcServerObserver, nameOfStatus } from "../grpc/index.ts";
 import type { GrpcDoor } from "./grpc-door.ts";
@@ -125,7 +126,7 @@ export class Metrics {
   }
 
   /** Adds what is asked of the node's parts at each scrape. To be called once. */
-  watch({ directory, listener, door, bodies, answers, consume, tails }: WatchedParts): void {
+  watch({ storage, listener, door, bodies, answers, consume, tails }: WatchedParts): void {
     this.#gauge("proglog_connections", "Connections open", [], (gauge) => gauge.set(listener.connectionCount));
     this.#gauge("proglog_grpc_connections", "Connections that speak gRPC", [], (gauge) => gauge.set(door.connectionCount));
     this.#gauge("proglog_grpc_calls", "gRPC calls under way", [], (gauge) => gauge.set(door.callCount));
@@ -151,41 +152,34 @@ export class Metrics {
     );
     this.#total("proglog_tail_sent_bytes_total", "Bytes handed to live tails", () => tails.sentBytes);
     this.#gauge("proglog_open_read_files", "Descriptors of sealed files kept open", [], (gauge) =>
-      gauge.set(directory.openFileCount),
+      gauge.set(storage.openFileCount),
     );
-    this.#gauge("proglog_orphan_logs", "Log directories that no topic names", [], (gauge) =>
-      gauge.set(directory.orphans.length),
-    );
+    this.#gauge("proglog_orphan_logs", "Log directories that no topic names", [], (gauge) => gauge.set(storage.orphans.length));
     this.#gauge("proglog_logs", "Logs by state", ["state"], (gauge) => {
       const counts = new Map<string, number>(replicaStates.map((state) => [state, 0]));
-      for (const replica of directory.replicas.values()) {
+      for (const replica of storage.replicas.values()) {
         const { state } = replica.status();
         counts.set(state, (counts.get(state) ?? 0) + 1);
       }
       for (const [state, count] of counts) gauge.set({ state }, count);
     });
-    this.#partitionGauge(directory, "proglog_log_queued_bytes", "Bytes of appends that wait", (status) => status.queuedBytes);
-    this.#partitionGauge(directory, "proglog_log_store_bytes", "Bytes of a partition's stores", (status) => status.storeBytes);
+    this.#partitionGauge(storage, "proglog_log_queued_bytes", "Bytes of appends that wait", (status) => status.queuedBytes);
+    this.#partitionGauge(storage, "proglog_log_store_bytes", "Bytes of a partition's stores", (status) => status.storeBytes);
     this.#partitionGauge(
-      directory,
+      storage,
       "proglog_log_dirty_ratio",
       "Part of a compacted partition's sealed bytes that came since its last compaction",
       (status) => status.dirtyRatio,
     );
-    this.#partitionGauge(directory, "proglog_log_segments", "Segments of a partition", (status) => status.segments);
-    this.#partitionGauge(directory, "proglog_log_start_offset", "First readable offset", (status) => status.logStartOffset);
+    this.#partitionGauge(storage, "proglog_log_segments", "Segments of a partition", (status) => status.segments);
+    this.#partitionGauge(storage, "proglog_log_start_offset", "First readable offset", (status) => status.logStartOffset);
     this.#partitionGauge(
-      directory,
+      storage,
       "proglog_log_end_offset",
       "Offset that the next record gets",
       (status) => status.logEndOffset,
     );
-    this.#partitionGauge(
-      directory,
-      "proglog_high_watermark",
-      "First offset not yet committed",
-      (status) => status.highWatermark,
-    );
+    this.#partitionGauge(storage, "proglog_high_watermark", "First offset not yet committed", (status) => status.highWatermark);
   }
 
   get contentType(): string {
@@ -201,7 +195,7 @@ export class Metrics {
   }
 
   #partitionGauge(
-    directory: DataDirectory,
+    storage: NodeStorage,
     name: string,
     help: string,
     valueOf: (status: ReplicaStatus) => number | undefined,
@@ -209,7 +203,7 @@ export class Metrics {
     this.#gauge(name, help, ["topic", "partition"], (gauge) => {
       // Partitions come and go; what isn't there any more must not stay in the text.
       gauge.reset();
-      for (const replica of directory.replicas.values()) {
+      for (const replica of storage.replicas.values()) {
         const status = replica.status();
         const value = valueOf(status);
         if (value !== undefined) gauge.set({ topic: status.topic, partition: status.partition }, value);

@@ -6,6 +6,7 @@ import type { Logger } from "../base/logger.ts";
 import { nodeDisk } from "../base/node-disk.ts";
 import { type Random, systemRandom } from "../base/random.ts";
 import { DataDirectory, type LogSettings } from "../replica/data-directory.ts";
+import type { NodeStorage } from "../replica/node-storage.ts";
 import { addApiRoutes } from "./api-routes.ts";
 import { checkBindAddress, isLoopback } from "./bind-address.ts";
 import { addBookRoutes } from "./book-routes.ts";
@@ -57,7 +58,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
   const metrics = new Metrics();
   const undo: (() => unknown)[] = [() => metrics.close()];
   try {
-    const directory = await DataDirectory.open(config.dataDir, {
+    const storage: NodeStorage = await DataDirectory.open(config.dataDir, {
       disk,
       clock,
       random,
@@ -65,7 +66,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       log: logSettings(config),
       observer: metrics.logObserver,
     });
-    undo.push(() => directory.close(new ProglogError("SHUTTING_DOWN", "Cannot go on: the node didn't start")));
+    undo.push(() => storage.close(new ProglogError("SHUTTING_DOWN", "Cannot go on: the node didn't start")));
     const app = new HttpApp({
       logger,
       metrics,
@@ -76,10 +77,10 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
     undo.push(() => app.close());
     const held = new HeldBytes(bodiesMaxBytes);
     const services: RouteServices = {
-      directory,
-      produce: new ProduceService(directory, { isAutoCreating: config.autoCreateTopics }),
-      consume: new ConsumeService(directory, clock),
-      tails: new TailService(directory, clock),
+      storage,
+      produce: new ProduceService(storage, { isAutoCreating: config.autoCreateTopics }),
+      consume: new ConsumeService(storage, clock),
+      tails: new TailService(storage, clock),
       bodies: new RequestBodies({ bodyMaxBytes: config.maxBodyBytes, held, clock }),
       answers: new HeldBytes(answersMaxBytes),
     };
@@ -88,7 +89,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
     addProduceRoutes(app, services);
     addConsumeRoutes(app, services);
     addTopicRoutes(app, services);
-    addHealthRoutes(app, { directory, metrics, startedAt: clock.now(), now: () => clock.now(), version });
+    addHealthRoutes(app, { storage, metrics, startedAt: clock.now(), now: () => clock.now(), version });
     await app.ready();
     const door = new GrpcDoor({
       ...services,
@@ -96,7 +97,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       random,
       logger,
       observer: metrics.grpcObserver,
-      listServers: () => [{ id: directory.storageId, rpcAddr: formatAddress(listener.address), isLeader: true }],
+      listServers: () => [{ id: storage.storageId, rpcAddr: formatAddress(listener.address), isLeader: true }],
     });
     undo.push(() => door.close());
     const listener = await Listener.open({
@@ -115,7 +116,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       listener.destroyConnections();
     });
     metrics.watch({ ...services, listener, door });
-    await directory.openReplicas();
+    await storage.openReplicas();
     app.serve();
     door.serve();
     const node = new RunningNode({ ...services, config, app, door, listener, metrics, clock, logger });
@@ -138,7 +139,7 @@ class RunningNode implements Node {
   }
 
   get storageId(): string {
-    return this.#parts.directory.storageId;
+    return this.#parts.storage.storageId;
   }
 
   close(): Promise<void> {
@@ -151,7 +152,7 @@ class RunningNode implements Node {
   }
 
   async #close(): Promise<void> {
-    const { config, directory, app, door, listener, consume, tails, bodies, metrics, clock, logger } = this.#parts;
+    const { config, storage, app, door, listener, consume, tails, bodies, metrics, clock, logger } = this.#parts;
     listener.stop();
     const drained = app.drain();
     const stopError = new ProglogError("SHUTTING_DOWN", "Cannot go on: the node is stopping", { hint: "Come back." });
@@ -165,7 +166,7 @@ class RunningNode implements Node {
     timer.cancel();
     listener.destroyConnections();
     try {
-      await directory.close(stopError);
+      await storage.close(stopError);
     } finally {
       await app.close().catch((error: unknown) => logFailure(logger, error));
       await door.close().catch((error: unknown) => logFailure(logger, error));

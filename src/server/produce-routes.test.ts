@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import { systemClock } from "../base/clock.ts";
 import { ProglogError } from "../base/error.ts";
 import { silentLogger } from "../base/logger.ts";
-import type { DataDirectory } from "../replica/data-directory.ts";
+import type { NodeStorage } from "../replica/node-storage.ts";
 import type { AppendOptions, ReplicaAppend } from "../replica/replica.ts";
 import { HeldBytes } from "./held-bytes.ts";
 import { HttpApp } from "./http-app.ts";
@@ -99,12 +99,12 @@ class World implements AsyncDisposable {
       },
     };
     const topic = { name: "orders", partitions: Array.from({ length: partitions }, (_, partition) => ({ partition })) };
-    const directory = {
+    const storage = {
       catalog: { findTopic: () => topic },
-      getReplicaOf: () => replica,
+      getLeaderOf: () => replica,
       effectiveSettings: () => ({ maxRecordBytes: 1000 }),
-    } as unknown as DataDirectory;
-    const produce = new ProduceService(directory, { isAutoCreating: true });
+    } as unknown as NodeStorage;
+    const produce = new ProduceService(storage, { isAutoCreating: true });
     const bodies = new RequestBodies({ bodyMaxBytes: 1000, held: new HeldBytes(1000) });
     addProduceRoutes(this.#app, { produce, bodies } as unknown as RouteServices);
   }

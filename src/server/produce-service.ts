@@ -3,20 +3,20 @@ import { isProglogError, ProglogError } from "../base/error.ts";
 import { lineBatchBytes, recordMaxBytes } from "../base/limits.ts";
 import { checkRecord, packedRecordOverheadBytes, type RecordInput } from "../batch/record.ts";
 import type { Topic } from "../replica/catalog.ts";
-import type { DataDirectory } from "../replica/data-directory.ts";
+import type { NodeStorage } from "../replica/node-storage.ts";
 import type { AppendOptions, Replica, ReplicaAppend } from "../replica/replica.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
 import { partitionOfKey } from "../wire/partitioner.ts";
 
 /** Appends what clients produce, whichever way they came in. */
 export class ProduceService {
-  readonly #directory: DataDirectory;
+  readonly #storage: NodeStorage;
   readonly #isAutoCreating: boolean;
   /** Counts appends with records that have no key: each takes the next partition, and all its records go there. */
   #turn = 0;
 
-  constructor(directory: DataDirectory, options: { readonly isAutoCreating: boolean }) {
-    this.#directory = directory;
+  constructor(storage: NodeStorage, options: { readonly isAutoCreating: boolean }) {
+    this.#storage = storage;
     this.#isAutoCreating = options.isAutoCreating;
   }
 
@@ -28,7 +28,7 @@ export class ProduceService {
   /** The topic, as it is now; one that isn't there is made. Throws as `findTarget` does. */
   getTopic({ topic: name, partition }: ProducePlace): Topic | Promise<Topic> {
     checkTopicName(name);
-    const topic = this.#directory.catalog.findTopic(name);
+    const topic = this.#storage.catalog.findTopic(name);
     if (topic !== undefined) return topic;
     this.#checkCreatable(name, partition);
     return this.#createTopic(name);
@@ -37,7 +37,7 @@ export class ProduceService {
   /** Appends to a topic that is there: plain records as one batch of one partition, or a packed one as it is. */
   appendTo(topic: Topic, { partition, records, batch, options }: SingleAppend): Promise<ProducedRange> {
     const number = partition ?? this.#onlyPartition(records, topic);
-    const replica = this.#directory.getReplicaOf(topic, number);
+    const replica = this.#storage.getLeaderOf(topic, number);
     const appended = batch === undefined ? replica.append(records, options) : replica.appendBatch(batch, options);
     return appended.then((range) => ({ partition: number, ...range }));
   }
@@ -56,15 +56,15 @@ export class ProduceService {
   /** Where records are to go. Throws what is wrong with it before any of them is read. A topic that isn't there is made by the first append. */
   findTarget({ topic: name, partition }: ProducePlace): ProduceTarget {
     checkTopicName(name);
-    let topic = this.#directory.catalog.findTopic(name);
+    let topic = this.#storage.catalog.findTopic(name);
     if (topic === undefined) this.#checkCreatable(name, partition);
-    else if (partition !== undefined) this.#directory.getReplicaOf(topic, partition);
+    else if (partition !== undefined) this.#storage.getLeaderOf(topic, partition);
     return {
       append: async (append) => {
         topic ??= await this.#createTopic(name);
         // An upload may last for days: partitions and settings are those of now. A topic that is deleted meanwhile isn't made again, nor
         // is another of its name taken for it: its replica says what became of it.
-        const current = this.#directory.catalog.findTopic(name);
+        const current = this.#storage.catalog.findTopic(name);
         if (current?.uuid === topic.uuid) topic = current;
         return this.#append(topic, partition, append);
       },
@@ -78,11 +78,11 @@ export class ProduceService {
   ): Promise<readonly ProducedRange[]> {
     if (options !== undefined) return [await this.#appendToOne(topic, partition, { records, options })];
     const shares = this.#share(records, topic, partition);
-    const { maxRecordBytes } = this.#directory.effectiveSettings(topic);
+    const { maxRecordBytes } = this.#storage.effectiveSettings(topic);
     // All replicas are found before anything is appended.
     const appends = [...shares].map(([number, share]) => ({
       partition: number,
-      replica: this.#directory.getReplicaOf(topic, number),
+      replica: this.#storage.getLeaderOf(topic, number),
       batches: packing === "one" && shares.size === 1 ? [share] : splitRecords(share, maxRecordBytes),
     }));
     // Handed over in one turn, so that no other request comes between a partition's batches.
@@ -110,7 +110,7 @@ export class ProduceService {
         { hint: "Name one: ends and sequences are a partition's own." },
       );
     }
-    const replica = this.#directory.getReplicaOf(topic, number);
+    const replica = this.#storage.getLeaderOf(topic, number);
     const { baseOffset, count, appendTime, isDurable, isDuplicate } = await replica.append(records, options);
     return { partition: number, baseOffset, count, appendTime, isDurable, isDuplicate };
   }
@@ -134,10 +134,10 @@ export class ProduceService {
 
   async #createTopic(name: string): Promise<Topic> {
     try {
-      return await this.#directory.catalog.createTopic({ name });
+      return await this.#storage.catalog.createTopic({ name });
     } catch (error) {
       // Another request was faster: its topic is as good.
-      const topic = isProglogError(error, "TOPIC_ALREADY_EXISTS") ? this.#directory.catalog.findTopic(name) : undefined;
+      const topic = isProglogError(error, "TOPIC_ALREADY_EXISTS") ? this.#storage.catalog.findTopic(name) : undefined;
       if (topic === undefined) throw error;
       return topic;
     }

@@ -1,4 +1,4 @@
-import type { DataDirectory } from "../replica/data-directory.ts";
+import type { NodeStorage } from "../replica/node-storage.ts";
 import type { ConsumeService } from "./consume-service.ts";
 import type { HeldBytes } from "./held-bytes.ts";
 import type { ProduceService } from "./produce-service.ts";
@@ -7,7 +7,7 @@ import type { TailService } from "./tail-service.ts";
 
 /** What routes are made of. */
 export interface RouteServices {
-  readonly directory: DataDirectory;
+  readonly storage: NodeStorage;
   readonly produce: ProduceService;
   readonly consume: ConsumeService;
   readonly tails: TailService;

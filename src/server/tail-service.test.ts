@@ -5,7 +5,7 @@ import { describe, test } from "node:test";
 import { createVirtualClock } from "../../sim/clock.ts";
 import { ProglogError } from "../base/error.ts";
 import { tailHeartbeatMs, tailsMaxCount } from "../base/limits.ts";
-import type { DataDirectory } from "../replica/data-directory.ts";
+import type { NodeStorage } from "../replica/node-storage.ts";
 import type { TailFormat } from "./tail-format.ts";
 import { TailService } from "./tail-service.ts";
 
@@ -129,7 +129,7 @@ async function open(service: TailService, answer = new FakeAnswer(), format = pl
 }
 
 /** One partition in which nothing is and nothing comes. */
-function quietDirectory({ readError }: { readonly readError?: ProglogError } = {}): DataDirectory {
+function quietDirectory({ readError }: { readonly readError?: ProglogError } = {}): NodeStorage {
   const replica = {
     identity: { topic: "orders", partition: 0, uuid: "u" },
     findOffset: async () => 0,
@@ -141,5 +141,5 @@ function quietDirectory({ readError }: { readonly readError?: ProglogError } = {
       new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve())),
   };
   const topic = { name: "orders", partitions: [{ partition: 0, uuid: "u" }] };
-  return { getTopic: () => topic, getReplicaOf: () => replica } as unknown as DataDirectory;
+  return { getTopic: () => topic, getReplicaOf: () => replica } as unknown as NodeStorage;
 }

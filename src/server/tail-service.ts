@@ -2,7 +2,7 @@ import type { ServerResponse } from "node:http";
 import type { Clock, Timer } from "../base/clock.ts";
 import { ProglogError } from "../base/error.ts";
 import { tailHeartbeatMs, tailPartitionsMaxCount, tailsMaxCount } from "../base/limits.ts";
-import type { DataDirectory } from "../replica/data-directory.ts";
+import type { NodeStorage } from "../replica/node-storage.ts";
 import type { Replica } from "../replica/replica.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
 import type { StartingPoint } from "../wire/starting-point.ts";
@@ -13,7 +13,7 @@ import { TailReads } from "./tail-reads.ts";
 
 /** The live tails of a node. One timer beats for all of them, and only while there is one. */
 export class TailService {
-  readonly #directory: DataDirectory;
+  readonly #storage: NodeStorage;
   readonly #clock: Clock;
   readonly #reads = new TailReads();
   readonly #tails = new Set<Tail>();
@@ -24,8 +24,8 @@ export class TailService {
   #beating: Timer | undefined;
   #stopError: ProglogError | undefined;
 
-  constructor(directory: DataDirectory, clock: Clock) {
-    this.#directory = directory;
+  constructor(storage: NodeStorage, clock: Clock) {
+    this.#storage = storage;
     this.#clock = clock;
   }
 
@@ -93,7 +93,7 @@ export class TailService {
 
   async #findStarts({ topic: name, partition, from, behind }: TailPlace): Promise<{ starts: TailStart[]; isAlone: boolean }> {
     checkTopicName(name);
-    const topic = this.#directory.getTopic(name);
+    const topic = this.#storage.getTopic(name);
     const numbers = partition === undefined ? topic.partitions.map((one) => one.partition) : [partition];
     if (numbers.length > tailPartitionsMaxCount) {
       throw new ProglogError(
@@ -102,7 +102,7 @@ export class TailService {
         { hint: "Name a partition." },
       );
     }
-    const replicas = numbers.map((number) => this.#directory.getReplicaOf(topic, number));
+    const replicas = numbers.map((number) => this.#storage.getReplicaOf(topic, number));
     for (const number of behind?.keys() ?? []) if (!numbers.includes(number)) throw strangerError(number);
     const starts = await Promise.all(
       replicas.map(async (replica) => ({ replica, nextOffset: await findStart(replica, { from, behind }) })),

@@ -1,6 +1,6 @@
 import { ProglogError } from "../base/error.ts";
 import type { NewTopic, Topic, TopicChange } from "../replica/catalog.ts";
-import type { DataDirectory } from "../replica/data-directory.ts";
+import type { NodeStorage } from "../replica/node-storage.ts";
 import type { ReplicaStatus } from "../replica/replica.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
 import { parseJson } from "../wire/record-body.ts";
@@ -9,12 +9,12 @@ import { querySchema } from "./query.ts";
 import type { RouteServices } from "./route-services.ts";
 
 /** Listing, making, describing, changing and deleting topics (docs/http.md). */
-export function addTopicRoutes(app: HttpApp, { directory, bodies }: RouteServices): void {
-  const { catalog } = directory;
+export function addTopicRoutes(app: HttpApp, { storage, bodies }: RouteServices): void {
+  const { catalog } = storage;
 
   app.fastify.get("/v1/topics", { schema: { querystring: noQuery } }, async (_request, reply) => {
     const topics = await catalog.listTopics();
-    return sendJson(reply, { topics: topics.map((topic) => describeTopic(topic, directory)) });
+    return sendJson(reply, { topics: topics.map((topic) => describeTopic(topic, storage)) });
   });
 
   app.fastify.post<{ Body: NewTopic }>(
@@ -28,7 +28,7 @@ export function addTopicRoutes(app: HttpApp, { directory, bodies }: RouteService
     },
     async (request, reply) => {
       const topic = await catalog.createTopic(request.body);
-      return sendJson(reply.code(201).header("location", `/v1/topics/${topic.name}`), describeTopic(topic, directory));
+      return sendJson(reply.code(201).header("location", `/v1/topics/${topic.name}`), describeTopic(topic, storage));
     },
   );
 
@@ -37,7 +37,7 @@ export function addTopicRoutes(app: HttpApp, { directory, bodies }: RouteService
     { schema: { querystring: noQuery } },
     async (request, reply) => {
       checkTopicName(request.params.topic);
-      return sendJson(reply, describeTopic(await catalog.describeTopic(request.params.topic), directory));
+      return sendJson(reply, describeTopic(await catalog.describeTopic(request.params.topic), storage));
     },
   );
 
@@ -53,7 +53,7 @@ export function addTopicRoutes(app: HttpApp, { directory, bodies }: RouteService
     },
     async (request, reply) => {
       const topic = await catalog.changeTopic(request.params.topic, request.body);
-      return sendJson(reply, describeTopic(topic, directory));
+      return sendJson(reply, describeTopic(topic, storage));
     },
   );
 
@@ -99,15 +99,15 @@ function checkJson(contentType: string | undefined, mediaTypes: readonly string[
 }
 
 /** A topic as it is shown: with the state of its partitions, as far as they are on this node. */
-function describeTopic(topic: Topic, directory: DataDirectory): object {
+function describeTopic(topic: Topic, storage: NodeStorage): object {
   return {
     name: topic.name,
     uuid: topic.uuid,
     createdAt: topic.createdAt,
     settings: topic.settings,
-    effectiveSettings: directory.effectiveSettings(topic),
+    effectiveSettings: storage.effectiveSettings(topic),
     partitions: topic.partitions.map(({ partition, uuid: logUuid }) => {
-      const status = directory.replicas.find(logUuid)?.status();
+      const status = storage.replicas.find(logUuid)?.status();
       return status === undefined ? { partition, state: "closed" } : describePartition(status);
     }),
   };

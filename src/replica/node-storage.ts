@@ -1,0 +1,52 @@
+import type { ProglogError } from "../base/error.ts";
+import type { TopicSettings } from "../base/topic-settings.ts";
+import type { Catalog, Topic } from "./catalog.ts";
+import type { Replica } from "./replica.ts";
+
+/**
+ * What a node serves: the topics, and its replicas of their partitions. On a single node that is its data directory, in a cluster what the
+ * catalog places on it. Whoever answers clients asks here and needn't know which.
+ */
+export interface NodeStorage {
+  /** Of the directory: 32 hex digits, made with it and never again. */
+  readonly storageId: string;
+  readonly catalog: Catalog;
+  readonly replicas: ReplicaLookup;
+  /** Directories of logs that nothing names: never removed. */
+  readonly orphans: readonly string[];
+  /** Read descriptors open at the moment. */
+  readonly openFileCount: number;
+  /** Opens what there is. A log that doesn't open is a failed replica. */
+  openReplicas(): Promise<void>;
+  /** The topic as this node knows it. Throws TOPIC_NOT_FOUND. */
+  getTopic(name: string): Topic;
+  /** This node's replica of a partition, for reading. Throws TOPIC_NOT_FOUND, PARTITION_NOT_FOUND, NOT_A_REPLICA. */
+  getReplica(topicName: string, partition: number): Replica;
+  getReplicaOf(topic: Topic, partition: number): Replica;
+  /** The replica that appends go to. Throws NOT_LEADER too, when that is another node's. */
+  getLeaderOf(topic: Topic, partition: number): Replica;
+  /** Who has the partition, as far as this node knows. */
+  findPlace(topic: Topic, partition: number): PartitionPlace;
+  /** What holds for a topic, its own settings and the node's together. */
+  effectiveSettings(topic: Topic): TopicSettings;
+  /** Waits for the topic change under way, syncs and closes all logs. Twice is fine. */
+  close(reason: ProglogError): Promise<void>;
+}
+
+export interface ReplicaLookup {
+  find(uuid: string): Replica | undefined;
+  values(): IterableIterator<Replica>;
+}
+
+/** Where a partition is. On a single node it is here, and there is nothing to tell. */
+export interface PartitionPlace {
+  readonly leader: ReplicaPlace | undefined;
+  readonly replicas: readonly ReplicaPlace[];
+  readonly term: number;
+}
+
+export interface ReplicaPlace {
+  readonly nodeId: string;
+  /** Where it is reached: `host:port`; empty where that isn't known. */
+  readonly address: string;
+}
