@@ -431,3 +431,6 @@ export const clientRetryMaxMs = 2_000;
 
 /** Callers that wait for room in a producer's buffer. Each holds its record, which isn't counted yet. */
 export const producerWaitersMaxCount = 10_000;
+
+/** How long a peer may take to answer a question, unless the asker says otherwise: above an election, and a round trip behind a bulk transfer. */
+export const peerAnswerMaxMs = 10 * secondMs;

@@ -18,11 +18,27 @@ export interface PeerNetwork {
   ask(to: PeerAddress, kind: string, body: Buffer, options?: AskOptions): Promise<Buffer>;
 }
 
+/** A node's end of the network, as whoever runs the node has it. */
+export interface PeerTransport extends PeerNetwork {
+  /** Who is to be connected with, and no other. What isn't named any more is disconnected; this node itself may stand among them. */
+  setPeers(peers: readonly KnownPeer[]): void;
+  /** This node's identity has changed (it belongs to a cluster now): tells all whom it is connected with, and has them checked again. */
+  announce(): void;
+  /** Ends all connections; who waits for an answer gets UNAVAILABLE. Twice is fine. */
+  close(): Promise<void>;
+}
+
+/** A node of the cluster, and where it said that it is reached. */
+export interface KnownPeer {
+  readonly nodeId: NodeId;
+  readonly address: string;
+}
+
 /** A message as it travels: the entries of an append are frames. */
 export interface PeerMessage {
   /** Its `entries` are empty. */
   readonly message: Message;
-  /** Of an append, as `ReplicaLog.encodeForPeer` makes them. */
+  /** Of an append, as `ReplicaLog.encodeForPeer` makes them. They are sent as they lie there: nobody writes to them any more. */
   readonly frames: readonly Buffer[];
 }
 
@@ -51,10 +67,13 @@ export interface PeerListener {
   /** Throws why this peer isn't to be spoken with; nothing else of it is heard then. */
   check(peer: PeerIdentity): void;
   received(from: PeerIdentity, groupId: string, message: PeerMessage): void;
-  /** What it throws is the peer's answer: a `ProglogError` as it is. */
-  answer(from: PeerIdentity, kind: string, body: Buffer): Promise<Buffer>;
-  /** There is a way to the node now; a new life of it if its boot counter is another. */
+  /**
+   * What it throws is the peer's answer: a `ProglogError` as it is, anything else INTERNAL. The signal aborts when nobody waits for the
+   * answer any more: the asker gave up, or its connection broke.
+   */
+  answer(from: PeerIdentity, kind: string, body: Buffer, signal: AbortSignal): Promise<Buffer>;
+  /** There is a way to the node now; a new life of it if its boot counter is another. Told again when it says anew who it is. */
   connected(peer: PeerIdentity): void;
-  /** There is none any more. */
+  /** There is none any more: what was sent last may be lost. */
   disconnected(nodeId: NodeId): void;
 }
