@@ -434,3 +434,24 @@ export const producerWaitersMaxCount = 10_000;
 
 /** How long a peer may take to answer a question, unless the asker says otherwise: above an election, and a round trip behind a bulk transfer. */
 export const peerAnswerMaxMs = 10 * secondMs;
+
+/** What a peer may say before it is known who it is: names and an address. */
+export const peerHelloMaxBytes = 4 * KiB;
+
+/** Heads of the messages in one frame: some 10,000 heartbeats, or an append of as many entries as fit into `sendMaxBytes` twice. */
+export const peerHeadsMaxBytes = 256 * KiB;
+
+/** A frame of messages: an entry of the largest kind, what fits beside it, and the heads. */
+export const peerMessagesMaxBytes = entryMaxBytes + sendMaxBytes + peerHeadsMaxBytes;
+
+/** Entries that one frame gathers, but for a single append of more: heartbeats of other groups wait for no more than that. */
+export const peerFrameEntriesBytes = sendMaxBytes;
+
+/** The body of a question or an answer: two batches of the largest kind. More is fetched in pieces. */
+export const peerBodyMaxBytes = 8 * MiB;
+
+/** An error as a peer's answer: its texts are cut before, so only details could be too large, and are left out then. */
+export const peerRefusalMaxBytes = 16 * KiB;
+
+/** A frame that comes in pieces is gathered in a buffer of this size first: a length of megabytes may be a lie. */
+export const peerAssemblyBytes = 1 * MiB;
