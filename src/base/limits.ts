@@ -455,3 +455,12 @@ export const peerRefusalMaxBytes = 16 * KiB;
 
 /** A frame that comes in pieces is gathered in a buffer of this size first: a length of megabytes may be a lie. */
 export const peerAssemblyBytes = 1 * MiB;
+
+/**
+ * One copy of a node's hard states, of the two in their file: some 400 changes of one group until it is written anew. Zeros ahead of
+ * them all, so that a sync has no size to journal.
+ */
+export const hardStateCopyMinBytes = 64 * KiB;
+
+/** A file of hard states: at most 800 bytes for each group, four times in each of two copies; so some 10,000 groups of the longest names. */
+export const hardStateMaxBytes = 64 * MiB;

@@ -2,12 +2,14 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import packageManifest from "../../package.json" with { type: "json" };
 import { encodeManifest } from "../../src/log/manifest.ts";
+import { readFile } from "../../src/replica/group/hard-state-file.ts";
+import { goldenStorageId, writeGoldenHardStates } from "./golden-hard-states.ts";
 import { goldenManifest } from "./golden-manifest.ts";
 import { goldenLogs, writeGoldenLog } from "./golden-logs.ts";
 
 /**
- * Writes the golden logs and the golden manifest of this version anew: `tools/run-node test/golden/write.ts`. To be run once for a version that changes
- * what is written, before it is released; those of released versions stay as they are for ever.
+ * Writes the golden logs, manifest and hard states of this version anew: `tools/run-node test/golden/write.ts`. To be run once for a
+ * version that changes what is written, before it is released; those of released versions stay as they are for ever.
  */
 const directory = join(import.meta.dirname, packageManifest.version);
 rmSync(directory, { recursive: true, force: true });
@@ -21,3 +23,11 @@ for (const golden of goldenLogs) {
 writeFileSync(join(directory, "manifest"), encodeManifest(goldenManifest));
 writeFileSync(join(directory, "manifest.json"), `${JSON.stringify(goldenManifest, undefined, 2)}\n`);
 console.log(`manifest: ${goldenManifest.topics.length} topics`);
+const hardStates = await writeGoldenHardStates();
+writeFileSync(join(directory, "hard-state"), hardStates);
+const copies = [0, 1].map((number) =>
+  hardStates.subarray((number * hardStates.length) / 2, ((number + 1) * hardStates.length) / 2),
+);
+const { states } = readFile("hard-state", copies, goldenStorageId);
+writeFileSync(join(directory, "hard-state.json"), `${JSON.stringify([...states], undefined, 2)}\n`);
+console.log(`hard states: ${states.size} groups`);

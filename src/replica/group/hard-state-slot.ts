@@ -5,7 +5,7 @@ import type { Member } from "../../raft/member.ts";
  * write at once is one sync.
  */
 export interface HardStateSlot {
-  /** As the last start of the node left it; undefined when nothing was ever written. */
+  /** What is durable; undefined when nothing was ever written. */
   readonly saved: SavedHardState | undefined;
   /**
    * Durable when it resolves. One call after the other: who calls again before the first has settled may have both written as one.
