@@ -464,3 +464,12 @@ export const hardStateCopyMinBytes = 64 * KiB;
 
 /** A file of hard states: at most 800 bytes for each group, four times in each of two copies; so some 10,000 groups of the longest names. */
 export const hardStateMaxBytes = 64 * MiB;
+
+/** A node record: some 500 bytes for each of `partitionsMaxCount` replicas, and 50 for each disk that was heard of. */
+export const nodeRecordMaxBytes = 64 * MiB;
+
+/** Changes of a node record that wait for its disk. Each is a replica made or deleted, or a peer that came back; one write takes all. */
+export const nodeRecordChangesMaxCount = 10_000;
+
+/** Disks whose highest boot counter a node remembers: far more than a cluster has, with those that were replaced. */
+export const bootCountersMaxCount = 1_000;

@@ -4,12 +4,14 @@ import packageManifest from "../../package.json" with { type: "json" };
 import { encodeManifest } from "../../src/log/manifest.ts";
 import { readFile } from "../../src/replica/group/hard-state-file.ts";
 import { goldenStorageId, writeGoldenHardStates } from "./golden-hard-states.ts";
+import { encodeNodeRecord } from "../../src/replica/cluster/node-record-state.ts";
 import { goldenManifest } from "./golden-manifest.ts";
+import { goldenNodeRecord, nodeRecordAsJson } from "./golden-node-record.ts";
 import { goldenLogs, writeGoldenLog } from "./golden-logs.ts";
 
 /**
- * Writes the golden logs, manifest and hard states of this version anew: `tools/run-node test/golden/write.ts`. To be run once for a
- * version that changes what is written, before it is released; those of released versions stay as they are for ever.
+ * Writes the golden logs, manifest, hard states and node record of this version anew: `tools/run-node test/golden/write.ts`. To be run
+ * once for a version that changes what is written, before it is released; those of released versions stay as they are for ever.
  */
 const directory = join(import.meta.dirname, packageManifest.version);
 rmSync(directory, { recursive: true, force: true });
@@ -31,3 +33,6 @@ const copies = [0, 1].map((number) =>
 const { states } = readFile("hard-state", copies, goldenStorageId);
 writeFileSync(join(directory, "hard-state.json"), `${JSON.stringify([...states], undefined, 2)}\n`);
 console.log(`hard states: ${states.size} groups`);
+writeFileSync(join(directory, "node-record"), encodeNodeRecord(goldenNodeRecord));
+writeFileSync(join(directory, "node-record.json"), `${JSON.stringify(nodeRecordAsJson(goldenNodeRecord), undefined, 2)}\n`);
+console.log(`node record: ${goldenNodeRecord.replicas.length} replicas`);

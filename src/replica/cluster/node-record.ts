@@ -1,0 +1,241 @@
+import { join } from "node:path";
+import { assert } from "../../base/assert.ts";
+import type { Disk } from "../../base/disk.ts";
+import { isProglogError, ProglogError } from "../../base/error.ts";
+import { bootCountersMaxCount, nodeRecordChangesMaxCount } from "../../base/limits.ts";
+import { writeWholeFile } from "../../log/whole-file.ts";
+import type { FormationProposal } from "./formation-proposal.ts";
+import {
+  encodeNodeRecord,
+  nodeRecordFormat,
+  nodeRecordName,
+  type NodeRecordState,
+  readNodeRecord,
+  type ReplicaRecord,
+} from "./node-record-state.ts";
+
+/**
+ * Who a directory is: an open node record. Each change is durable when its promise resolves, and changes what `state` says only then.
+ * Changes are judged one after the other, each against what those before it left; those that gather while the disk is busy go there
+ * in one write. The rules that keep two clusters from being made of one directory hold here, whoever asks:
+ *
+ * - a storage id promises once: one proposal, and never another;
+ * - it becomes a member of what it promised, or, having promised nothing, of one cluster that took it in; and stays it for ever;
+ * - who wants to be free of a promise becomes somebody else (`renew`), as if the directory had been wiped.
+ */
+export class NodeRecord {
+  readonly #disk: Disk;
+  readonly #path: string;
+  #state: NodeRecordState;
+  #waiting: Change[] = [];
+  #isWriting = false;
+  /** Set when a write left open what stands on the disk: nothing more may be changed until a start has looked. */
+  #uncertainty: ProglogError | undefined;
+
+  private constructor(disk: Disk, path: string, state: NodeRecordState) {
+    this.#disk = disk;
+    this.#path = path;
+    this.#state = state;
+  }
+
+  /**
+   * The record of a directory, whose lock the caller holds; made when there is none. Resolves when this start is counted, durably.
+   * `makeStorageId` says which disk a directory without a record is. Throws MANIFEST_CORRUPT, UNSUPPORTED_FORMAT, DISK_FULL, DISK_FAILED.
+   */
+  static async open(disk: Disk, directory: string, makeStorageId: () => string): Promise<NodeRecord> {
+    const path = join(directory, nodeRecordName);
+    const found = readNodeRecord(disk, path);
+    const record = new NodeRecord(disk, path, found ?? emptyState(makeStorageId()));
+    await record.#change((state) => ({ ...state, bootCounter: state.bootCounter + 1 }));
+    return record;
+  }
+
+  /** As it is on the disk. */
+  get state(): NodeRecordState {
+    return this.#state;
+  }
+
+  async setName(nodeName: string): Promise<void> {
+    await this.#change((state) => (state.nodeName === nodeName ? state : { ...state, nodeName }));
+  }
+
+  /** Throws PEER_REFUSED when this storage id promised something else, or belongs to a cluster. */
+  async promise(proposal: FormationProposal): Promise<void> {
+    await this.#change((state) => {
+      assert(
+        proposal.members.some(({ storageId }) => storageId === state.storageId) || state.promise !== undefined,
+        "a node promises what it is part of",
+      );
+      if (state.promise?.clusterId === proposal.clusterId) return state;
+      if (state.clusterId !== undefined)
+        throw boundError(`promise cluster ${proposal.clusterId}`, `it belongs to ${state.clusterId}`);
+      if (state.promise !== undefined)
+        throw boundError(`promise cluster ${proposal.clusterId}`, `it promised ${state.promise.clusterId}`);
+      return { ...state, promise: proposal };
+    });
+  }
+
+  /** What was promised is the cluster. To be called when all members are known to have promised it. */
+  async adopt(clusterId: string): Promise<void> {
+    await this.#change((state) => {
+      if (state.clusterId === clusterId) return state;
+      if (state.promise?.clusterId !== clusterId) throw boundError(`adopt cluster ${clusterId}`, "it didn't promise that");
+      return { ...state, clusterId };
+    });
+  }
+
+  /** A cluster took this node in. Throws PEER_REFUSED when it promised another one, or belongs to it. */
+  async join(clusterId: string): Promise<void> {
+    await this.#change((state) => {
+      if (state.clusterId === clusterId) return state;
+      if (state.clusterId !== undefined) throw boundError(`join cluster ${clusterId}`, `it belongs to ${state.clusterId}`);
+      if (state.promise !== undefined) throw boundError(`join cluster ${clusterId}`, `it promised ${state.promise.clusterId}`);
+      return { ...state, clusterId };
+    });
+  }
+
+  /** Drops the promise of cluster `promisedId`, which can't come to be any more, together with the storage id that gave it. */
+  async renew(storageId: string, promisedId: string): Promise<void> {
+    await this.#change((state) => {
+      if (state.promise?.clusterId !== promisedId) return state;
+      if (state.clusterId !== undefined) throw boundError("be another node", `it belongs to ${state.clusterId}`);
+      assert(state.replicas.length === 0, "a node without a cluster has no replicas");
+      return { ...state, storageId, promise: undefined };
+    });
+  }
+
+  /** Of more than `bootCountersMaxCount` disks, the one that wasn't heard of for the longest time is forgotten. */
+  async noteBootCounter(storageId: string, bootCounter: number): Promise<void> {
+    await this.#change((state) => {
+      if ((state.bootCounters.get(storageId) ?? -1) >= bootCounter) return state;
+      const bootCounters = new Map(state.bootCounters);
+      bootCounters.delete(storageId);
+      bootCounters.set(storageId, bootCounter);
+      if (bootCounters.size > bootCountersMaxCount) {
+        const [oldest = storageId] = bootCounters.keys();
+        bootCounters.delete(oldest);
+      }
+      return { ...state, bootCounters };
+    });
+  }
+
+  /** To be called before the logs of new replicas are made: one that is listed and has no files is lost, never made anew in silence. */
+  async addReplicas(added: readonly Omit<ReplicaRecord, "state">[]): Promise<void> {
+    await this.#change((state) => {
+      const replicas: ReplicaRecord[] = [...state.replicas];
+      for (const replica of added) {
+        for (const { groupId, incarnation, state: other } of replicas)
+          assert(
+            groupId !== replica.groupId || (other === "deleted" && incarnation !== replica.incarnation),
+            "a group has one replica here, and an incarnation comes once",
+          );
+        replicas.push({ ...replica, state: "created" });
+      }
+      return { ...state, replicas };
+    });
+  }
+
+  /** The files of a replica are to go (`deleting`, before the first does), or are gone. */
+  async setReplicaState(groupId: string, incarnation: number, next: "deleting" | "deleted"): Promise<void> {
+    await this.#change((state) => {
+      const replica = findReplica(state, groupId, incarnation);
+      assert(replica !== undefined, "a replica that is deleted is listed");
+      assert(next === "deleting" || replica.state !== "created", "files go only when it was noted that they do");
+      if (replica.state === next || replica.state === "deleted") return state;
+      return { ...state, replicas: state.replicas.map((other) => (other === replica ? { ...replica, state: next } : other)) };
+    });
+  }
+
+  /**
+   * Forgets deleted replicas. To be called only for those that the catalog on this disk can't name again, from its log start on:
+   * a catalog that is read from an earlier offset would have them made anew.
+   */
+  async forgetReplicas(isForgotten: (replica: ReplicaRecord) => boolean): Promise<void> {
+    await this.#change((state) => {
+      const replicas = state.replicas.filter((replica) => replica.state !== "deleted" || !isForgotten(replica));
+      return replicas.length === state.replicas.length ? state : { ...state, replicas };
+    });
+  }
+
+  #change(apply: (state: NodeRecordState) => NodeRecordState): Promise<void> {
+    if (this.#waiting.length >= nodeRecordChangesMaxCount)
+      return Promise.reject(
+        new ProglogError("OVERLOADED", `Cannot change ${this.#path}: ${this.#waiting.length} changes wait`),
+      );
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#waiting.push({ apply, resolve, reject });
+    if (!this.#isWriting) void this.#writeWaiting();
+    return promise;
+  }
+
+  /** Never rejects: what fails is each change's own answer. */
+  async #writeWaiting(): Promise<void> {
+    this.#isWriting = true;
+    while (this.#waiting.length > 0) {
+      const changes = this.#waiting;
+      this.#waiting = [];
+      await this.#writeTogether(changes);
+    }
+    this.#isWriting = false;
+  }
+
+  async #writeTogether(changes: readonly Change[]): Promise<void> {
+    let next = this.#state;
+    const applied: Change[] = [];
+    for (const change of changes) {
+      try {
+        if (this.#uncertainty !== undefined) throw this.#uncertainty;
+        next = change.apply(next);
+        applied.push(change);
+      } catch (error) {
+        change.reject(error);
+      }
+    }
+    try {
+      if (next !== this.#state) {
+        next = { ...next, generation: this.#state.generation + 1 };
+        await writeWholeFile(this.#disk, this.#path, nodeRecordFormat, encodeNodeRecord(next));
+        this.#state = next;
+      }
+      for (const { resolve } of applied) resolve();
+    } catch (error) {
+      if (!isProglogError(error) || error.details["isReplaced"] !== false)
+        this.#uncertainty = new ProglogError("DISK_FAILED", `Cannot change ${this.#path}: an earlier write of it failed`, {
+          hint: "Restart the node: it reads which one stands.",
+          cause: error,
+        });
+      for (const { reject } of applied) reject(error);
+    }
+  }
+}
+
+export function findReplica(
+  { replicas }: Pick<NodeRecordState, "replicas">,
+  groupId: string,
+  incarnation: number,
+): ReplicaRecord | undefined {
+  return replicas.find((replica) => replica.groupId === groupId && replica.incarnation === incarnation);
+}
+
+interface Change {
+  readonly apply: (state: NodeRecordState) => NodeRecordState;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+function emptyState(storageId: string): NodeRecordState {
+  return {
+    generation: 0,
+    storageId,
+    nodeName: undefined,
+    clusterId: undefined,
+    bootCounter: 0,
+    promise: undefined,
+    bootCounters: new Map(),
+    replicas: [],
+  };
+}
+
+function boundError(attempt: string, why: string): ProglogError {
+  return new ProglogError("PEER_REFUSED", `Cannot ${attempt}: ${why}`);
+}
