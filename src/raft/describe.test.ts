@@ -21,11 +21,12 @@ describe("a description", () => {
         { id: 7, outcome: "confirmed", index: 4 },
         { id: 8, outcome: "failed" },
       ],
+      isAsleep: false,
       messages: [message],
     });
     assert.equal(
       line,
-      "role leader term=2 leader=n1; hard-state 3 term=2 vote=n1; " +
+      "role leader term=2 leader=n1; wakes; hard-state 3 term=2 vote=n1; " +
         "write generation=4 install=2@1 truncate=4 entries=5@2; commit 4; send n2 prev=4@1 max=100B generation=4; " +
         "catch-up n3 behind 1; read 7 at 4; read 8 failed; n1>n2 timeout-now term=2",
     );

@@ -43,6 +43,10 @@ function describeBody(message: Message): string {
       return ` id=${message.id}`;
     case "read-response":
       return ` id=${message.id} index=${message.index}`;
+    case "sleep-request":
+      return ` round=${message.round} commit=${message.commitIndex}`;
+    case "sleep-response":
+      return ` round=${message.round} ${message.isAgreed ? "agreed" : "refused"}`;
     case "newer-term":
     case "timeout-now":
       return "";
@@ -72,7 +76,7 @@ function names(members: readonly Member[]): string {
 export function describeState(state: RaftState): string {
   const { self, hardState, log, commitIndex, role } = state;
   const parts = [
-    `${self.nodeId} ${role.kind}${state.isDamaged ? " damaged" : ""}`,
+    `${self.nodeId} ${role.kind}${state.isDamaged ? " damaged" : ""}${state.isAsleep ? " asleep" : ""}`,
     `term=${hardState.term}`,
     ...(hardState.vote === undefined ? [] : [`vote=${hardState.vote.nodeId}`]),
     ...(role.kind === "follower" ? [`leader=${role.leader ?? "-"}`] : []),
@@ -113,9 +117,20 @@ function describeProgress({ nodeId, flow, matchIndex, nextIndex, contradictsMatc
   return `${nodeId} ${flow.kind} match=${matchIndex} next=${nextIndex}${more}${contradictsMatch ? " contradicts" : ""}`;
 }
 
-export function describeReady({ hardState, write, sends, messages, catchUps, commitIndex, reads, role }: Ready): string {
+export function describeReady({
+  hardState,
+  write,
+  sends,
+  messages,
+  catchUps,
+  commitIndex,
+  reads,
+  isAsleep,
+  role,
+}: Ready): string {
   const parts = [
     ...(role === undefined ? [] : [`role ${role.kind} term=${role.term} leader=${role.leader ?? "-"}`]),
+    ...(isAsleep === undefined ? [] : [isAsleep ? "sleeps" : "wakes"]),
     ...(hardState === undefined
       ? []
       : [`hard-state ${hardState.sequence} term=${hardState.term} vote=${hardState.vote?.nodeId ?? "-"}`]),

@@ -12,6 +12,7 @@ export interface Effects {
   catchUps: CatchUpOrder[];
   reads: ReadAnswer[];
   toldCommitIndex: number;
+  toldAsleep: boolean;
   toldRole: { readonly kind: string; readonly term: number; readonly leader: string | undefined };
 }
 

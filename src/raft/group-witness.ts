@@ -4,7 +4,7 @@ import type { Member, NodeId } from "./member.ts";
 import type { RaftState } from "./raft-state.ts";
 
 /**
- * What holds of a group as a whole (G1 to G6 of docs/raft.md), for whoever runs one in a test or a simulation and sees all its
+ * What holds of a group as a whole (G1 to G6 and G8 of docs/raft.md), for whoever runs one in a test or a simulation and sees all its
  * replicas. It remembers what the replicas may forget: who led a term, and what was committed in which.
  */
 export interface GroupWitness {
@@ -40,6 +40,7 @@ export function witness(group: GroupWitness, replicas: readonly ReplicaView[], s
   if (state.role.kind === "leader") witnessLeader(group, stepped, found);
   if (state.role.kind === "follower") witnessAcknowledged(stepped, state.role.toldIndex, found);
   for (const other of replicas) if (other !== stepped) witnessMatching(stepped, other, found);
+  for (const other of replicas) if (other !== stepped) witnessSleep(stepped, other, found);
   return found;
 }
 
@@ -128,6 +129,18 @@ function witnessMatching(one: ReplicaView, other: ReplicaView, found: string[]):
       return;
     }
   }
+}
+
+/** Who sleeps by a leader that sleeps has what it has, unless its node was lost meanwhile. */
+function witnessSleep({ state: one }: ReplicaView, { state: other }: ReplicaView, found: string[]): void {
+  const [leader, member] = one.role.kind === "leader" ? [one, other] : [other, one];
+  if (leader.role.kind !== "leader" || !leader.isAsleep || leader.lostNodes.has(member.self.nodeId)) return;
+  if (!member.isAsleep || member.hardState.term !== leader.hardState.term) return;
+  if (member.role.kind === "leader" || member.commitIndex === leader.commitIndex) return;
+  const { nodeId } = member.self;
+  found.push(
+    `G8: ${leader.self.nodeId} sleeps at ${leader.commitIndex}, and ${nodeId}, which it leads, at ${member.commitIndex}`,
+  );
 }
 
 function isSameEntry(one: Entry, other: Entry): boolean {

@@ -65,6 +65,22 @@ describe("an invariant of a replica is seen to break:", () => {
       assert.deepEqual(rulesOf(findViolations(state)), ["R8"]);
     });
 
+  test("R11 of who sleeps with something under way, or by the word of a node that is lost", () => {
+    for (const nodeId of ["n1", "n2"]) {
+      const world = settled();
+      const { state } = world.get(nodeId).raft;
+      state.isAsleep = true;
+      assert.deepEqual(findViolations(state), []);
+      if (nodeId === "n1") {
+        state.isDamaged = true;
+        assert.deepEqual(rulesOf(findViolations(state)), ["R11"]);
+      } else {
+        state.lostNodes.add("n1");
+        assert.deepEqual(rulesOf(findViolations(state)), ["R11"]);
+      }
+    }
+  });
+
   test("R5 of a candidate, its vote counted before it is durable", () => {
     const world = settled();
     for (let left = world.get("n2").raft.state.electionTimeout; left > 0; left -= 1) world.act("n2", (raft) => raft.tick());
@@ -134,6 +150,16 @@ describe("an invariant of a group is seen to break:", () => {
     assert.ok(second.state.role.kind === "follower" && second.state.role.toldIndex === 1);
     const lost: ReplicaView = { ...second, durableEntryAt: () => undefined };
     assert.match(witness(group, [lost], lost).join(), /^G6: n2 acknowledged 1@1, which its disk hasn't got/);
+  });
+
+  test("G8, a member that sleeps with less than its sleeping leader has", () => {
+    const { group, views } = witnessed();
+    for (const { state } of views) state.isAsleep = true;
+    assert.deepEqual(witness(group, views, views[0]!), []);
+    views[1]!.state.commitIndex = 0;
+    assert.match(witness(group, views, views[1]!).join(), /G8: n1 sleeps at 1, and n2, which it leads, at 0/);
+    views[0]!.state.lostNodes.add("n2");
+    assert.deepEqual(witness(group, views, views[0]!), []);
   });
 
   test("G7, a read that is answered from before it was asked", () => {

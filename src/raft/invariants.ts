@@ -3,6 +3,7 @@ import { isHardStateDurable } from "./hard-state.ts";
 import { type LogCoordinates, lastTerm, newestMembership } from "./log-coordinates.ts";
 import { findMembershipFault, membersOf } from "./membership.ts";
 import type { Progress } from "./progress.ts";
+import { isQuiet } from "./quiet.ts";
 import type { RaftState } from "./raft-state.ts";
 import type { Leader } from "./role.ts";
 
@@ -95,6 +96,9 @@ function checkHistory({ base, lastIndex, nextOffset, termHistory }: LogCoordinat
 
 function checkRole(state: RaftState, expect: Expect): void {
   const { role, hardState, self, log, effects } = state;
+  expect("R11", !state.isAsleep || isQuiet(state), "who sleeps has nothing under way");
+  const lostLeader = role.kind === "follower" && role.leader !== undefined && state.lostNodes.has(role.leader);
+  expect("R11", !state.isAsleep || !lostLeader, "nobody sleeps whose leader's node is lost");
   if (role.kind === "leader") {
     expect("R5", hardState.vote?.storageId === self.storageId && isHardStateDurable(hardState), "a leader's vote is durable");
     checkLeader(state, role, expect);

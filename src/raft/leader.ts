@@ -23,6 +23,9 @@ export function becomeLeader(state: RaftState): void {
     reads: newReadRounds(),
     handover: undefined,
     heartbeatElapsed: 0,
+    quietElapsed: 0,
+    sleepRound: 0,
+    isAskingToSleep: false,
     lastOrder: 0,
   };
   state.role = role;

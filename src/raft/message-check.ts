@@ -46,6 +46,7 @@ const leadersKinds: ReadonlySet<MessageKind> = new Set([
   "append",
   "commit-notice",
   "heartbeat",
+  "sleep-request",
   "timeout-now",
   "read-response",
 ]);
@@ -101,7 +102,10 @@ function isWellFormed(state: RaftState, message: Message): boolean {
     case "commit-notice":
       return isNumber(message.commitIndex);
     case "heartbeat-response":
+    case "sleep-response":
       return isNumber(message.round);
+    case "sleep-request":
+      return isNumber(message.round) && isNumber(message.commitIndex);
     case "read-request":
       return isNumber(message.id);
     case "read-response":

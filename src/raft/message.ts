@@ -13,6 +13,8 @@ export type Message =
   | CommitNotice
   | Heartbeat
   | HeartbeatResponse
+  | SleepRequest
+  | SleepResponse
   | NewerTerm
   | TimeoutNow
   | ReadRequest
@@ -106,6 +108,22 @@ export interface HeartbeatResponse extends Envelope {
   readonly round: number;
   /** The follower doesn't know that it agrees up to the leader's `matchIndex`: it has restarted, and is to be probed there. */
   readonly hasForgotten: boolean;
+}
+
+/** "Nothing is under way here: shall we sleep?" Said in the place of a heartbeat. */
+export interface SleepRequest extends Envelope {
+  readonly kind: "sleep-request";
+  /** Each time it is asked for anew another. */
+  readonly round: number;
+  /** The leader's, and the end of its log. */
+  readonly commitIndex: number;
+}
+
+export interface SleepResponse extends Envelope {
+  readonly kind: "sleep-response";
+  readonly round: number;
+  /** The follower has the same log on its disk, knows that it is committed, has nothing under way, and sleeps. */
+  readonly isAgreed: boolean;
 }
 
 /** "The term you lead is over": the answer to an append or heartbeat of an older term. */

@@ -19,6 +19,8 @@ export interface Progress {
   isActive: boolean;
   /** The highest round of reads that it answered. */
   round: number;
+  /** The last time that it fell asleep when asked to. */
+  sleepRound: number;
   /** It rejected what it had acknowledged in this term: its disk has lost something. It gets no further, and status shows it. */
   contradictsMatch: boolean;
 }
@@ -58,6 +60,7 @@ export function newProgress(nodeId: NodeId, nextIndex: number): Progress {
     toldCommitIndex: 0,
     isActive: false,
     round: 0,
+    sleepRound: 0,
     contradictsMatch: false,
   };
 }

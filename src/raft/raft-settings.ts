@@ -14,6 +14,8 @@ export interface RaftSettings {
   readonly electionTicks: number;
   /** Ticks between heartbeats. */
   readonly heartbeatTicks: number;
+  /** Ticks for which nothing is under way before a leader asks its group to sleep. */
+  readonly sleepTicks: number;
   /** Bytes of entries that one send order asks for. */
   readonly sendMaxBytes: number;
   /** Bytes sent to a peer and not acknowledged by it. */
@@ -32,6 +34,7 @@ export interface RaftSettings {
 export const defaultSettings: RaftSettings = {
   electionTicks: 10,
   heartbeatTicks: 2,
+  sleepTicks: 60,
   sendMaxBytes,
   inflightMaxBytes,
   inflightMaxCount,

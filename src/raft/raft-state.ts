@@ -12,7 +12,7 @@ import {
   nothingPending,
   settleMemberships,
 } from "./log-coordinates.ts";
-import type { Member } from "./member.ts";
+import type { Member, NodeId } from "./member.ts";
 import { findMembershipFault, type Membership } from "./membership.ts";
 import type { RaftSettings } from "./raft-settings.ts";
 import type { Role } from "./role.ts";
@@ -28,6 +28,10 @@ export interface RaftState {
   commitIndex: number;
   role: Role;
   isDamaged: boolean;
+  /** It isn't ticked. */
+  isAsleep: boolean;
+  /** Nodes that were lost and not found again. */
+  readonly lostNodes: Set<NodeId>;
   /** Ticks since a leader was heard from; of a leader, since it last checked its quorum. */
   electionElapsed: number;
   /** Ticks after which this replica campaigns, drawn anew each time. */
@@ -98,6 +102,8 @@ export function createRaftState(start: RaftStart, settings: RaftSettings, random
     commitIndex,
     role,
     isDamaged: start.isDamaged ?? false,
+    isAsleep: false,
+    lostNodes: new Set(),
     electionElapsed: 0,
     electionTimeout: drawElectionTimeout(settings, random),
     lastReadNumber: 0,
@@ -108,6 +114,7 @@ export function createRaftState(start: RaftStart, settings: RaftSettings, random
       catchUps: [],
       reads: [],
       toldCommitIndex: commitIndex,
+      toldAsleep: false,
       toldRole: { kind: "follower", term, leader: undefined },
     },
   };

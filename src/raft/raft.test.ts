@@ -251,6 +251,24 @@ describe("the raft core", () => {
     assert.equal(raft.isQuiet, false);
   });
 
+  test("says once that it sleeps, isn't moved by ticks, and says once that it wakes", () => {
+    const alone = createRaft(emptyStart(members[0]!, groupOf(1)), defaultSettings, random);
+    drive(alone);
+    for (let left = defaultSettings.sleepTicks - 1; left > 0; left -= 1) alone.tick();
+    assert.equal(alone.ready(), undefined);
+    alone.tick();
+    alone.tick();
+    assert.equal(alone.isAsleep, true);
+    assert.equal(alone.ready()?.isAsleep, true);
+    const before = JSON.stringify(alone.state);
+    for (let left = 1_000; left > 0; left -= 1) alone.tick();
+    assert.equal(alone.ready(), undefined);
+    assert.equal(JSON.stringify(alone.state), before);
+    alone.wake();
+    assert.equal(alone.ready()?.isAsleep, false);
+    assert.equal(alone.ready(), undefined);
+  });
+
   test("nor does it count in the place of the order that followed it", () => {
     const { raft, ready } = lead();
     raft.propose([record, record]);

@@ -5,6 +5,7 @@ import { releaseHeld } from "./effects.ts";
 import { mayCampaign, onHardStateDurable, startElection } from "./election.ts";
 import type { Proposal } from "./entry.ts";
 import { beginHandover, type TransferOutcome, transferLeadership } from "./handover.ts";
+import { sendHeartbeats } from "./heartbeats.ts";
 import { type InstallOutcome, installBase, type InstallRequest } from "./install.ts";
 import { propose, type ProposeOutcome } from "./leader.ts";
 import { isPending, nothingPending, termAt, trimLog } from "./log-coordinates.ts";
@@ -21,7 +22,8 @@ import type { Ready, RoleChange } from "./ready.ts";
 import { onCatchUpFailed, onCaughtUp, onSent, onUnreachable, pumpPeers, type SentReport } from "./replication.ts";
 import { leaderOf } from "./role.ts";
 import { step, type StepOutcome } from "./step.ts";
-import { sendHeartbeats, tick } from "./ticking.ts";
+import { onPeerFound, onPeerLost, wake } from "./sleep.ts";
+import { tick } from "./ticking.ts";
 
 /**
  * Consensus of one group on one node: it is told what happened and says what is to be done. It calls nobody, waits for nothing
@@ -58,6 +60,11 @@ export class Raft {
     return isQuiet(this.state);
   }
 
+  /** It needn't be ticked, until a ready says otherwise. */
+  get isAsleep(): boolean {
+    return this.state.isAsleep;
+  }
+
   /** The term of an index of the log, undefined outside of it: what frames that were read are held against. */
   termAt(index: number): number | undefined {
     return termAt(this.state.log, index);
@@ -71,21 +78,40 @@ export class Raft {
     tick(this.state);
   }
 
+  /** Ticks count again: for whoever has a reason that the core doesn't see. */
+  wake(): void {
+    wake(this.state);
+  }
+
+  /** A node can't be reached, wasn't heard from for too long, or began another life. */
+  peerLost(nodeId: NodeId): void {
+    onPeerLost(this.state, nodeId);
+  }
+
+  /** There is a way to it again. */
+  peerFound(nodeId: NodeId): void {
+    onPeerFound(this.state, nodeId);
+  }
+
   propose(proposals: readonly Proposal[]): ProposeOutcome {
+    wake(this.state);
     return propose(this.state, proposals);
   }
 
   changeMembership(changes: readonly MembershipChange[]): ChangeOutcome {
+    wake(this.state);
     return proposeMembership(this.state, changes);
   }
 
   /** To the voter furthest ahead when none is named. */
   transferLeadership(to?: NodeId): TransferOutcome {
+    wake(this.state);
     return transferLeadership(this.state, to);
   }
 
   /** The answer comes in `ready().reads`, with this id. */
   readIndex(id: number): ReadOutcome {
+    wake(this.state);
     return readIndex(this.state, id);
   }
 
@@ -129,6 +155,7 @@ export class Raft {
 
   /** A leader sent base record and segments, and they are durable in a place of their own. */
   installBase(request: InstallRequest): InstallOutcome {
+    wake(this.state);
     return installBase(this.state, request);
   }
 
@@ -146,6 +173,7 @@ export class Raft {
   setDamaged(isDamaged: boolean): void {
     const { state } = this;
     if (state.isDamaged === isDamaged) return;
+    wake(state);
     state.isDamaged = isDamaged;
     if (isDamaged && state.role.kind === "leader" && state.role.handover?.isObliged !== true)
       beginHandover(state, state.role, { isObliged: true });
@@ -171,6 +199,7 @@ export class Raft {
       catchUps: effects.catchUps,
       commitIndex: effects.toldCommitIndex === state.commitIndex ? undefined : state.commitIndex,
       reads: effects.reads,
+      isAsleep: effects.toldAsleep === state.isAsleep ? undefined : state.isAsleep,
       role: roleChange(state),
     };
     hardState.handedSequence = hardState.sequence;
@@ -184,6 +213,7 @@ export class Raft {
     if (effects.catchUps.length > 0) effects.catchUps = [];
     if (effects.reads.length > 0) effects.reads = [];
     effects.toldCommitIndex = state.commitIndex;
+    effects.toldAsleep = state.isAsleep;
     if (ready.role !== undefined) effects.toldRole = ready.role;
     return ready;
   }
@@ -199,8 +229,9 @@ export function createRaft(start: RaftStart, settings: RaftSettings, random: Pic
   return new Raft(state);
 }
 
-function isNothing({ hardState, write, sends, messages, catchUps, commitIndex, reads, role }: Ready): boolean {
+function isNothing({ hardState, write, sends, messages, catchUps, commitIndex, reads, isAsleep, role }: Ready): boolean {
   if (hardState !== undefined || write !== undefined || commitIndex !== undefined || role !== undefined) return false;
+  if (isAsleep !== undefined) return false;
   return sends.length === 0 && messages.length === 0 && catchUps.length === 0 && reads.length === 0;
 }
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createSeededRandom, type SeededRandom } from "../../sim/random.ts";
 import { hasUnsynced } from "./fake-replica.ts";
+import { newestMembership } from "./log-coordinates.ts";
 import type { NodeId } from "./member.ts";
 import type { MembershipChange } from "./membership.ts";
 import { ScriptWorld } from "./script-world.ts";
@@ -49,6 +50,8 @@ const events = [
   " read ",
   " failed",
   "caught up",
+  "falls asleep",
+  "wakes",
 ];
 
 function runWorld(random: SeededRandom, steps: number, seen: Map<string, number>): void {
@@ -60,6 +63,7 @@ function runWorld(random: SeededRandom, steps: number, seen: Map<string, number>
     inflightMaxBytes: 1_000,
     sendMaxBytes: 300,
     promotionMaxLag: 3,
+    sleepTicks: 2,
   });
   for (const member of voters) world.add(member, { membership: { voters, outgoing: [], learners: [] } });
   for (const nodeId of ["n6", "n7"]) world.add(memberOf(nodeId), {});
@@ -74,7 +78,8 @@ function runWorld(random: SeededRandom, steps: number, seen: Map<string, number>
       for (const event of events) if (line.includes(event)) seen.set(event, (seen.get(event) ?? 0) + 1);
     }
   }
-  healAndAgree(world, everyone);
+  const leader = healAndAgree(world, everyone);
+  sleepAndWake(world, random, everyone, leader);
 }
 
 function memberOf(nodeId: NodeId) {
@@ -124,7 +129,8 @@ function actAt(world: ScriptWorld, random: SeededRandom, nodeId: NodeId, everyon
   else if (luck < 0.65) readAt(world, nodeId, everyone);
   else if (luck < 0.75) changeAt(world, random, everyone);
   else if (luck < 0.78) transferAt(world, random, everyone);
-  else if (luck < 0.8) world.unreachable(nodeId, random.pick(everyone));
+  else if (luck < 0.79) world.unreachable(nodeId, random.pick(everyone));
+  else if (luck < 0.8) loseOrFind(world, random, nodeId, everyone);
   else if (luck < 0.83) world.act(nodeId, (raft) => raft.setDamaged(random.chance(0.2)));
   else if (luck < 0.86) trimAt(world, random, nodeId);
   else if (luck < 0.92) catchUpAt(world, findLeader(world, everyone) ?? nodeId);
@@ -186,33 +192,31 @@ function catchUpAt(world: ScriptWorld, nodeId: NodeId): void {
     if (flow.kind === "catch-up" && world.replicas.get(to)?.isUp === true) world.catchUp(nodeId, to);
 }
 
+/** Rightly or not: a node that is lost for another may be there, and one that is gone may not be missed. */
+function loseOrFind(world: ScriptWorld, random: SeededRandom, nodeId: NodeId, everyone: readonly NodeId[]): void {
+  const other = random.pick(everyone);
+  if (random.chance(0.5)) world.act(nodeId, (raft) => raft.peerLost(other));
+  else world.act(nodeId, (raft) => raft.peerFound(other));
+}
+
 function cutOrHeal(world: ScriptWorld, random: SeededRandom, nodeId: NodeId, everyone: readonly NodeId[]): void {
   if (random.chance(0.7)) world.heal();
   else world.cut(nodeId, [random.pick(everyone)], random.chance(0.5));
 }
 
 /** Everything works again: somebody leads, and what it proposes gets everywhere. */
-function healAndAgree(world: ScriptWorld, everyone: readonly NodeId[]): void {
+function healAndAgree(world: ScriptWorld, everyone: readonly NodeId[]): NodeId {
   world.heal();
   for (const nodeId of everyone) {
     if (!world.get(nodeId).isUp) world.restart(nodeId);
     world.release(nodeId);
     world.act(nodeId, (raft) => raft.setDamaged(false));
+    for (const other of everyone) world.act(nodeId, (raft) => raft.peerFound(other));
     if (hasUnsynced(world.get(nodeId))) world.syncLog(nodeId);
   }
-  for (let round = 0; round < 60; round += 1) {
-    // One clock each, not in step: else two would stand for election at once for ever.
-    for (const [position, nodeId] of everyone.entries()) {
-      if ((round + position) % everyone.length !== 0 && world.get(nodeId).raft.state.role.kind !== "leader") continue;
-      world.act(nodeId, (raft) => raft.tick());
-      world.settle();
-      catchUpAt(world, nodeId);
-      world.settle();
-      world.lines = [];
-    }
-  }
+  passTime(world, everyone, 60);
   const leader = everyone.find((nodeId) => world.get(nodeId).raft.state.role.kind === "leader");
-  if (leader === undefined) throw new Error(`nobody leads:\n${everyone.map((nodeId) => world.describe(nodeId)).join("\n")}`);
+  if (leader === undefined) throw new Error(`nobody leads:\n${describeAll(world, everyone)}`);
   const outcome = world.act(leader, (raft) => raft.propose([{ kind: "data", span: 1, bytes: 1 }]));
   world.settle();
   world.act(leader, (raft) => raft.tick());
@@ -227,6 +231,76 @@ function healAndAgree(world: ScriptWorld, everyone: readonly NodeId[]): void {
   );
   const isReadAnswered = role.kind === "leader" && role.reads.running === undefined && role.reads.waiting.length === 0;
   if (!isReadAnswered) throw new Error(`readers wait for ever: ${world.describe(leader)}`);
-  if (!isDone || !isEverywhere)
-    throw new Error(`no agreement:\n${everyone.map((nodeId) => world.describe(nodeId)).join("\n")}`);
+  if (!isDone || !isEverywhere) throw new Error(`no agreement:\n${describeAll(world, everyone)}`);
+  return leader;
+}
+
+/** Ticks for those that are up, and whatever follows. */
+function passTime(world: ScriptWorld, everyone: readonly NodeId[], rounds: number): void {
+  for (let round = 0; round < rounds; round += 1) {
+    // One clock each, not in step: else two would stand for election at once for ever.
+    for (const [position, nodeId] of everyone.entries()) {
+      if (!world.get(nodeId).isUp) continue;
+      if ((round + position) % everyone.length !== 0 && world.get(nodeId).raft.state.role.kind !== "leader") continue;
+      world.act(nodeId, (raft) => raft.tick());
+      world.settle();
+      catchUpAt(world, nodeId);
+      world.settle();
+      world.lines = [];
+    }
+  }
+}
+
+function describeAll(world: ScriptWorld, everyone: readonly NodeId[]): string {
+  return everyone.map((nodeId) => world.describe(nodeId)).join("\n");
+}
+
+/**
+ * A group at rest falls asleep, wakes by whatever may happen, and sleeps again: with a member on a node that is dead, and, when that
+ * comes back, with all. Who is no member any more is stopped, as docs/raft.md asks.
+ */
+function sleepAndWake(world: ScriptWorld, random: SeededRandom, everyone: readonly NodeId[], leader: NodeId): void {
+  const { role, log } = world.get(leader).raft.state;
+  if (role.kind !== "leader") throw new Error(`${leader} doesn't lead any more`);
+  const members = [leader, ...role.peers.map(({ nodeId }) => nodeId)];
+  for (const nodeId of everyone) if (!members.includes(nodeId)) world.crash(nodeId, false);
+  const { voters } = newestMembership(log).membership;
+  expectAsleep(world, members);
+
+  const victim = random.pick(members);
+  const others = members.filter((nodeId) => nodeId !== victim);
+  const isQuorumLeft = voters.filter(({ nodeId }) => nodeId !== victim).length * 2 > voters.length;
+  world.crash(victim, random.chance(0.5));
+  // Either the nodes notice, or somebody wants something of the group.
+  const isNoticed = random.chance(0.7);
+  const tell = (): void => others.forEach((nodeId) => world.act(nodeId, (raft) => raft.peerLost(victim)));
+  if (isNoticed) tell();
+  else for (const nodeId of others) world.act(nodeId, (raft) => raft.propose([{ kind: "data", span: 1, bytes: 1 }]));
+  if (isQuorumLeft) {
+    passTime(world, others, 60);
+    expectProgress(world, others);
+    if (!isNoticed) tell();
+    expectAsleep(world, others);
+  }
+  world.restart(victim);
+  for (const nodeId of others) world.act(nodeId, (raft) => raft.peerFound(victim));
+  passTime(world, members, 60);
+  expectProgress(world, members);
+  expectAsleep(world, members);
+}
+
+function expectProgress(world: ScriptWorld, members: readonly NodeId[]): void {
+  const leader = findLeader(world, members);
+  if (leader === undefined) throw new Error(`nobody leads after a sleep:\n${describeAll(world, members)}`);
+  world.act(leader, (raft) => raft.propose([{ kind: "data", span: 1, bytes: 1 }]));
+  world.settle();
+  const { commitIndex, log } = world.get(leader).raft.state;
+  if (commitIndex < log.lastIndex) throw new Error(`nothing is committed after a sleep:\n${describeAll(world, members)}`);
+}
+
+/** Who sleeps isn't ticked: a tick of it changes nothing. */
+function expectAsleep(world: ScriptWorld, members: readonly NodeId[]): void {
+  passTime(world, members, 40);
+  if (members.some((nodeId) => !world.get(nodeId).raft.isAsleep))
+    throw new Error(`not all sleep:\n${describeAll(world, members)}`);
 }

@@ -14,6 +14,8 @@ export interface Ready {
   /** When it moved. */
   readonly commitIndex: number | undefined;
   readonly reads: readonly ReadAnswer[];
+  /** When it fell asleep, or woke: whether it is to be ticked. */
+  readonly isAsleep: boolean | undefined;
   /** When it changed. */
   readonly role: RoleChange | undefined;
 }

@@ -43,6 +43,11 @@ export interface Leader {
   readonly reads: ReadRounds;
   handover: Handover | undefined;
   heartbeatElapsed: number;
+  /** Ticks for which nothing has been under way. */
+  quietElapsed: number;
+  /** Of the last time that it asked the members to sleep. */
+  sleepRound: number;
+  isAskingToSleep: boolean;
   lastOrder: number;
 }
 

@@ -266,7 +266,7 @@ export class ScriptWorld {
     this.network.push(...messages);
   }
 
-  #tell(nodeId: NodeId, { role, write, commitIndex, reads, catchUps }: Ready): void {
+  #tell(nodeId: NodeId, { role, write, commitIndex, reads, catchUps, isAsleep }: Ready): void {
     if (role !== undefined) {
       const of = role.kind === "follower" && role.leader !== undefined ? ` of ${role.leader}` : "";
       this.lines.push(`${nodeId} becomes ${role.kind}${of}, term=${role.term}`);
@@ -276,6 +276,7 @@ export class ScriptWorld {
     for (const read of reads) this.#checkRead(nodeId, read);
     for (const read of reads)
       this.lines.push(`${nodeId} read ${read.id} ${read.outcome === "confirmed" ? `at ${read.index}` : "failed"}`);
+    if (isAsleep !== undefined) this.lines.push(`${nodeId} ${isAsleep ? "falls asleep" : "wakes"}`);
     for (const { to, matchIndex } of catchUps) this.lines.push(`${nodeId} has ${to} caught up from ${matchIndex}`);
   }
 

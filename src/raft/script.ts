@@ -80,6 +80,9 @@ const commands: Readonly<Record<string, Command>> = {
   tick(world, [nodeId = "", count = "1"]) {
     for (let left = Number(count); left > 0; left -= 1) world.act(nodeId, (raft) => raft.tick());
   },
+  wake(world, [nodeId = ""]) {
+    world.act(nodeId, (raft) => raft.wake());
+  },
   /** Ticks until the election timer has fired. */
   timeout(world, [nodeId = ""]) {
     const { electionTimeout, electionElapsed } = world.get(nodeId).raft.state;
@@ -169,6 +172,12 @@ const commands: Readonly<Record<string, Command>> = {
     const message = { entries: [], ...Object.fromEntries(numbers), ...envelope, kind } as unknown as Message;
     world.deliver(message);
   },
+  lost(world, [nodeId = "", ...others]) {
+    for (const other of others) world.act(nodeId, (raft) => raft.peerLost(other));
+  },
+  found(world, [nodeId = "", ...others]) {
+    for (const other of others) world.act(nodeId, (raft) => raft.peerFound(other));
+  },
   settle: (world) => world.settle(),
 
   // ---- send orders, of a node that holds them ----
@@ -216,6 +225,7 @@ const voteKinds: readonly MessageKind[] = ["pre-vote-request", "pre-vote-respons
 const settingNames = {
   "election-ticks": "electionTicks",
   "heartbeat-ticks": "heartbeatTicks",
+  "sleep-ticks": "sleepTicks",
   "send-bytes": "sendMaxBytes",
   "inflight-bytes": "inflightMaxBytes",
   "inflight-count": "inflightMaxCount",

@@ -26,9 +26,11 @@ export interface Budget {
   readonly heartbeats: number;
   readonly repetitions: number;
   readonly changes: number;
+  /** Of a node, as another sees it. */
+  readonly losses: number;
 }
 
-export const budgetNames = ["elections", "proposals", "crashes", "heartbeats", "repetitions", "changes"] as const;
+export const budgetNames = ["elections", "proposals", "crashes", "heartbeats", "repetitions", "changes", "losses"] as const;
 
 export interface DiskRules {
   /** A sync of the log happens with the write; or is a step of its own; or two, and what is written between isn't covered by it. */
@@ -92,6 +94,7 @@ export class SearchWorld {
     const before = this.network;
     this.network = [];
     const found = this.act(position, (raft) => {
+      raft.wake();
       for (let left = raft.state.electionTimeout - raft.state.electionElapsed; left > 0; left -= 1) raft.tick();
     });
     for (let turns = 0; turns < 2; turns += 1)
@@ -159,6 +162,7 @@ export class SearchWorld {
       case "append-accepted":
       case "append-rejected":
       case "heartbeat-response":
+      case "sleep-response":
       case "read-request":
         return term < hardState.term || role.kind !== "leader";
       case "newer-term":
@@ -186,7 +190,8 @@ export function keyOfMessage(message: Message): string {
 
 /** What makes replicas behave alike: counters that only tell old from new count from their newest. */
 export function keyOfReplica({ raft, disk, written, syncing, generation, hardStatePending }: FakeReplica): string {
-  const { self, hardState, log, role, effects, commitIndex, electionElapsed, electionTimeout } = raft.state;
+  const { self, hardState, log, role, effects, commitIndex, electionElapsed, electionTimeout, isAsleep, lostNodes } =
+    raft.state;
   const { sequence, durableSequence } = hardState;
   const roleKey =
     role.kind === "leader"
@@ -203,7 +208,7 @@ export function keyOfReplica({ raft, disk, written, syncing, generation, hardSta
       sequence - (hardStatePending?.sequence ?? sequence),
     ],
     [log.base, log.lastIndex, log.durableIndex, log.memberships, log.handedIndex],
-    [commitIndex, electionElapsed, electionTimeout, roleKey],
+    [commitIndex, electionElapsed, electionTimeout, roleKey, isAsleep, [...lostNodes]],
     effects.held.map((held) => [sequence - held.sequence, held.message]),
     [disk.term, disk.vote?.nodeId, disk.log.base, entriesKey(disk.log.entries)],
     [written.base, entriesKey(written.entries)],

@@ -8,7 +8,7 @@ import { defaultSettings } from "./raft-settings.ts";
 import { type Scope, search } from "./search.ts";
 import type { Budget, SearchWorld } from "./search-world.ts";
 
-const nothing: Budget = { elections: 0, proposals: 0, crashes: 0, heartbeats: 0, repetitions: 0, changes: 0 };
+const nothing: Budget = { elections: 0, proposals: 0, crashes: 0, heartbeats: 0, repetitions: 0, changes: 0, losses: 0 };
 
 /**
  * Small groups, searched through up to a number of states: some seconds here, some minutes with PROVE=1 (`make prove-raft`).
@@ -28,6 +28,7 @@ describe("a search of every order of events finds no way to break", () => {
 
 function scopes(): Record<string, Scope> {
   const fresh = group([[], [], []]);
+  const sleepy = group([[], [], []], { sleepTicks: 1 });
   return {
     "two elections, with hard states that sync when they like": {
       replicas: fresh,
@@ -107,6 +108,24 @@ function scopes(): Record<string, Scope> {
       budget: { ...nothing, elections: 1, changes: 1, crashes: 1 },
       syncs: "stepwise",
     },
+    "a group that falls asleep, and an election": {
+      replicas: sleepy,
+      prepare: elect,
+      budget: { ...nothing, elections: 1, heartbeats: 2 },
+      syncs: "instant",
+    },
+    "a group that falls asleep, a proposal and a node that is lost": {
+      replicas: sleepy,
+      prepare: elect,
+      budget: { ...nothing, proposals: 1, heartbeats: 2, losses: 1, repetitions: 1 },
+      syncs: "instant",
+    },
+    "a group that falls asleep, a crash and an election": {
+      replicas: sleepy,
+      prepare: elect,
+      budget: { ...nothing, elections: 1, crashes: 1, heartbeats: 2, losses: 1 },
+      syncs: "instant",
+    },
     "two changes of membership and an election": {
       replicas: fresh,
       prepare: elect,
@@ -118,10 +137,10 @@ function scopes(): Record<string, Scope> {
 }
 
 /** Replicas with logs of these terms on their disks. */
-function group(logs: readonly (readonly number[])[], { term = 0, sendMaxBytes = 1_000 } = {}): FakeReplica[] {
+function group(logs: readonly (readonly number[])[], { term = 0, sendMaxBytes = 1_000, sleepTicks = 60 } = {}): FakeReplica[] {
   const voters = logs.map((_, i): Member => ({ nodeId: `n${i + 1}`, storageId: `s${i + 1}` }));
   const membership: Membership = { voters, outgoing: [], learners: [] };
-  const settings = { ...defaultSettings, electionTicks: 2, heartbeatTicks: 1, sendMaxBytes };
+  const settings = { ...defaultSettings, electionTicks: 2, heartbeatTicks: 1, sendMaxBytes, sleepTicks };
   return logs.map((terms, i) => {
     const entries = terms.map(
       (of, at): Entry => ({ index: at + 1, term: of, kind: "data", span: 1, baseOffset: at, bytes: of === 2 ? 100 : 10 }),

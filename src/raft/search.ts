@@ -125,6 +125,7 @@ class Search {
       const { nodeId } = replica.raft.state.self;
       const add = (text: string, take: Step["take"]): void => void steps.push({ text: `${nodeId} ${text}`, take });
       this.#addDiskSteps(position, replica, budget, add);
+      this.#addLossSteps(position, replica, budget, add);
       if (replica.raft.state.role.kind === "leader") this.#addLeaderSteps(position, budget, add);
       else if (budget.elections > 0) add("campaigns", (world) => world.campaign(position));
     }
@@ -144,6 +145,20 @@ class Search {
     if (budget.crashes === 0) return;
     add("crashes and loses what isn't synced", (world) => world.crash(position, false));
     if (isUnsynced) add("crashes and keeps what it wrote", (world) => world.crash(position, true));
+  }
+
+  #addLossSteps(position: number, replica: FakeReplica, budget: Budget, add: (text: string, take: Step["take"]) => void): void {
+    const { lostNodes, self } = replica.raft.state;
+    for (const nodeId of lostNodes) add(`finds ${nodeId}`, (world) => world.act(position, (raft) => raft.peerFound(nodeId)));
+    if (budget.losses === 0) return;
+    for (const { raft } of this.#scope.replicas) {
+      const { nodeId } = raft.state.self;
+      if (nodeId === self.nodeId || lostNodes.has(nodeId)) continue;
+      add(`loses ${nodeId}`, (world) => {
+        world.budget.losses -= 1;
+        return world.act(position, (core) => core.peerLost(nodeId));
+      });
+    }
   }
 
   #addLeaderSteps(position: number, budget: Budget, add: (text: string, take: Step["take"]) => void): void {

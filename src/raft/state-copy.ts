@@ -24,6 +24,7 @@ function copyState(state: RaftState): RaftState {
       pending: { ...log.pending, entries: [...log.pending.entries] },
     },
     role: copyRole(state.role),
+    lostNodes: new Set(state.lostNodes),
     effects: {
       ...effects,
       held: [...effects.held],

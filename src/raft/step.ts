@@ -17,6 +17,7 @@ import { findRefusal, type Refusal } from "./message-check.ts";
 import type { RaftState } from "./raft-state.ts";
 import { onReadRequest } from "./read-index.ts";
 import { onAppendAccepted, onAppendRejected, onHeartbeatResponse } from "./replication.ts";
+import { onSleepRequest, onSleepResponse, wake } from "./sleep.ts";
 
 export type StepOutcome =
   | "taken"
@@ -33,6 +34,8 @@ export function step(state: RaftState, message: Message): StepOutcome {
   if (refusal !== undefined) return refusal;
   const outcome = settleTerm(state, message);
   if (outcome === "taken") dispatch(state, message);
+  // Those two say themselves what becomes of who sleeps.
+  if (message.kind !== "sleep-request" && message.kind !== "sleep-response") wake(state);
   return outcome;
 }
 
@@ -51,7 +54,8 @@ function settleTerm(state: RaftState, message: Message): "taken" | "stale" | "in
       if (message.isGranted) return "taken"; // of the term that would be
       break;
     case "vote-request":
-      if (isInLease(state, message.from) && !isOfTransfer(state, message)) return "in-lease";
+      // Who asks in earnest found a quorum that had given its leader up. Who sleeps knows of nothing that would stand against it.
+      if (isInLease(state, message.from) && !isOfTransfer(state, message) && !state.isAsleep) return "in-lease";
       break;
     case "vote-response":
     case "append":
@@ -60,6 +64,8 @@ function settleTerm(state: RaftState, message: Message): "taken" | "stale" | "in
     case "commit-notice":
     case "heartbeat":
     case "heartbeat-response":
+    case "sleep-request":
+    case "sleep-response":
     case "newer-term":
     case "timeout-now":
     case "read-request":
@@ -74,7 +80,8 @@ function settleTerm(state: RaftState, message: Message): "taken" | "stale" | "in
 
 /** Who asks for a vote or leads in a term that is over is told so; all else of it is only late, or soon followed by what is told. */
 function answerStale(state: RaftState, message: Message): void {
-  if (message.kind === "append" || message.kind === "heartbeat") emit(state, message.from, { kind: "newer-term" });
+  if (message.kind === "append" || message.kind === "heartbeat" || message.kind === "sleep-request")
+    emit(state, message.from, { kind: "newer-term" });
   else if (message.kind === "pre-vote-request") emit(state, message.from, { kind: "pre-vote-response", isGranted: false });
   else if (message.kind === "vote-request") emit(state, message.from, { kind: "vote-response", isGranted: false });
 }
@@ -102,6 +109,10 @@ function dispatch(state: RaftState, message: Message): void {
       return role.kind === "leader" ? onAppendRejected(state, role, message) : undefined;
     case "heartbeat-response":
       return role.kind === "leader" ? onHeartbeatResponse(state, role, message) : undefined;
+    case "sleep-request":
+      return onSleepRequest(state, message);
+    case "sleep-response":
+      return role.kind === "leader" ? onSleepResponse(state, role, message) : undefined;
     case "newer-term":
       return undefined; // its term said it all
     case "timeout-now":

@@ -1,17 +1,19 @@
 import { beginHandover, pressHandover, tickHandover } from "./handover.ts";
-import { emit } from "./effects.ts";
 import { mayCampaign, startPreVote } from "./election.ts";
 import { becomeFollower } from "./follower.ts";
 import { tickForwarded } from "./forwarded-reads.ts";
+import { sendHeartbeats } from "./heartbeats.ts";
 import { newestMembership } from "./log-coordinates.ts";
 import { isVoter } from "./membership.ts";
 import { findProgress } from "./progress.ts";
 import { quorumValue } from "./quorum.ts";
 import { membershipOf, type RaftState } from "./raft-state.ts";
 import type { Leader } from "./role.ts";
+import { askToSleep, tickQuiet } from "./sleep.ts";
 
-/** A tick of the clock has passed. */
+/** A tick of the clock has passed. Who sleeps needn't be told. */
 export function tick(state: RaftState): void {
+  if (state.isAsleep) return;
   state.electionElapsed += 1;
   if (state.role.kind === "leader") tickLeader(state, state.role);
   else if (state.role.kind === "follower") tickForwarded(state, state.role);
@@ -30,21 +32,12 @@ function tickLeader(state: RaftState, role: Leader): void {
   if (role.handover === undefined && mustGo(state)) beginHandover(state, role, { isObliged: true });
   else tickHandover(state, role);
   if (state.role !== role) return;
+  tickQuiet(state, role);
   role.heartbeatElapsed += 1;
   if (role.heartbeatElapsed < state.settings.heartbeatTicks) return;
   role.heartbeatElapsed = 0;
-  sendHeartbeats(state, role);
+  if (!askToSleep(state, role)) sendHeartbeats(state, role);
   pressHandover(state, role);
-}
-
-/**
- * To all members; with the number of the round of reads, if one is running. Those that go out for readers put off none of the
- * clock's: with each of these goes what is repeated because it may be lost.
- */
-export function sendHeartbeats(state: RaftState, role: Leader): void {
-  const round = role.reads.running?.round ?? 0;
-  for (const { nodeId, matchIndex } of role.peers)
-    emit(state, nodeId, { kind: "heartbeat", commitIndex: state.commitIndex, matchIndex, round });
 }
 
 /** A leader that can't reach a quorum can't commit, and somebody else may lead already: its clients are better off elsewhere. */
