@@ -2,12 +2,23 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { CallContext, Responses } from "../src/grpc/index.ts";
-import { serve } from "../src/grpc/index.ts";
+import { type ServedMethod, serve } from "../src/grpc/index.ts";
+import { ProglogError } from "../src/base/error.ts";
+import type { ClusterAdmin } from "../src/server/cluster-admin.ts";
+import {
+  decodeGetStatusRequest,
+  decodeMovePartitionRequest,
+  decodeRemoveNodeRequest,
+  decodeTransferLeadershipRequest,
+  encodeGetStatusResponse,
+  encodeRemoveNodeResponse,
+  encodeTransferLeadershipResponse,
+} from "../src/wire/cluster-message.ts";
 import { toStatusError } from "../src/server/grpc-codecs.ts";
 import { type ConsumeRequest, decodeConsumeRequest } from "../src/wire/consume-message.ts";
 import { decodeProduceRequest, encodeProduceResponse, type ProduceResponse } from "../src/wire/produce-message.ts";
 import { toProtoError } from "../src/wire/proto-error.ts";
-import { encodeListTopicsResponse, encodeTopicResponse } from "../src/wire/topic-message.ts";
+import { emptyMessage, encodeListTopicsResponse, encodeTopicResponse } from "../src/wire/topic-message.ts";
 import { decodeBatch } from "../src/batch/decode-batch.ts";
 import { bytesMethod, GrpcPair } from "./grpc-pair.ts";
 
@@ -19,6 +30,7 @@ export interface StubHandlers {
   readonly isDurable?: boolean;
   consume?(request: ConsumeRequest, responses: Responses<Buffer>, call: CallContext): Promise<void>;
   listTopics?(node: GrpcPair): Buffer | Promise<Buffer>;
+  readonly cluster?: Partial<ClusterAdmin>;
   /** Ends each produce stream after so many answers. */
   readonly produceAnswersMax?: number;
 }
@@ -32,6 +44,7 @@ export function openStubNode(handlers: StubHandlers = {}): Promise<GrpcPair> {
         const node = await opening;
         return handlers.listTopics === undefined ? encodeListTopicsResponse([]) : handlers.listTopics(node);
       }),
+      ...clusterMethods(handlers.cluster),
       serve(bytesMethod("/log.v1.Log/ProduceStream", "bidi-stream"), async (requests, responses) => {
         const node = await opening;
         let answers = 0;
@@ -51,6 +64,31 @@ export function openStubNode(handlers: StubHandlers = {}): Promise<GrpcPair> {
   return opening;
 }
 
+function clusterMethods(cluster: Partial<ClusterAdmin> = {}): readonly ServedMethod[] {
+  const method = (name: string) => bytesMethod(`/log.v1.Cluster/${name}`, "unary");
+  return [
+    serve(method("GetStatus"), async (request) => {
+      return encodeGetStatusResponse(await stated(cluster.getStatus?.(decodeGetStatusRequest(request))));
+    }),
+    serve(method("RemoveNode"), async (request) => {
+      return encodeRemoveNodeResponse(await stated(cluster.removeNode?.(decodeRemoveNodeRequest(request))));
+    }),
+    serve(method("TransferLeadership"), async (request) => {
+      const moved = await stated(cluster.transferLeadership?.(decodeTransferLeadershipRequest(request)));
+      return encodeTransferLeadershipResponse(moved);
+    }),
+    serve(method("MovePartition"), async (request) => {
+      await cluster.movePartition?.(decodeMovePartitionRequest(request));
+      return emptyMessage;
+    }),
+  ];
+}
+
+function stated<Value>(value: Value | undefined): Value {
+  if (value === undefined) throw new ProglogError("NOT_CLUSTERED", "Cannot say: this stub is in no cluster");
+  return value;
+}
+
 async function answerProduce(request: Buffer, handlers: StubHandlers, node: GrpcPair): Promise<ProduceResponse | undefined> {
   const values = decodeBatch(decodeProduceRequest(request).batch ?? Buffer.alloc(0)).map(({ value }) => String(value));
   const { isDurable = true } = handlers;
@@ -63,13 +101,16 @@ async function answerProduce(request: Buffer, handlers: StubHandlers, node: Grpc
   }
 }
 
+const nowhere = { leaderId: "", leaderRpcAddr: "", replicas: [], term: 0 };
+
 const oneTopic = {
   name: "default",
   uuid: "",
   createdAt: 0,
   settings: {},
   effectiveSettings: {},
-  partitions: [{ partition: 0, uuid: "", leaderId: "", leaderRpcAddr: "", state: "open", logStartOffset: 0, highWatermark: 0 }],
+  replicationFactor: 1,
+  partitions: [{ ...nowhere, partition: 0, uuid: "", state: "open", logStartOffset: 0, highWatermark: 0 }],
 };
 
 /** A server that speaks HTTP/1.1 and nothing else. */

@@ -1,5 +1,5 @@
 import type { Readable, Writable } from "node:stream";
-import { type Clock, systemClock } from "../base/clock.ts";
+import { type Clock, holdingClock } from "../base/clock.ts";
 
 /** What a command has of the world around it, handed in so that a test can be that world. */
 export interface CommandIo {
@@ -27,7 +27,8 @@ export function processIo(): CommandIo {
     stdout: process.stdout,
     stderr: process.stderr,
     env: process.env,
-    clock: systemClock,
+    // What a command waits for keeps its process, also while there is no connection.
+    clock: holdingClock,
     onStopSignal(run) {
       process.on("SIGINT", run);
       process.on("SIGTERM", run);

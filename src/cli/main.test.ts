@@ -52,8 +52,9 @@ test("help and version go to standard output and end well", async () => {
 test("every command has help with an example", async () => {
   const commands = ["serve", "produce", "consume", "topics", "getservers", "bench", "inspect", "verify", "repair"];
   const topics = ["list", "create", "describe", "alter", "delete"].map((command) => ["topics", command]);
+  const clusters = ["status", "remove", "transfer", "move"].map((command) => ["cluster", command]);
   const benches = ["produce", "consume"].map((command) => ["bench", command]);
-  for (const command of [...commands.map((name) => [name]), ...topics, ...benches]) {
+  for (const command of [...commands.map((name) => [name]), ...topics, ...clusters, ...benches]) {
     const { code, stdout } = await run([...command, "--help"]);
     assert.equal(code, exitCodes.done);
     assert.match(stdout, new RegExp(`Example[\\s\\S]*\\$ .*proglog ${command.join(" ")}`), command.join(" "));
@@ -402,7 +403,9 @@ test("getservers prints what the book's command of that name does", async () => 
   assert.equal(code, exitCodes.done);
   assert.equal(stdout, `servers:\n\t- id:"${node.node.storageId}" rpc_addr:"${address}" is_leader:true\n`);
   const json = await run(["getservers", "--addr", address, "--json"]);
-  assert.deepEqual(JSON.parse(json.stdout), { id: node.node.storageId, rpcAddr: address, isLeader: true });
+  const id = node.node.storageId;
+  const self = { id, rpcAddr: address, isLeader: true, state: "up", storageId: id, isVoter: true };
+  assert.deepEqual(JSON.parse(json.stdout), self);
 });
 
 test("--verbose shows the causes below the line", async () => {

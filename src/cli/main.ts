@@ -4,6 +4,7 @@ import { ProglogError } from "../base/error.ts";
 import type { CommandContext } from "./command-context.ts";
 import { type CommandIo, processIo } from "./command-io.ts";
 import { addBenchCommand } from "./commands/bench.ts";
+import { addClusterCommand } from "./commands/cluster.ts";
 import { addConsumeCommand } from "./commands/consume.ts";
 import { addGetServersCommand } from "./commands/getservers.ts";
 import { addInspectCommand } from "./commands/inspect.ts";
@@ -38,8 +39,9 @@ export async function main(argv: readonly string[], io: CommandIo = processIo())
     async connect(server) {
       // Loaded here: what works on files only has no use for it.
       const { connect } = await import("../client/index.ts");
-      const address = formatServerAddress(parseServerAddress(server ?? (io.env["PROGLOG_SERVER"] || serverDefault)));
-      return { address, client: connect(address) };
+      const named = server ?? (io.env["PROGLOG_SERVER"] || serverDefault);
+      const addresses = named.split(",").map((one) => formatServerAddress(parseServerAddress(one.trim())));
+      return { address: addresses.join(","), client: connect(addresses) };
     },
   };
 
@@ -77,6 +79,7 @@ async function buildProgram(argv: readonly string[], context: CommandContext): P
   addConsumeCommand(program, context);
   addTopicsCommand(program, context);
   addGetServersCommand(program, context);
+  addClusterCommand(program, context);
   addBenchCommand(program, context);
   addInspectCommand(program, context);
   addVerifyCommand(program, context);

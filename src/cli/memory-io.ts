@@ -1,5 +1,5 @@
 import { PassThrough, Writable } from "node:stream";
-import { systemClock } from "../base/clock.ts";
+import { type Clock, systemClock } from "../base/clock.ts";
 import type { CommandIo, StopSignal } from "./command-io.ts";
 
 /** A world for one command, in memory: a test writes its input, reads its output and sends it signals. */
@@ -8,7 +8,7 @@ export class MemoryIo implements CommandIo {
   readonly stdout: MemoryOutput;
   readonly stderr: MemoryOutput;
   readonly env: Readonly<Record<string, string | undefined>>;
-  readonly clock = systemClock;
+  readonly clock: Clock;
   /** What the command wanted the process to end with, at once. */
   exitedWith: number | undefined;
   readonly #stopListeners = new Set<(signal: StopSignal) => void>();
@@ -20,9 +20,11 @@ export class MemoryIo implements CommandIo {
       readonly isInputTerminal?: boolean;
       readonly isOutputTerminal?: boolean;
       readonly env?: Record<string, string>;
+      readonly clock?: Clock;
     } = {},
   ) {
-    const { stdin, isInputTerminal = false, isOutputTerminal = false, env = {} } = options;
+    const { stdin, isInputTerminal = false, isOutputTerminal = false, env = {}, clock = systemClock } = options;
+    this.clock = clock;
     this.stdin = Object.assign(new PassThrough(), { isTTY: isInputTerminal });
     if (stdin !== undefined) this.stdin.end(stdin);
     this.stdout = new MemoryOutput(isOutputTerminal);

@@ -7,7 +7,10 @@ import { serverDefault } from "./server-address.ts";
 
 export function serverOption(): Option {
   // Neither default nor environment are commander's business: it would ask the process's own environment.
-  return new Option("--server <host:port>", `server to talk to (default: ${serverDefault}, env: PROGLOG_SERVER)`);
+  return new Option(
+    "--server <host:port,…>",
+    `server to talk to, or several of a cluster (default: ${serverDefault}, env: PROGLOG_SERVER)`,
+  );
 }
 
 export function topicOption(): Option {

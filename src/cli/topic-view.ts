@@ -1,5 +1,5 @@
 import { isTopicSettingName, parseTopicSetting } from "../base/topic-settings.ts";
-import type { PartitionDescription, TopicDescription } from "../client/index.ts";
+import type { PartitionDescription, ReplicaDescription, TopicDescription } from "../client/index.ts";
 
 /** A topic as the commands show it, and print it as JSON: as `GET /v1/topics/{topic}` does. */
 export interface TopicView {
@@ -11,6 +11,8 @@ export interface TopicView {
   /** What holds, set or by default. */
   readonly effectiveSettings: SettingsView;
   readonly partitions: readonly PartitionView[];
+  /** Of a cluster's topic. */
+  readonly replicationFactor?: number;
 }
 
 /** A `TopicSettingValue` each; of a later server's settings their text. */
@@ -29,13 +31,20 @@ export interface PartitionView {
   readonly segments?: number;
   readonly queuedBytes?: number;
   readonly dirtyRatio?: number;
+  /** Of a cluster's partition. */
+  readonly leaderId?: string;
+  readonly term?: number;
+  readonly replicas?: readonly ReplicaDescription[];
 }
 
-export function viewTopic({ settings, effectiveSettings, partitions, name, uuid, createdAt }: TopicDescription): TopicView {
+export function viewTopic(topic: TopicDescription): TopicView {
+  const { settings, effectiveSettings, partitions, name, uuid, createdAt, replicationFactor } = topic;
+  const isClustered = partitions.some(({ replicas }) => replicas.length > 0);
   return {
     name,
     uuid,
     createdAt,
+    ...(isClustered ? { replicationFactor } : {}),
     settings: viewSettings(settings),
     effectiveSettings: viewSettings(effectiveSettings),
     partitions: partitions.map(viewPartition),
@@ -49,7 +58,7 @@ function viewSettings(settings: Readonly<Record<string, string>>): SettingsView 
 }
 
 function viewPartition(described: PartitionDescription): PartitionView {
-  const { partition, state, error, uuid: _uuid, leaderId: _id, leaderRpcAddr: _address, ...figures } = described;
+  const { partition, state, error, uuid: _uuid, leaderId, leaderRpcAddr: _address, replicas, term, ...figures } = described;
   const { logStartOffset, highWatermark, ...others } = figures;
   const isOpen = state === "open" || state === "poisoned";
   return {
@@ -57,6 +66,7 @@ function viewPartition(described: PartitionDescription): PartitionView {
     state,
     ...(error === undefined ? {} : { error: viewError(error) }),
     ...(isOpen ? { logStartOffset, highWatermark } : {}),
+    ...(replicas.length === 0 ? {} : { leaderId, term, replicas }),
     ...(Object.fromEntries(Object.entries(others).filter(([, figure]) => figure !== undefined)) as object),
   };
 }

@@ -16,6 +16,7 @@ import {
 } from "../wire/topic-message.ts";
 import type { RecordInput } from "../batch/record.ts";
 import { decodeProduceResponse, encodeProduceRequest } from "../wire/produce-message.ts";
+import { Cluster } from "./cluster.ts";
 import { Consumer, type ConsumeOptions } from "./consumer.ts";
 import type { SentRange } from "./partition-producer.ts";
 import { Producer, type ProducerOptions } from "./producer.ts";
@@ -33,6 +34,7 @@ import type { Transport } from "./transport.ts";
  */
 export class Client implements AsyncDisposable {
   readonly #routes: Routes;
+  readonly #cluster: Cluster;
   readonly #parts: ClientParts;
   readonly #producers = new Set<Producer>();
   readonly #closed = new AbortController();
@@ -40,6 +42,7 @@ export class Client implements AsyncDisposable {
   constructor(addresses: readonly string[], parts: ClientParts) {
     this.#parts = parts;
     this.#routes = new Routes(addresses, parts.connect);
+    this.#cluster = new Cluster((method, request) => this.#call(method, request));
   }
 
   /** Sends records to one topic. Close it, or the client, so that what it holds goes out. */
@@ -73,13 +76,22 @@ export class Client implements AsyncDisposable {
     return { partition: response.partition, baseOffset: offset, count, appendTime, isDurable };
   }
 
+  /** What the cluster is made of, and how it is; and what an operator does to it. */
+  get cluster(): Cluster {
+    return this.#cluster;
+  }
+
   async listTopics(): Promise<readonly TopicSummary[]> {
     return decodeListTopicsResponse(await this.#call("/log.v1.Topics/ListTopics", emptyMessage));
   }
 
-  /** `partitionCount` is 1 by default; `settings` as the documentation names them, values as text. Throws TOPIC_ALREADY_EXISTS. */
+  /**
+   * `settings` as the documentation names them, values as text. Throws TOPIC_ALREADY_EXISTS; NOT_CLUSTERED for more than one
+   * replica where the node is in no cluster.
+   */
   async createTopic(name: string, options: CreateTopicOptions = {}): Promise<TopicDescription> {
-    const request = { name, partitionCount: options.partitionCount ?? 0, settings: options.settings ?? {} };
+    const { partitionCount = 0, replicationFactor = 0, settings = {} } = options;
+    const request = { name, partitionCount, replicationFactor, settings };
     return this.#changed(name, await this.#call("/log.v1.Topics/CreateTopic", encodeCreateTopicRequest(request)));
   }
 
@@ -146,6 +158,9 @@ export interface AppendOptions {
 }
 
 export interface CreateTopicOptions {
+  /** Default 1. */
   readonly partitionCount?: number;
+  /** On how many nodes each partition lies. Default: the cluster's, which is 3, or as many as there are nodes. */
+  readonly replicationFactor?: number;
   readonly settings?: Readonly<Record<string, string>>;
 }

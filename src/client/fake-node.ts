@@ -80,8 +80,18 @@ export class FakeNode {
       state: "open",
       logStartOffset: 0,
       highWatermark: endOffset,
+      replicas: [],
+      term: 0,
     }));
-    return encodeTopicResponse({ name, uuid: "", createdAt: 0, settings: {}, effectiveSettings: {}, partitions });
+    return encodeTopicResponse({
+      name,
+      uuid: "",
+      createdAt: 0,
+      replicationFactor: 1,
+      settings: {},
+      effectiveSettings: {},
+      partitions,
+    });
   }
 
   #openStream(listener: StreamListener): RequestStream {

@@ -11,7 +11,22 @@ export type { Compression } from "../batch/compression.ts";
 export type { RecordHeader, RecordInput, StoredHeader, StoredRecord } from "../batch/record.ts";
 export type { Acks } from "../wire/produce-message.ts";
 export type { StartingPoint } from "../wire/starting-point.ts";
-export type { PartitionDescription, ServerDescription, TopicDescription, TopicSummary } from "../wire/topic-message.ts";
+export type {
+  ClusterStatus,
+  GroupStatus,
+  MoveStatus,
+  NodeStatus,
+  RemoveNodeResult,
+  TransferLeadershipResult,
+} from "../wire/cluster-message.ts";
+export type {
+  PartitionDescription,
+  ReplicaDescription,
+  ServerDescription,
+  TopicDescription,
+  TopicSummary,
+} from "../wire/topic-message.ts";
+export type { Cluster, MoveOptions, TransferOptions } from "./cluster.ts";
 export type { AppendOptions, Client, CreateTopicOptions } from "./client.ts";
 export type {
   ConsumeConnectedEvent,

@@ -29,8 +29,17 @@ class FakeCluster {
   }
 }
 
-const orders = { name: "orders", uuid: "", createdAt: 0, settings: {}, effectiveSettings: {} };
-const partition = { partition: 0, uuid: "", leaderId: "", state: "open", logStartOffset: 0, highWatermark: 0 };
+const orders = { name: "orders", uuid: "", createdAt: 0, settings: {}, effectiveSettings: {}, replicationFactor: 1 };
+const partition = {
+  partition: 0,
+  uuid: "",
+  leaderId: "",
+  state: "open",
+  logStartOffset: 0,
+  highWatermark: 0,
+  replicas: [],
+  term: 0,
+};
 
 function makeRoutes(addresses: readonly string[]): { readonly cluster: FakeCluster; readonly routes: Routes } {
   const cluster = new FakeCluster();

@@ -40,13 +40,23 @@ export interface ReplicaLookup {
 
 /** Where a partition is. On a single node it is here, and there is nothing to tell. */
 export interface PartitionPlace {
-  readonly leader: ReplicaPlace | undefined;
+  readonly leader: NodePlace | undefined;
   readonly replicas: readonly ReplicaPlace[];
+  /** Of the leader: of two answers the one with the higher term is the newer. */
   readonly term: number;
 }
 
-export interface ReplicaPlace {
+export interface NodePlace {
   readonly nodeId: string;
   /** Where it is reached: `host:port`; empty where that isn't known. */
   readonly address: string;
+}
+
+export interface ReplicaPlace extends NodePlace {
+  /** It counts for a quorum; one that is catching up doesn't yet. */
+  readonly isVoter: boolean;
+  /** It has, or had a moment ago, all that is committed. */
+  readonly isInSync: boolean;
+  /** Entries that the leader has and it hasn't; absent where that isn't known. */
+  readonly lag?: number | undefined;
 }

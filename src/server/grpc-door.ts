@@ -5,6 +5,15 @@ import type { Logger } from "../base/logger.ts";
 import type { Random } from "../base/random.ts";
 import { GrpcServer, type GrpcServerObserver, Health, reflectionMethods, serve, type ServedMethod } from "../grpc/index.ts";
 import { encodeDescriptorSet } from "../wire/descriptor-set.ts";
+import {
+  decodeGetStatusRequest,
+  decodeMovePartitionRequest,
+  decodeRemoveNodeRequest,
+  decodeTransferLeadershipRequest,
+  encodeGetStatusResponse,
+  encodeRemoveNodeResponse,
+  encodeTransferLeadershipResponse,
+} from "../wire/cluster-message.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
 import {
   decodeAlterTopicRequest,
@@ -16,6 +25,7 @@ import {
   encodeTopicResponse,
   type ServerDescription,
 } from "../wire/topic-message.ts";
+import type { ClusterAdmin } from "./cluster-admin.ts";
 import type { ConsumeService } from "./consume-service.ts";
 import { consumeMessages, produceMessages, serverMethod, toStatusError } from "./grpc-codecs.ts";
 import { GrpcConsume } from "./grpc-consume.ts";
@@ -40,6 +50,7 @@ export class GrpcDoor {
     const methods = [
       ...logMethods({ ...parts, consume: this.#consume, produce: this.#produce }),
       ...topicMethods(new GrpcTopics(storage)),
+      ...clusterMethods(parts.cluster),
     ].map((served) => this.#admitted(served));
     this.#setHealth("NOT_SERVING");
     this.#server = new GrpcServer({
@@ -97,7 +108,7 @@ export class GrpcDoor {
   }
 
   #setHealth(status: "SERVING" | "NOT_SERVING"): void {
-    for (const service of ["", "log.v1.Log", "log.v1.Topics"]) this.#health.set(service, status);
+    for (const service of ["", "log.v1.Log", "log.v1.Topics", "log.v1.Cluster"]) this.#health.set(service, status);
   }
 
   /** Whoever comes before the logs are open must not hear that a topic isn't there. */
@@ -127,6 +138,7 @@ export interface GrpcDoorParts {
   readonly observer: GrpcServerObserver;
   /** The nodes, as this one sees them. */
   readonly listServers: () => readonly ServerDescription[];
+  readonly cluster: ClusterAdmin;
 }
 
 interface LogHandlers {
@@ -169,5 +181,20 @@ function topicMethods(topics: GrpcTopics): readonly ServedMethod[] {
     serve(serverMethod("/log.v1.Topics/DeleteTopic", "unary", { ...named, encodeResponse: () => emptyMessage }), (name) =>
       topics.delete(name),
     ),
+  ];
+}
+
+function clusterMethods(cluster: ClusterAdmin): readonly ServedMethod[] {
+  const status = { decodeRequest: decodeGetStatusRequest, encodeResponse: encodeGetStatusResponse };
+  const removal = { decodeRequest: decodeRemoveNodeRequest, encodeResponse: encodeRemoveNodeResponse };
+  const transfer = { decodeRequest: decodeTransferLeadershipRequest, encodeResponse: encodeTransferLeadershipResponse };
+  const move = { decodeRequest: decodeMovePartitionRequest, encodeResponse: () => emptyMessage };
+  return [
+    serve(serverMethod("/log.v1.Cluster/GetStatus", "unary", status), (request) => cluster.getStatus(request)),
+    serve(serverMethod("/log.v1.Cluster/RemoveNode", "unary", removal), (request) => cluster.removeNode(request)),
+    serve(serverMethod("/log.v1.Cluster/TransferLeadership", "unary", transfer), (request) =>
+      cluster.transferLeadership(request),
+    ),
+    serve(serverMethod("/log.v1.Cluster/MovePartition", "unary", move), (request) => cluster.movePartition(request)),
   ];
 }

@@ -27,7 +27,16 @@ export class GrpcTopics {
     return topics.map(({ name, partitions, createdAt }) => ({ name, partitionCount: partitions.length, createdAt }));
   }
 
-  async create({ name, partitionCount, settings }: CreateTopicRequest): Promise<TopicDescription> {
+  async create({ name, partitionCount, settings, replicationFactor = 0 }: CreateTopicRequest): Promise<TopicDescription> {
+    if (replicationFactor > 1) {
+      throw new ProglogError(
+        "NOT_CLUSTERED",
+        `Cannot create topic ${name} with ${replicationFactor} replicas: the node is in no cluster`,
+        {
+          hint: "Leave the replication factor out, or start the nodes as a cluster.",
+        },
+      );
+    }
     const partitions = partitionCount === 0 ? undefined : partitionCount;
     return this.#describe(await this.#storage.catalog.createTopic({ name, partitions, settings: parseSettings(settings) }));
   }
@@ -62,6 +71,7 @@ export class GrpcTopics {
       name,
       uuid,
       createdAt,
+      replicationFactor: 1,
       settings: formatSettings(settings),
       effectiveSettings: formatSettings(this.#storage.effectiveSettings(topic)),
       partitions: partitions.map((partition) => this.#describePartition(topic, partition)),
@@ -70,12 +80,13 @@ export class GrpcTopics {
 
   #describePartition(topic: Topic, { partition, uuid }: Partition): PartitionDescription {
     const status = this.#storage.replicas.find(uuid)?.status();
-    const { leader } = this.#storage.findPlace(topic, partition);
+    const { leader, replicas: places, term } = this.#storage.findPlace(topic, partition);
     // A single node leads all it has, and is reached where it was asked: nobody is named.
     const place = { partition, uuid, leaderId: leader?.nodeId ?? "", leaderRpcAddr: leader?.address ?? "" };
-    if (status === undefined) return { ...place, state: "closed", logStartOffset: 0, highWatermark: 0 };
+    const replicas = places.map(({ address: rpcAddr, ...replica }) => ({ ...replica, rpcAddr }));
+    if (status === undefined) return { ...place, replicas, term, state: "closed", logStartOffset: 0, highWatermark: 0 };
     const { topic: _topic, partition: _partition, error, logStartOffset = 0, highWatermark = 0, ...rest } = status;
-    const described = { ...rest, ...place, logStartOffset, highWatermark };
+    const described = { ...rest, ...place, replicas, term, logStartOffset, highWatermark };
     return error === undefined ? { ...described, error } : { ...described, error: protoErrorOf(error) };
   }
 }

@@ -7,6 +7,7 @@ import { nodeDisk } from "../base/node-disk.ts";
 import { type Random, systemRandom } from "../base/random.ts";
 import { DataDirectory, type LogSettings } from "../replica/data-directory.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
+import type { ServerDescription } from "../wire/topic-message.ts";
 import { addApiRoutes } from "./api-routes.ts";
 import { checkBindAddress, isLoopback } from "./bind-address.ts";
 import { addBookRoutes } from "./book-routes.ts";
@@ -25,6 +26,7 @@ import { addProduceRoutes } from "./produce-routes.ts";
 import { RequestBodies } from "./request-bodies.ts";
 import { TailService } from "./tail-service.ts";
 import type { RouteServices } from "./route-services.ts";
+import { SingleNodeCluster } from "./single-node-cluster.ts";
 import { addTopicRoutes } from "./topic-routes.ts";
 
 /** A running node. */
@@ -91,13 +93,23 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
     addTopicRoutes(app, services);
     addHealthRoutes(app, { storage, metrics, startedAt: clock.now(), now: () => clock.now(), version });
     await app.ready();
+    const describeSelf = (): ServerDescription => ({
+      id: storage.storageId,
+      rpcAddr: formatAddress(listener.address),
+      isLeader: true,
+      state: "up",
+      storageId: storage.storageId,
+      isVoter: true,
+    });
+    const cluster = new SingleNodeCluster(storage, describeSelf);
     const door = new GrpcDoor({
       ...services,
       clock,
       random,
       logger,
       observer: metrics.grpcObserver,
-      listServers: () => [{ id: storage.storageId, rpcAddr: formatAddress(listener.address), isLeader: true }],
+      cluster,
+      listServers: () => [describeSelf()],
     });
     undo.push(() => door.close());
     const listener = await Listener.open({

@@ -13,8 +13,12 @@ import {
   ErrorSchema,
   GetServersResponseSchema,
   ListTopicsResponseSchema,
+  MovePartitionResponseSchema,
   type Partition,
   PartitionSchema,
+  type Replica,
+  ReplicaSchema,
+  type Server,
   type Topic,
   TopicSchema,
 } from "./gen/log/v1/log_pb.ts";
@@ -34,6 +38,8 @@ export interface TopicDescription {
   readonly createdAt: number;
   /** All that hold, set or by the node's default, as text. */
   readonly effectiveSettings: Readonly<Record<string, string>>;
+  /** On how many nodes each partition is to lie. 1 on a node that is in no cluster. */
+  readonly replicationFactor: number;
 }
 
 export interface PartitionDescription {
@@ -55,6 +61,23 @@ export interface PartitionDescription {
   readonly damages?: number | undefined;
   /** Where it is compacted: what share of it isn't yet. */
   readonly dirtyRatio?: number | undefined;
+  /** The nodes that have a replica, the leader among them. None where there is only one node. */
+  readonly replicas: readonly ReplicaDescription[];
+  /** Of the leader: of two answers the one with the higher term is the newer. 0 where there is only one node. */
+  readonly term: number;
+}
+
+/** A node's copy of a partition. */
+export interface ReplicaDescription {
+  readonly nodeId: string;
+  /** "" while nobody knows it. */
+  readonly rpcAddr: string;
+  /** It counts for a quorum; one that is catching up doesn't yet. */
+  readonly isVoter: boolean;
+  /** It has, or had a moment ago, all that is committed. */
+  readonly isInSync: boolean;
+  /** Batches that the leader has and it hasn't; absent where that isn't known. */
+  readonly lag?: number | undefined;
 }
 
 export interface TopicSummary {
@@ -69,6 +92,8 @@ export interface CreateTopicRequest {
   /** 0: one. */
   readonly partitionCount: number;
   readonly settings: Readonly<Record<string, string>>;
+  /** 0, the default: as the cluster has it. */
+  readonly replicationFactor?: number | undefined;
 }
 
 export interface AlterTopicRequest {
@@ -80,9 +105,17 @@ export interface AlterTopicRequest {
 }
 
 export interface ServerDescription {
+  /** The node's name. */
   readonly id: string;
   readonly rpcAddr: string;
+  /** It leads the group that keeps the cluster's catalog; who leads a partition says the topic. */
   readonly isLeader: boolean;
+  /** "up", "down" or "removing"; a later server may know more words. */
+  readonly state: string;
+  /** Of its directory, made with it. */
+  readonly storageId: string;
+  /** It has a vote on who leads the cluster. */
+  readonly isVoter: boolean;
 }
 
 export function encodeListTopicsResponse(topics: readonly TopicSummary[]): Buffer {
@@ -95,15 +128,15 @@ export function decodeListTopicsResponse(bytes: Buffer): readonly TopicSummary[]
   return topics.map(({ name, partitionCount, createdAt }) => ({ name, partitionCount, createdAt: toNumber(createdAt) }));
 }
 
-export function encodeCreateTopicRequest(request: CreateTopicRequest): Buffer {
-  return bytesOf(
-    toBinary(CreateTopicRequestSchema, create(CreateTopicRequestSchema, { ...request, settings: { ...request.settings } })),
-  );
+export function encodeCreateTopicRequest({ settings, replicationFactor = 0, ...rest }: CreateTopicRequest): Buffer {
+  const init = { ...rest, replicationFactor, settings: { ...settings } };
+  return bytesOf(toBinary(CreateTopicRequestSchema, create(CreateTopicRequestSchema, init)));
 }
 
 export function decodeCreateTopicRequest(bytes: Buffer): CreateTopicRequest {
-  const { name, partitionCount, settings } = reading("CreateTopicRequest", () => fromBinary(CreateTopicRequestSchema, bytes));
-  return { name, partitionCount, settings };
+  const read = reading("CreateTopicRequest", () => fromBinary(CreateTopicRequestSchema, bytes));
+  const { name, partitionCount, settings, replicationFactor } = read;
+  return { name, partitionCount, settings, replicationFactor };
 }
 
 /** CreateTopicResponse, DescribeTopicResponse and AlterTopicResponse have the same shape. */
@@ -143,10 +176,14 @@ export function encodeGetServersResponse(servers: readonly ServerDescription[]):
 
 export function decodeGetServersResponse(bytes: Buffer): readonly ServerDescription[] {
   const { servers } = reading("GetServersResponse", () => fromBinary(GetServersResponseSchema, bytes));
-  return servers.map(({ id, rpcAddr, isLeader }) => ({ id, rpcAddr, isLeader }));
+  return servers.map(serverFromGenerated);
 }
 
-/** DeleteTopicResponse, and the requests that hold nothing. */
+export function serverFromGenerated({ id, rpcAddr, isLeader, state, storageId, isVoter }: Server): ServerDescription {
+  return { id, rpcAddr, isLeader, state, storageId, isVoter };
+}
+
+/** DeleteTopicResponse, MovePartitionResponse, and the requests that hold nothing. */
 export const emptyMessage = Buffer.alloc(0);
 
 /** The pairs of messages that one codec serves here: a test holds that their fields are the same. */
@@ -157,7 +194,7 @@ export const sameShapes = [
 ] as const;
 
 /** Those that hold nothing. */
-export const emptyShapes = [DeleteTopicResponseSchema] as const;
+export const emptyShapes = [DeleteTopicResponseSchema, MovePartitionResponseSchema] as const;
 
 function toGenerated({ partitions, createdAt, settings, effectiveSettings, ...rest }: TopicDescription): Topic {
   return create(TopicSchema, {
@@ -170,12 +207,13 @@ function toGenerated({ partitions, createdAt, settings, effectiveSettings, ...re
 }
 
 function partitionToGenerated(partition: PartitionDescription): Partition {
-  const { logStartOffset, highWatermark, logEndOffset, storeBytes, queuedBytes, error, ...rest } = partition;
+  const { logStartOffset, highWatermark, logEndOffset, storeBytes, queuedBytes, error, replicas, ...rest } = partition;
   const { segments, damages, dirtyRatio, ...always } = rest;
   return create(PartitionSchema, {
     ...always,
     logStartOffset: BigInt(logStartOffset),
     highWatermark: BigInt(highWatermark),
+    replicas: replicas.map(replicaToGenerated),
     ...(error === undefined ? {} : { error: errorToGenerated(error) }),
     ...(logEndOffset === undefined ? {} : { logEndOffset: BigInt(logEndOffset) }),
     ...(storeBytes === undefined ? {} : { storeBytes: BigInt(storeBytes) }),
@@ -186,14 +224,24 @@ function partitionToGenerated(partition: PartitionDescription): Partition {
   });
 }
 
-function fromGenerated({ name, uuid, partitions, settings, effectiveSettings, createdAt }: Topic): TopicDescription {
+function fromGenerated({ partitions, createdAt, ...rest }: Topic): TopicDescription {
+  const { name, uuid, settings, effectiveSettings, replicationFactor } = rest;
   const described = partitions.map(partitionFromGenerated);
-  return { name, uuid, createdAt: toNumber(createdAt), settings, effectiveSettings, partitions: described };
+  const always = { name, uuid, settings, effectiveSettings, replicationFactor };
+  return { ...always, createdAt: toNumber(createdAt), partitions: described };
+}
+
+export function replicaToGenerated({ lag, ...always }: ReplicaDescription): Replica {
+  return create(ReplicaSchema, { ...always, ...(lag === undefined ? {} : { lag: BigInt(lag) }) });
+}
+
+export function replicaFromGenerated({ nodeId, rpcAddr, isVoter, isInSync, lag }: Replica): ReplicaDescription {
+  return { nodeId, rpcAddr, isVoter, isInSync, ...(lag === undefined ? {} : { lag: toNumber(lag) }) };
 }
 
 function partitionFromGenerated(generated: Partition): PartitionDescription {
   const { partition, uuid, leaderId, leaderRpcAddr, logStartOffset, highWatermark, state, error } = generated;
-  const { logEndOffset, storeBytes, queuedBytes, segments, damages, dirtyRatio } = generated;
+  const { logEndOffset, storeBytes, queuedBytes, segments, damages, dirtyRatio, replicas, term } = generated;
   return {
     partition,
     uuid,
@@ -202,6 +250,8 @@ function partitionFromGenerated(generated: Partition): PartitionDescription {
     state,
     logStartOffset: toNumber(logStartOffset),
     highWatermark: toNumber(highWatermark),
+    replicas: replicas.map(replicaFromGenerated),
+    term,
     ...(error === undefined ? {} : { error: errorFromGenerated(error) }),
     ...(logEndOffset === undefined ? {} : { logEndOffset: toNumber(logEndOffset) }),
     ...(storeBytes === undefined ? {} : { storeBytes: toNumber(storeBytes) }),
@@ -228,11 +278,11 @@ function toNumber(value: bigint): number {
   throw new ProglogError("INVALID_ARGUMENT", `Cannot take the number ${value}: it is beyond 2^53-1`);
 }
 
-function bytesOf(array: Uint8Array): Buffer {
+export function bytesOf(array: Uint8Array): Buffer {
   return Buffer.from(array.buffer, array.byteOffset, array.byteLength);
 }
 
-function reading<Message>(name: string, read: () => Message): Message {
+export function reading<Message>(name: string, read: () => Message): Message {
   try {
     return read();
   } catch (error) {

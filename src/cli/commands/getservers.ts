@@ -12,7 +12,7 @@ export function addGetServersCommand(program: Command, context: CommandContext):
     .summary("list the nodes, as one of them sees them")
     .description("Asks a node for all that it knows, itself included: id, address, and whether it leads.")
     .option("--addr <host:port>", `node to ask (default: ${serverDefault}, env: PROGLOG_SERVER)`)
-    .option("--json", "one JSON object in a line: id, rpcAddr, isLeader")
+    .option("--json", "one JSON object in a line, with each node's state too")
     .addHelpText("after", "\nExample:\n  $ proglog getservers --addr 127.0.0.1:8000\n")
     .action(context.action((options: GetServersOptions) => getServers(context, options)));
 }

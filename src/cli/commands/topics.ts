@@ -7,6 +7,7 @@ import {
   topicSettingDefinitions,
   topicSettingNames,
 } from "../../base/topic-settings.ts";
+import { describeReplicas } from "../cluster-view.ts";
 import type { CommandContext } from "../command-context.ts";
 import { confirm } from "../confirm.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
@@ -44,6 +45,11 @@ Examples:
     .description("Creates a topic.")
     .argument("<name>", "letters, digits, '.', '_' and '-', at most 249")
     .option("--partitions <count>", "partitions (default: the server's)", parseInteger("--partitions", 1))
+    .option(
+      "--replication-factor <count>",
+      "on how many nodes each partition lies (default: 3, or as many as there are)",
+      parseInteger("--replication-factor", 1),
+    )
     .option("--set <name=value>", "a setting, as often as needed", collectSetting)
     .addOption(serverOption())
     .addHelpText(
@@ -52,6 +58,7 @@ Examples:
 Examples:
   $ proglog topics create orders --partitions 4
   $ proglog topics create access --set retentionMs=7d --set segmentBytes=64MiB
+  $ proglog topics create audit --replication-factor 5
 `,
     )
     .action(context.action((name: string, options: CreateOptions) => createTopic(context, name, options)));
@@ -102,10 +109,11 @@ interface TopicOptions {
 interface CreateOptions {
   readonly server?: string;
   readonly partitions?: number;
+  readonly replicationFactor?: number;
   readonly set?: Settings;
 }
 
-interface AlterOptions extends CreateOptions {
+interface AlterOptions extends Omit<CreateOptions, "replicationFactor"> {
   readonly unset?: readonly string[];
 }
 
@@ -142,16 +150,20 @@ async function listTopics(context: CommandContext, { server, json }: TopicOption
 async function createTopic(
   context: CommandContext,
   name: string,
-  { server, partitions, set = {} }: CreateOptions,
+  { server, partitions, replicationFactor, set = {} }: CreateOptions,
 ): Promise<ExitCode> {
   const attempt = `create the topic ${name}`;
   const topic = await askServer(await context.connect(server), { attempt }, (client) =>
     client.createTopic(name, {
       settings: textOfSettings(set),
       ...(partitions === undefined ? {} : { partitionCount: partitions }),
+      ...(replicationFactor === undefined ? {} : { replicationFactor }),
     }),
   );
-  await context.stdout.write(`Created ${topic.name} with ${formatNumberOf(topic.partitions.length, "partition")}.\n`);
+  const replicas = topic.replicationFactor > 1 ? ` on ${formatNumberOf(topic.replicationFactor, "node")} each` : "";
+  await context.stdout.write(
+    `Created ${topic.name} with ${formatNumberOf(topic.partitions.length, "partition")}${replicas}.\n`,
+  );
   return exitCodes.done;
 }
 
@@ -211,16 +223,23 @@ function countRecords({ highWatermark, logStartOffset }: PartitionView): number 
   return highWatermark === undefined || logStartOffset === undefined ? undefined : highWatermark - logStartOffset;
 }
 
+function placeOf({ leaderId, replicas = [] }: PartitionView): readonly string[] {
+  return [leaderId === undefined || leaderId === "" ? "-" : leaderId, describeReplicas(replicas)];
+}
+
 function formatTopic(topic: TopicView): string {
+  const isClustered = topic.replicationFactor !== undefined;
   const rows = topic.partitions.map((partition) => {
     const { logStartOffset, highWatermark, storeBytes, error } = partition;
     const figures = [logStartOffset, highWatermark, countRecords(partition)].map((figure) =>
       figure === undefined ? "-" : String(figure),
     );
     const state = error === undefined ? partition.state : `${partition.state}: ${error.code}`;
-    return [String(partition.partition), ...figures, storeBytes === undefined ? "-" : formatBytes(storeBytes), state];
+    const stored = storeBytes === undefined ? "-" : formatBytes(storeBytes);
+    return [String(partition.partition), ...figures, stored, state, ...(isClustered ? placeOf(partition) : [])];
   });
-  const table = formatTable(["PARTITION", "START", "END", "RECORDS", "STORED", "STATE"], rows);
+  const headings = ["PARTITION", "START", "END", "RECORDS", "STORED", "STATE", ...(isClustered ? ["LEADER", "REPLICAS"] : [])];
+  const table = formatTable(headings, rows);
   return `${topic.name}, created ${new Date(topic.createdAt).toISOString()}\n${table}\n${formatSettings(topic)}`;
 }
 

@@ -19,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file log/v1/log.proto.
  */
 export const file_log_v1_log: GenFile = /*@__PURE__*/
-  fileDesc("ChBsb2cvdjEvbG9nLnByb3RvEgZsb2cudjEitQEKBlJlY29yZBINCgV2YWx1ZRgBIAEoDBIOCgZvZmZzZXQYAiABKAQSDAoEdGVybRgDIAEoBBIMCgR0eXBlGAQgASgNEhAKA2tleRgFIAEoDEgAiAEBEh8KB2hlYWRlcnMYBiADKAsyDi5sb2cudjEuSGVhZGVyEhYKCXRpbWVzdGFtcBgHIAEoA0gBiAEBEg8KB2lzX251bGwYCCABKAhCBgoEX2tleUIMCgpfdGltZXN0YW1wIjMKBkhlYWRlchILCgNrZXkYASABKAkSEgoFdmFsdWUYAiABKAxIAIgBAUIICgZfdmFsdWUinwIKDlByb2R1Y2VSZXF1ZXN0Eh4KBnJlY29yZBgBIAEoCzIOLmxvZy52MS5SZWNvcmQSDQoFdG9waWMYAiABKAkSFgoJcGFydGl0aW9uGAMgASgNSACIAQESHwoHcmVjb3JkcxgEIAMoCzIOLmxvZy52MS5SZWNvcmQSDQoFYmF0Y2gYBSABKAwSGgoEYWNrcxgGIAEoDjIMLmxvZy52MS5BY2tzEiIKCHByb2R1Y2VyGAcgASgLMhAubG9nLnYxLlByb2R1Y2VyEhwKD2V4cGVjdGVkX29mZnNldBgIIAEoBEgBiAEBEhYKDmFuc3dlcnNfZXJyb3JzGAkgASgIQgwKCl9wYXJ0aXRpb25CEgoQX2V4cGVjdGVkX29mZnNldCI8CghQcm9kdWNlchIKCgJpZBgBIAEoBBINCgVlcG9jaBgCIAEoDRIVCg1iYXNlX3NlcXVlbmNlGAMgASgNIqABCg9Qcm9kdWNlUmVzcG9uc2USDgoGb2Zmc2V0GAEgASgEEhEKCXBhcnRpdGlvbhgCIAEoDRINCgVjb3VudBgDIAEoDRITCgthcHBlbmRfdGltZRgEIAEoAxISCgppc19kdXJhYmxlGAUgASgIEhQKDGlzX2R1cGxpY2F0ZRgGIAEoCBIcCgVlcnJvchgHIAEoCzINLmxvZy52MS5FcnJvciKBAgoOQ29uc3VtZVJlcXVlc3QSDgoGb2Zmc2V0GAEgASgEEg0KBXRvcGljGAIgASgJEhEKCXBhcnRpdGlvbhgDIAEoDRIaCgRmcm9tGAQgASgOMgwubG9nLnYxLkZyb20SEQoJdGltZXN0YW1wGAUgASgDEhMKC21heF9yZWNvcmRzGAYgASgNEhEKCW1heF9ieXRlcxgHIAEoDRIPCgd3YWl0X21zGAggASgNEhEKCWlzX3BhY2tlZBgJIAEoCBIUCgxzdG9wc19hdF9lbmQYCiABKAgSFwoPYXRfbGVhc3Rfb2Zmc2V0GAsgASgEEhMKC2xlYWRlcl9vbmx5GAwgASgIIrABCg9Db25zdW1lUmVzcG9uc2USHgoGcmVjb3JkGAIgASgLMg4ubG9nLnYxLlJlY29yZBIfCgdyZWNvcmRzGAMgAygLMg4ubG9nLnYxLlJlY29yZBIPCgdiYXRjaGVzGAQgASgMEhMKC25leHRfb2Zmc2V0GAUgASgEEhgKEGxvZ19zdGFydF9vZmZzZXQYBiABKAQSFgoOaGlnaF93YXRlcm1hcmsYByABKARKBAgBEAIiEwoRR2V0U2VydmVyc1JlcXVlc3QiNQoSR2V0U2VydmVyc1Jlc3BvbnNlEh8KB3NlcnZlcnMYASADKAsyDi5sb2cudjEuU2VydmVyIjkKBlNlcnZlchIKCgJpZBgBIAEoCRIQCghycGNfYWRkchgCIAEoCRIRCglpc19sZWFkZXIYAyABKAgiEwoRTGlzdFRvcGljc1JlcXVlc3QiOgoSTGlzdFRvcGljc1Jlc3BvbnNlEiQKBnRvcGljcxgBIAMoCzIULmxvZy52MS5Ub3BpY1N1bW1hcnkiSQoMVG9waWNTdW1tYXJ5EgwKBG5hbWUYASABKAkSFwoPcGFydGl0aW9uX2NvdW50GAIgASgNEhIKCmNyZWF0ZWRfYXQYAyABKAMiqAEKEkNyZWF0ZVRvcGljUmVxdWVzdBIMCgRuYW1lGAEgASgJEhcKD3BhcnRpdGlvbl9jb3VudBgCIAEoDRI6CghzZXR0aW5ncxgDIAMoCzIoLmxvZy52MS5DcmVhdGVUb3BpY1JlcXVlc3QuU2V0dGluZ3NFbnRyeRovCg1TZXR0aW5nc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiMwoTQ3JlYXRlVG9waWNSZXNwb25zZRIcCgV0b3BpYxgBIAEoCzINLmxvZy52MS5Ub3BpYyIkChREZXNjcmliZVRvcGljUmVxdWVzdBIMCgRuYW1lGAEgASgJIjUKFURlc2NyaWJlVG9waWNSZXNwb25zZRIcCgV0b3BpYxgBIAEoCzINLmxvZy52MS5Ub3BpYyK1AQoRQWx0ZXJUb3BpY1JlcXVlc3QSDAoEbmFtZRgBIAEoCRI5CghzZXR0aW5ncxgCIAMoCzInLmxvZy52MS5BbHRlclRvcGljUmVxdWVzdC5TZXR0aW5nc0VudHJ5Eg0KBXVuc2V0GAMgAygJEhcKD3BhcnRpdGlvbl9jb3VudBgEIAEoDRovCg1TZXR0aW5nc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiMgoSQWx0ZXJUb3BpY1Jlc3BvbnNlEhwKBXRvcGljGAEgASgLMg0ubG9nLnYxLlRvcGljIiIKEkRlbGV0ZVRvcGljUmVxdWVzdBIMCgRuYW1lGAEgASgJIhUKE0RlbGV0ZVRvcGljUmVzcG9uc2UiugIKBVRvcGljEgwKBG5hbWUYASABKAkSJQoKcGFydGl0aW9ucxgCIAMoCzIRLmxvZy52MS5QYXJ0aXRpb24SLQoIc2V0dGluZ3MYAyADKAsyGy5sb2cudjEuVG9waWMuU2V0dGluZ3NFbnRyeRIMCgR1dWlkGAQgASgJEhIKCmNyZWF0ZWRfYXQYBSABKAMSQAoSZWZmZWN0aXZlX3NldHRpbmdzGAYgAygLMiQubG9nLnYxLlRvcGljLkVmZmVjdGl2ZVNldHRpbmdzRW50cnkaLwoNU2V0dGluZ3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjgKFkVmZmVjdGl2ZVNldHRpbmdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKtAwoJUGFydGl0aW9uEhEKCXBhcnRpdGlvbhgBIAEoDRIMCgR1dWlkGAIgASgJEhEKCWxlYWRlcl9pZBgDIAEoCRIXCg9sZWFkZXJfcnBjX2FkZHIYBCABKAkSGAoQbG9nX3N0YXJ0X29mZnNldBgFIAEoBBIWCg5oaWdoX3dhdGVybWFyaxgGIAEoBBIcCgVlcnJvchgHIAEoCzINLmxvZy52MS5FcnJvchINCgVzdGF0ZRgIIAEoCRIbCg5sb2dfZW5kX29mZnNldBgJIAEoBEgAiAEBEhgKC3N0b3JlX2J5dGVzGAogASgESAGIAQESFQoIc2VnbWVudHMYCyABKA1IAogBARIZCgxxdWV1ZWRfYnl0ZXMYDCABKARIA4gBARIUCgdkYW1hZ2VzGA0gASgNSASIAQESGAoLZGlydHlfcmF0aW8YDiABKAFIBYgBAUIRCg9fbG9nX2VuZF9vZmZzZXRCDgoMX3N0b3JlX2J5dGVzQgsKCV9zZWdtZW50c0IPCg1fcXVldWVkX2J5dGVzQgoKCF9kYW1hZ2VzQg4KDF9kaXJ0eV9yYXRpbyLJAQoFRXJyb3ISDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEgwKBGhpbnQYAyABKAkSFAoMaXNfcmV0cnlhYmxlGAQgASgIEiAKB291dGNvbWUYBSABKA4yDy5sb2cudjEuT3V0Y29tZRIrCgdkZXRhaWxzGAYgAygLMhoubG9nLnYxLkVycm9yLkRldGFpbHNFbnRyeRouCgxEZXRhaWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASo3CgRBY2tzEg8KC0FDS1NfUVVPUlVNEAASDwoLQUNLU19MRUFERVIQARINCglBQ0tTX05PTkUQAipJCgRGcm9tEg8KC0ZST01fT0ZGU0VUEAASDgoKRlJPTV9TVEFSVBABEgwKCEZST01fRU5EEAISEgoORlJPTV9USU1FU1RBTVAQAyo4CgdPdXRjb21lEhgKFE9VVENPTUVfTk9UX0FQUEVOREVEEAASEwoPT1VUQ09NRV9VTktOT1dOEAEy1gIKA0xvZxI8CgdQcm9kdWNlEhYubG9nLnYxLlByb2R1Y2VSZXF1ZXN0GhcubG9nLnYxLlByb2R1Y2VSZXNwb25zZSIAEjwKB0NvbnN1bWUSFi5sb2cudjEuQ29uc3VtZVJlcXVlc3QaFy5sb2cudjEuQ29uc3VtZVJlc3BvbnNlIgASRAoNQ29uc3VtZVN0cmVhbRIWLmxvZy52MS5Db25zdW1lUmVxdWVzdBoXLmxvZy52MS5Db25zdW1lUmVzcG9uc2UiADABEkYKDVByb2R1Y2VTdHJlYW0SFi5sb2cudjEuUHJvZHVjZVJlcXVlc3QaFy5sb2cudjEuUHJvZHVjZVJlc3BvbnNlIgAoATABEkUKCkdldFNlcnZlcnMSGS5sb2cudjEuR2V0U2VydmVyc1JlcXVlc3QaGi5sb2cudjEuR2V0U2VydmVyc1Jlc3BvbnNlIgAy+gIKBlRvcGljcxJFCgpMaXN0VG9waWNzEhkubG9nLnYxLkxpc3RUb3BpY3NSZXF1ZXN0GhoubG9nLnYxLkxpc3RUb3BpY3NSZXNwb25zZSIAEkgKC0NyZWF0ZVRvcGljEhoubG9nLnYxLkNyZWF0ZVRvcGljUmVxdWVzdBobLmxvZy52MS5DcmVhdGVUb3BpY1Jlc3BvbnNlIgASTgoNRGVzY3JpYmVUb3BpYxIcLmxvZy52MS5EZXNjcmliZVRvcGljUmVxdWVzdBodLmxvZy52MS5EZXNjcmliZVRvcGljUmVzcG9uc2UiABJFCgpBbHRlclRvcGljEhkubG9nLnYxLkFsdGVyVG9waWNSZXF1ZXN0GhoubG9nLnYxLkFsdGVyVG9waWNSZXNwb25zZSIAEkgKC0RlbGV0ZVRvcGljEhoubG9nLnYxLkRlbGV0ZVRvcGljUmVxdWVzdBobLmxvZy52MS5EZWxldGVUb3BpY1Jlc3BvbnNlIgBiBnByb3RvMw");
+  fileDesc("ChBsb2cvdjEvbG9nLnByb3RvEgZsb2cudjEitQEKBlJlY29yZBINCgV2YWx1ZRgBIAEoDBIOCgZvZmZzZXQYAiABKAQSDAoEdGVybRgDIAEoBBIMCgR0eXBlGAQgASgNEhAKA2tleRgFIAEoDEgAiAEBEh8KB2hlYWRlcnMYBiADKAsyDi5sb2cudjEuSGVhZGVyEhYKCXRpbWVzdGFtcBgHIAEoA0gBiAEBEg8KB2lzX251bGwYCCABKAhCBgoEX2tleUIMCgpfdGltZXN0YW1wIjMKBkhlYWRlchILCgNrZXkYASABKAkSEgoFdmFsdWUYAiABKAxIAIgBAUIICgZfdmFsdWUinwIKDlByb2R1Y2VSZXF1ZXN0Eh4KBnJlY29yZBgBIAEoCzIOLmxvZy52MS5SZWNvcmQSDQoFdG9waWMYAiABKAkSFgoJcGFydGl0aW9uGAMgASgNSACIAQESHwoHcmVjb3JkcxgEIAMoCzIOLmxvZy52MS5SZWNvcmQSDQoFYmF0Y2gYBSABKAwSGgoEYWNrcxgGIAEoDjIMLmxvZy52MS5BY2tzEiIKCHByb2R1Y2VyGAcgASgLMhAubG9nLnYxLlByb2R1Y2VyEhwKD2V4cGVjdGVkX29mZnNldBgIIAEoBEgBiAEBEhYKDmFuc3dlcnNfZXJyb3JzGAkgASgIQgwKCl9wYXJ0aXRpb25CEgoQX2V4cGVjdGVkX29mZnNldCI8CghQcm9kdWNlchIKCgJpZBgBIAEoBBINCgVlcG9jaBgCIAEoDRIVCg1iYXNlX3NlcXVlbmNlGAMgASgNIqABCg9Qcm9kdWNlUmVzcG9uc2USDgoGb2Zmc2V0GAEgASgEEhEKCXBhcnRpdGlvbhgCIAEoDRINCgVjb3VudBgDIAEoDRITCgthcHBlbmRfdGltZRgEIAEoAxISCgppc19kdXJhYmxlGAUgASgIEhQKDGlzX2R1cGxpY2F0ZRgGIAEoCBIcCgVlcnJvchgHIAEoCzINLmxvZy52MS5FcnJvciKBAgoOQ29uc3VtZVJlcXVlc3QSDgoGb2Zmc2V0GAEgASgEEg0KBXRvcGljGAIgASgJEhEKCXBhcnRpdGlvbhgDIAEoDRIaCgRmcm9tGAQgASgOMgwubG9nLnYxLkZyb20SEQoJdGltZXN0YW1wGAUgASgDEhMKC21heF9yZWNvcmRzGAYgASgNEhEKCW1heF9ieXRlcxgHIAEoDRIPCgd3YWl0X21zGAggASgNEhEKCWlzX3BhY2tlZBgJIAEoCBIUCgxzdG9wc19hdF9lbmQYCiABKAgSFwoPYXRfbGVhc3Rfb2Zmc2V0GAsgASgEEhMKC2xlYWRlcl9vbmx5GAwgASgIIrABCg9Db25zdW1lUmVzcG9uc2USHgoGcmVjb3JkGAIgASgLMg4ubG9nLnYxLlJlY29yZBIfCgdyZWNvcmRzGAMgAygLMg4ubG9nLnYxLlJlY29yZBIPCgdiYXRjaGVzGAQgASgMEhMKC25leHRfb2Zmc2V0GAUgASgEEhgKEGxvZ19zdGFydF9vZmZzZXQYBiABKAQSFgoOaGlnaF93YXRlcm1hcmsYByABKARKBAgBEAIiEwoRR2V0U2VydmVyc1JlcXVlc3QiNQoSR2V0U2VydmVyc1Jlc3BvbnNlEh8KB3NlcnZlcnMYASADKAsyDi5sb2cudjEuU2VydmVyIpsBCgZTZXJ2ZXISCgoCaWQYASABKAkSEAoIcnBjX2FkZHIYAiABKAkSEQoJaXNfbGVhZGVyGAMgASgIEg0KBXN0YXRlGAQgASgJEhIKCnN0b3JhZ2VfaWQYBSABKAkSEAoIaXNfdm90ZXIYBiABKAgSFQoNcmVwbGljYV9jb3VudBgHIAEoDRIUCgxsZWFkZXJfY291bnQYCCABKA0iEwoRTGlzdFRvcGljc1JlcXVlc3QiOgoSTGlzdFRvcGljc1Jlc3BvbnNlEiQKBnRvcGljcxgBIAMoCzIULmxvZy52MS5Ub3BpY1N1bW1hcnkiSQoMVG9waWNTdW1tYXJ5EgwKBG5hbWUYASABKAkSFwoPcGFydGl0aW9uX2NvdW50GAIgASgNEhIKCmNyZWF0ZWRfYXQYAyABKAMixAEKEkNyZWF0ZVRvcGljUmVxdWVzdBIMCgRuYW1lGAEgASgJEhcKD3BhcnRpdGlvbl9jb3VudBgCIAEoDRI6CghzZXR0aW5ncxgDIAMoCzIoLmxvZy52MS5DcmVhdGVUb3BpY1JlcXVlc3QuU2V0dGluZ3NFbnRyeRIaChJyZXBsaWNhdGlvbl9mYWN0b3IYBCABKA0aLwoNU2V0dGluZ3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjMKE0NyZWF0ZVRvcGljUmVzcG9uc2USHAoFdG9waWMYASABKAsyDS5sb2cudjEuVG9waWMiJAoURGVzY3JpYmVUb3BpY1JlcXVlc3QSDAoEbmFtZRgBIAEoCSI1ChVEZXNjcmliZVRvcGljUmVzcG9uc2USHAoFdG9waWMYASABKAsyDS5sb2cudjEuVG9waWMitQEKEUFsdGVyVG9waWNSZXF1ZXN0EgwKBG5hbWUYASABKAkSOQoIc2V0dGluZ3MYAiADKAsyJy5sb2cudjEuQWx0ZXJUb3BpY1JlcXVlc3QuU2V0dGluZ3NFbnRyeRINCgV1bnNldBgDIAMoCRIXCg9wYXJ0aXRpb25fY291bnQYBCABKA0aLwoNU2V0dGluZ3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjIKEkFsdGVyVG9waWNSZXNwb25zZRIcCgV0b3BpYxgBIAEoCzINLmxvZy52MS5Ub3BpYyIiChJEZWxldGVUb3BpY1JlcXVlc3QSDAoEbmFtZRgBIAEoCSIVChNEZWxldGVUb3BpY1Jlc3BvbnNlItYCCgVUb3BpYxIMCgRuYW1lGAEgASgJEiUKCnBhcnRpdGlvbnMYAiADKAsyES5sb2cudjEuUGFydGl0aW9uEi0KCHNldHRpbmdzGAMgAygLMhsubG9nLnYxLlRvcGljLlNldHRpbmdzRW50cnkSDAoEdXVpZBgEIAEoCRISCgpjcmVhdGVkX2F0GAUgASgDEkAKEmVmZmVjdGl2ZV9zZXR0aW5ncxgGIAMoCzIkLmxvZy52MS5Ub3BpYy5FZmZlY3RpdmVTZXR0aW5nc0VudHJ5EhoKEnJlcGxpY2F0aW9uX2ZhY3RvchgHIAEoDRovCg1TZXR0aW5nc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaOAoWRWZmZWN0aXZlU2V0dGluZ3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIt4DCglQYXJ0aXRpb24SEQoJcGFydGl0aW9uGAEgASgNEgwKBHV1aWQYAiABKAkSEQoJbGVhZGVyX2lkGAMgASgJEhcKD2xlYWRlcl9ycGNfYWRkchgEIAEoCRIYChBsb2dfc3RhcnRfb2Zmc2V0GAUgASgEEhYKDmhpZ2hfd2F0ZXJtYXJrGAYgASgEEhwKBWVycm9yGAcgASgLMg0ubG9nLnYxLkVycm9yEg0KBXN0YXRlGAggASgJEhsKDmxvZ19lbmRfb2Zmc2V0GAkgASgESACIAQESGAoLc3RvcmVfYnl0ZXMYCiABKARIAYgBARIVCghzZWdtZW50cxgLIAEoDUgCiAEBEhkKDHF1ZXVlZF9ieXRlcxgMIAEoBEgDiAEBEhQKB2RhbWFnZXMYDSABKA1IBIgBARIYCgtkaXJ0eV9yYXRpbxgOIAEoAUgFiAEBEiEKCHJlcGxpY2FzGA8gAygLMg8ubG9nLnYxLlJlcGxpY2ESDAoEdGVybRgQIAEoDUIRCg9fbG9nX2VuZF9vZmZzZXRCDgoMX3N0b3JlX2J5dGVzQgsKCV9zZWdtZW50c0IPCg1fcXVldWVkX2J5dGVzQgoKCF9kYW1hZ2VzQg4KDF9kaXJ0eV9yYXRpbyJsCgdSZXBsaWNhEg8KB25vZGVfaWQYASABKAkSEAoIcnBjX2FkZHIYAiABKAkSEAoIaXNfdm90ZXIYAyABKAgSEgoKaXNfaW5fc3luYxgEIAEoCBIQCgNsYWcYBSABKARIAIgBAUIGCgRfbGFnIikKEEdldFN0YXR1c1JlcXVlc3QSFQoNdHJvdWJsZWRfb25seRgBIAEoCCLQAQoRR2V0U3RhdHVzUmVzcG9uc2USEgoKY2x1c3Rlcl9pZBgBIAEoCRIdCgVub2RlcxgCIAMoCzIOLmxvZy52MS5TZXJ2ZXISIwoGZ3JvdXBzGAMgAygLMhMubG9nLnYxLkdyb3VwU3RhdHVzEhMKC2dyb3VwX2NvdW50GAQgASgNEhgKEGxlYWRlcmxlc3NfY291bnQYBSABKA0SHgoWdW5kZXJfcmVwbGljYXRlZF9jb3VudBgGIAEoDRIUCgxtb3ZpbmdfY291bnQYByABKA0iyAEKC0dyb3VwU3RhdHVzEg0KBXRvcGljGAEgASgJEhEKCXBhcnRpdGlvbhgCIAEoDRIMCgR1dWlkGAMgASgJEhEKCWxlYWRlcl9pZBgEIAEoCRIMCgR0ZXJtGAUgASgNEiEKCHJlcGxpY2FzGAYgAygLMg8ubG9nLnYxLlJlcGxpY2ESGwoTaXNfdW5kZXJfcmVwbGljYXRlZBgHIAEoCBIfCgRtb3ZlGAggASgLMgwubG9nLnYxLk1vdmVIAIgBAUIHCgVfbW92ZSInCgRNb3ZlEhAKCHJlcGxpY2FzGAEgAygJEg0KBXBoYXNlGAIgASgJIjAKEVJlbW92ZU5vZGVSZXF1ZXN0EgwKBG5hbWUYASABKAkSDQoFZm9yY2UYAiABKAgiKAoSUmVtb3ZlTm9kZVJlc3BvbnNlEhIKCmlzX3JlbW92ZWQYASABKAgiSQoZVHJhbnNmZXJMZWFkZXJzaGlwUmVxdWVzdBINCgV0b3BpYxgBIAEoCRIRCglwYXJ0aXRpb24YAiABKA0SCgoCdG8YAyABKAkiLwoaVHJhbnNmZXJMZWFkZXJzaGlwUmVzcG9uc2USEQoJbGVhZGVyX2lkGAEgASgJIkoKFE1vdmVQYXJ0aXRpb25SZXF1ZXN0Eg0KBXRvcGljGAEgASgJEhEKCXBhcnRpdGlvbhgCIAEoDRIQCghyZXBsaWNhcxgDIAMoCSIXChVNb3ZlUGFydGl0aW9uUmVzcG9uc2UiyQEKBUVycm9yEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIMCgRoaW50GAMgASgJEhQKDGlzX3JldHJ5YWJsZRgEIAEoCBIgCgdvdXRjb21lGAUgASgOMg8ubG9nLnYxLk91dGNvbWUSKwoHZGV0YWlscxgGIAMoCzIaLmxvZy52MS5FcnJvci5EZXRhaWxzRW50cnkaLgoMRGV0YWlsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEqNwoEQWNrcxIPCgtBQ0tTX1FVT1JVTRAAEg8KC0FDS1NfTEVBREVSEAESDQoJQUNLU19OT05FEAIqSQoERnJvbRIPCgtGUk9NX09GRlNFVBAAEg4KCkZST01fU1RBUlQQARIMCghGUk9NX0VORBACEhIKDkZST01fVElNRVNUQU1QEAMqOAoHT3V0Y29tZRIYChRPVVRDT01FX05PVF9BUFBFTkRFRBAAEhMKD09VVENPTUVfVU5LTk9XThABMtYCCgNMb2cSPAoHUHJvZHVjZRIWLmxvZy52MS5Qcm9kdWNlUmVxdWVzdBoXLmxvZy52MS5Qcm9kdWNlUmVzcG9uc2UiABI8CgdDb25zdW1lEhYubG9nLnYxLkNvbnN1bWVSZXF1ZXN0GhcubG9nLnYxLkNvbnN1bWVSZXNwb25zZSIAEkQKDUNvbnN1bWVTdHJlYW0SFi5sb2cudjEuQ29uc3VtZVJlcXVlc3QaFy5sb2cudjEuQ29uc3VtZVJlc3BvbnNlIgAwARJGCg1Qcm9kdWNlU3RyZWFtEhYubG9nLnYxLlByb2R1Y2VSZXF1ZXN0GhcubG9nLnYxLlByb2R1Y2VSZXNwb25zZSIAKAEwARJFCgpHZXRTZXJ2ZXJzEhkubG9nLnYxLkdldFNlcnZlcnNSZXF1ZXN0GhoubG9nLnYxLkdldFNlcnZlcnNSZXNwb25zZSIAMvoCCgZUb3BpY3MSRQoKTGlzdFRvcGljcxIZLmxvZy52MS5MaXN0VG9waWNzUmVxdWVzdBoaLmxvZy52MS5MaXN0VG9waWNzUmVzcG9uc2UiABJICgtDcmVhdGVUb3BpYxIaLmxvZy52MS5DcmVhdGVUb3BpY1JlcXVlc3QaGy5sb2cudjEuQ3JlYXRlVG9waWNSZXNwb25zZSIAEk4KDURlc2NyaWJlVG9waWMSHC5sb2cudjEuRGVzY3JpYmVUb3BpY1JlcXVlc3QaHS5sb2cudjEuRGVzY3JpYmVUb3BpY1Jlc3BvbnNlIgASRQoKQWx0ZXJUb3BpYxIZLmxvZy52MS5BbHRlclRvcGljUmVxdWVzdBoaLmxvZy52MS5BbHRlclRvcGljUmVzcG9uc2UiABJICgtEZWxldGVUb3BpYxIaLmxvZy52MS5EZWxldGVUb3BpY1JlcXVlc3QaGy5sb2cudjEuRGVsZXRlVG9waWNSZXNwb25zZSIAMsMCCgdDbHVzdGVyEkIKCUdldFN0YXR1cxIYLmxvZy52MS5HZXRTdGF0dXNSZXF1ZXN0GhkubG9nLnYxLkdldFN0YXR1c1Jlc3BvbnNlIgASRQoKUmVtb3ZlTm9kZRIZLmxvZy52MS5SZW1vdmVOb2RlUmVxdWVzdBoaLmxvZy52MS5SZW1vdmVOb2RlUmVzcG9uc2UiABJdChJUcmFuc2ZlckxlYWRlcnNoaXASIS5sb2cudjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVxdWVzdBoiLmxvZy52MS5UcmFuc2ZlckxlYWRlcnNoaXBSZXNwb25zZSIAEk4KDU1vdmVQYXJ0aXRpb24SHC5sb2cudjEuTW92ZVBhcnRpdGlvblJlcXVlc3QaHS5sb2cudjEuTW92ZVBhcnRpdGlvblJlc3BvbnNlIgBiBnByb3RvMw");
 
 /**
  * @generated from message log.v1.Record
@@ -447,19 +447,58 @@ export const GetServersResponseSchema: GenMessage<GetServersResponse> = /*@__PUR
  */
 export type Server = Message<"log.v1.Server"> & {
   /**
+   * The node's name.
+   *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
+   * Where clients reach it.
+   *
    * @generated from field: string rpc_addr = 2;
    */
   rpcAddr: string;
 
   /**
+   * Of the cluster: it leads the group that keeps the catalog. A node that is in no cluster leads itself. Who leads a partition says the topic.
+   *
    * @generated from field: bool is_leader = 3;
    */
   isLeader: boolean;
+
+  /**
+   * "up"; "down": nothing was heard of it lately; "removing": its replicas are moved away.
+   *
+   * @generated from field: string state = 4;
+   */
+  state: string;
+
+  /**
+   * Of its directory, made with it: a node that comes back with an empty disk has another. The `id`, too, on a node that is in no cluster.
+   *
+   * @generated from field: string storage_id = 5;
+   */
+  storageId: string;
+
+  /**
+   * It has a vote on who leads the cluster.
+   *
+   * @generated from field: bool is_voter = 6;
+   */
+  isVoter: boolean;
+
+  /**
+   * Of partitions: those that it has, and those of them that lead. Only in `GetStatusResponse`.
+   *
+   * @generated from field: uint32 replica_count = 7;
+   */
+  replicaCount: number;
+
+  /**
+   * @generated from field: uint32 leader_count = 8;
+   */
+  leaderCount: number;
 };
 
 /**
@@ -550,6 +589,14 @@ export type CreateTopicRequest = Message<"log.v1.CreateTopicRequest"> & {
    * @generated from field: map<string, string> settings = 3;
    */
   settings: { [key: string]: string };
+
+  /**
+   * On how many nodes each partition lies. 0: the cluster's default, which is 3, or as many as there are nodes. More than the node's
+   * cluster has is refused; more than 1 on a node that is in none is NOT_CLUSTERED.
+   *
+   * @generated from field: uint32 replication_factor = 4;
+   */
+  replicationFactor: number;
 };
 
 /**
@@ -732,6 +779,13 @@ export type Topic = Message<"log.v1.Topic"> & {
    * @generated from field: map<string, string> effective_settings = 6;
    */
   effectiveSettings: { [key: string]: string };
+
+  /**
+   * On how many nodes each partition is to lie. 1 on a node that is in no cluster.
+   *
+   * @generated from field: uint32 replication_factor = 7;
+   */
+  replicationFactor: number;
 };
 
 /**
@@ -826,6 +880,20 @@ export type Partition = Message<"log.v1.Partition"> & {
    * @generated from field: optional double dirty_ratio = 14;
    */
   dirtyRatio?: number | undefined;
+
+  /**
+   * The nodes that have a replica, the leader among them, as the node that answers last heard. Empty on a node that is in no cluster.
+   *
+   * @generated from field: repeated log.v1.Replica replicas = 15;
+   */
+  replicas: Replica[];
+
+  /**
+   * Of the leader: rises with each election, so of two answers the one with the higher term is the newer. 0 on a node that is in no cluster.
+   *
+   * @generated from field: uint32 term = 16;
+   */
+  term: number;
 };
 
 /**
@@ -834,6 +902,352 @@ export type Partition = Message<"log.v1.Partition"> & {
  */
 export const PartitionSchema: GenMessage<Partition> = /*@__PURE__*/
   messageDesc(file_log_v1_log, 22);
+
+/**
+ * A node's copy of a partition.
+ *
+ * @generated from message log.v1.Replica
+ */
+export type Replica = Message<"log.v1.Replica"> & {
+  /**
+   * The node's name, and where clients reach it; its address is empty while nobody knows it.
+   *
+   * @generated from field: string node_id = 1;
+   */
+  nodeId: string;
+
+  /**
+   * @generated from field: string rpc_addr = 2;
+   */
+  rpcAddr: string;
+
+  /**
+   * It counts for a quorum. One that is catching up doesn't yet.
+   *
+   * @generated from field: bool is_voter = 3;
+   */
+  isVoter: boolean;
+
+  /**
+   * It has, or had a moment ago, all that is committed.
+   *
+   * @generated from field: bool is_in_sync = 4;
+   */
+  isInSync: boolean;
+
+  /**
+   * Batches that the leader has and it hasn't, as the leader last heard. Absent where that isn't known.
+   *
+   * @generated from field: optional uint64 lag = 5;
+   */
+  lag?: bigint | undefined;
+};
+
+/**
+ * Describes the message log.v1.Replica.
+ * Use `create(ReplicaSchema)` to create a new message.
+ */
+export const ReplicaSchema: GenMessage<Replica> = /*@__PURE__*/
+  messageDesc(file_log_v1_log, 23);
+
+/**
+ * @generated from message log.v1.GetStatusRequest
+ */
+export type GetStatusRequest = Message<"log.v1.GetStatusRequest"> & {
+  /**
+   * Only groups that have no leader, have fewer replicas in sync than they should, or are on the move.
+   *
+   * @generated from field: bool troubled_only = 1;
+   */
+  troubledOnly: boolean;
+};
+
+/**
+ * Describes the message log.v1.GetStatusRequest.
+ * Use `create(GetStatusRequestSchema)` to create a new message.
+ */
+export const GetStatusRequestSchema: GenMessage<GetStatusRequest> = /*@__PURE__*/
+  messageDesc(file_log_v1_log, 24);
+
+/**
+ * @generated from message log.v1.GetStatusResponse
+ */
+export type GetStatusResponse = Message<"log.v1.GetStatusResponse"> & {
+  /**
+   * Empty on a node that is in no cluster.
+   *
+   * @generated from field: string cluster_id = 1;
+   */
+  clusterId: string;
+
+  /**
+   * Ordered by name.
+   *
+   * @generated from field: repeated log.v1.Server nodes = 2;
+   */
+  nodes: Server[];
+
+  /**
+   * The catalog's first, then the partitions' by topic and number.
+   *
+   * @generated from field: repeated log.v1.GroupStatus groups = 3;
+   */
+  groups: GroupStatus[];
+
+  /**
+   * Of all groups, whatever was asked for.
+   *
+   * @generated from field: uint32 group_count = 4;
+   */
+  groupCount: number;
+
+  /**
+   * @generated from field: uint32 leaderless_count = 5;
+   */
+  leaderlessCount: number;
+
+  /**
+   * @generated from field: uint32 under_replicated_count = 6;
+   */
+  underReplicatedCount: number;
+
+  /**
+   * @generated from field: uint32 moving_count = 7;
+   */
+  movingCount: number;
+};
+
+/**
+ * Describes the message log.v1.GetStatusResponse.
+ * Use `create(GetStatusResponseSchema)` to create a new message.
+ */
+export const GetStatusResponseSchema: GenMessage<GetStatusResponse> = /*@__PURE__*/
+  messageDesc(file_log_v1_log, 25);
+
+/**
+ * Replicas of one log, which one of them leads.
+ *
+ * @generated from message log.v1.GroupStatus
+ */
+export type GroupStatus = Message<"log.v1.GroupStatus"> & {
+  /**
+   * Empty for the catalog's group.
+   *
+   * @generated from field: string topic = 1;
+   */
+  topic: string;
+
+  /**
+   * @generated from field: uint32 partition = 2;
+   */
+  partition: number;
+
+  /**
+   * @generated from field: string uuid = 3;
+   */
+  uuid: string;
+
+  /**
+   * Empty while nobody is known to lead it.
+   *
+   * @generated from field: string leader_id = 4;
+   */
+  leaderId: string;
+
+  /**
+   * @generated from field: uint32 term = 5;
+   */
+  term: number;
+
+  /**
+   * @generated from field: repeated log.v1.Replica replicas = 6;
+   */
+  replicas: Replica[];
+
+  /**
+   * Fewer of its voters are in sync than it should have replicas.
+   *
+   * @generated from field: bool is_under_replicated = 7;
+   */
+  isUnderReplicated: boolean;
+
+  /**
+   * Absent when its replicas are where they should be.
+   *
+   * @generated from field: optional log.v1.Move move = 8;
+   */
+  move?: Move | undefined;
+};
+
+/**
+ * Describes the message log.v1.GroupStatus.
+ * Use `create(GroupStatusSchema)` to create a new message.
+ */
+export const GroupStatusSchema: GenMessage<GroupStatus> = /*@__PURE__*/
+  messageDesc(file_log_v1_log, 26);
+
+/**
+ * How far a change of replicas is; how far behind a new one is says its `lag`.
+ *
+ * @generated from message log.v1.Move
+ */
+export type Move = Message<"log.v1.Move"> & {
+  /**
+   * The nodes that are to have a replica, the one that is to lead first.
+   *
+   * @generated from field: repeated string replicas = 1;
+   */
+  replicas: string[];
+
+  /**
+   * "waiting" for its turn, "catching-up": what is new has no vote yet, "changing": the vote goes over, "removing": what isn't wished goes.
+   *
+   * @generated from field: string phase = 2;
+   */
+  phase: string;
+};
+
+/**
+ * Describes the message log.v1.Move.
+ * Use `create(MoveSchema)` to create a new message.
+ */
+export const MoveSchema: GenMessage<Move> = /*@__PURE__*/
+  messageDesc(file_log_v1_log, 27);
+
+/**
+ * @generated from message log.v1.RemoveNodeRequest
+ */
+export type RemoveNodeRequest = Message<"log.v1.RemoveNodeRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * For a node that won't come back: its replicas are taken out without it, which may leave groups with fewer than they should have.
+   *
+   * @generated from field: bool force = 2;
+   */
+  force: boolean;
+};
+
+/**
+ * Describes the message log.v1.RemoveNodeRequest.
+ * Use `create(RemoveNodeRequestSchema)` to create a new message.
+ */
+export const RemoveNodeRequestSchema: GenMessage<RemoveNodeRequest> = /*@__PURE__*/
+  messageDesc(file_log_v1_log, 28);
+
+/**
+ * @generated from message log.v1.RemoveNodeResponse
+ */
+export type RemoveNodeResponse = Message<"log.v1.RemoveNodeResponse"> & {
+  /**
+   * It has left: there was nothing to move.
+   *
+   * @generated from field: bool is_removed = 1;
+   */
+  isRemoved: boolean;
+};
+
+/**
+ * Describes the message log.v1.RemoveNodeResponse.
+ * Use `create(RemoveNodeResponseSchema)` to create a new message.
+ */
+export const RemoveNodeResponseSchema: GenMessage<RemoveNodeResponse> = /*@__PURE__*/
+  messageDesc(file_log_v1_log, 29);
+
+/**
+ * @generated from message log.v1.TransferLeadershipRequest
+ */
+export type TransferLeadershipRequest = Message<"log.v1.TransferLeadershipRequest"> & {
+  /**
+   * Default "default".
+   *
+   * @generated from field: string topic = 1;
+   */
+  topic: string;
+
+  /**
+   * @generated from field: uint32 partition = 2;
+   */
+  partition: number;
+
+  /**
+   * A node's name. Empty: the replica in sync that is best placed.
+   *
+   * @generated from field: string to = 3;
+   */
+  to: string;
+};
+
+/**
+ * Describes the message log.v1.TransferLeadershipRequest.
+ * Use `create(TransferLeadershipRequestSchema)` to create a new message.
+ */
+export const TransferLeadershipRequestSchema: GenMessage<TransferLeadershipRequest> = /*@__PURE__*/
+  messageDesc(file_log_v1_log, 30);
+
+/**
+ * @generated from message log.v1.TransferLeadershipResponse
+ */
+export type TransferLeadershipResponse = Message<"log.v1.TransferLeadershipResponse"> & {
+  /**
+   * @generated from field: string leader_id = 1;
+   */
+  leaderId: string;
+};
+
+/**
+ * Describes the message log.v1.TransferLeadershipResponse.
+ * Use `create(TransferLeadershipResponseSchema)` to create a new message.
+ */
+export const TransferLeadershipResponseSchema: GenMessage<TransferLeadershipResponse> = /*@__PURE__*/
+  messageDesc(file_log_v1_log, 31);
+
+/**
+ * @generated from message log.v1.MovePartitionRequest
+ */
+export type MovePartitionRequest = Message<"log.v1.MovePartitionRequest"> & {
+  /**
+   * Default "default".
+   *
+   * @generated from field: string topic = 1;
+   */
+  topic: string;
+
+  /**
+   * @generated from field: uint32 partition = 2;
+   */
+  partition: number;
+
+  /**
+   * Names of nodes, each once, the one that is to lead first.
+   *
+   * @generated from field: repeated string replicas = 3;
+   */
+  replicas: string[];
+};
+
+/**
+ * Describes the message log.v1.MovePartitionRequest.
+ * Use `create(MovePartitionRequestSchema)` to create a new message.
+ */
+export const MovePartitionRequestSchema: GenMessage<MovePartitionRequest> = /*@__PURE__*/
+  messageDesc(file_log_v1_log, 32);
+
+/**
+ * @generated from message log.v1.MovePartitionResponse
+ */
+export type MovePartitionResponse = Message<"log.v1.MovePartitionResponse"> & {
+};
+
+/**
+ * Describes the message log.v1.MovePartitionResponse.
+ * Use `create(MovePartitionResponseSchema)` to create a new message.
+ */
+export const MovePartitionResponseSchema: GenMessage<MovePartitionResponse> = /*@__PURE__*/
+  messageDesc(file_log_v1_log, 33);
 
 /**
  * What is in `grpc-status-details-bin` beside the status, and in `ProduceResponse.error`.
@@ -885,7 +1299,7 @@ export type Error = Message<"log.v1.Error"> & {
  * Use `create(ErrorSchema)` to create a new message.
  */
 export const ErrorSchema: GenMessage<Error> = /*@__PURE__*/
-  messageDesc(file_log_v1_log, 23);
+  messageDesc(file_log_v1_log, 34);
 
 /**
  * When a produce is answered; never what is done for it.
@@ -1110,4 +1524,55 @@ export const Topics: GenService<{
   },
 }> = /*@__PURE__*/
   serviceDesc(file_log_v1_log, 1);
+
+/**
+ * The cluster that the node is in: what it is made of, and how it is. On a node that is in none, GetStatus tells of the node alone, and the
+ * others answer NOT_CLUSTERED. Nodes join by themselves, when they are started with the address of one that is there.
+ *
+ * @generated from service log.v1.Cluster
+ */
+export const Cluster: GenService<{
+  /**
+   * @generated from rpc log.v1.Cluster.GetStatus
+   */
+  getStatus: {
+    methodKind: "unary";
+    input: typeof GetStatusRequestSchema;
+    output: typeof GetStatusResponseSchema;
+  },
+  /**
+   * Takes a node out: its replicas move to others first, as far as there are any, then it leaves. Answers when that is decided; `GetStatus`
+   * tells how far it is. NODE_NOT_FOUND when there is none of this name.
+   *
+   * @generated from rpc log.v1.Cluster.RemoveNode
+   */
+  removeNode: {
+    methodKind: "unary";
+    input: typeof RemoveNodeRequestSchema;
+    output: typeof RemoveNodeResponseSchema;
+  },
+  /**
+   * Has another replica lead a partition, and answers when it does. NOT_A_REPLICA when that node has none, CHANGE_IN_PROGRESS while
+   * leadership or replicas are on the move already.
+   *
+   * @generated from rpc log.v1.Cluster.TransferLeadership
+   */
+  transferLeadership: {
+    methodKind: "unary";
+    input: typeof TransferLeadershipRequestSchema;
+    output: typeof TransferLeadershipResponseSchema;
+  },
+  /**
+   * Says which nodes are to have a partition's replicas. Answers when that is decided; `GetStatus` tells how far it is. What isn't wished any
+   * more goes only when what is wished is there. CHANGE_IN_PROGRESS while an earlier move isn't done.
+   *
+   * @generated from rpc log.v1.Cluster.MovePartition
+   */
+  movePartition: {
+    methodKind: "unary";
+    input: typeof MovePartitionRequestSchema;
+    output: typeof MovePartitionResponseSchema;
+  },
+}> = /*@__PURE__*/
+  serviceDesc(file_log_v1_log, 2);
 
