@@ -29,6 +29,8 @@ const golden: readonly (readonly [message: Message, head: string])[] = [
   [{ kind: "timeout-now", ...envelope }, `0c${idHex}07ac02`],
   [{ kind: "read-request", ...envelope, id: 11 }, `0d${idHex}07ac020b`],
   [{ kind: "read-response", ...envelope, id: 11, index: Number.MAX_SAFE_INTEGER }, `0e${idHex}07ac020bffffffffffffff0f`],
+  [{ kind: "sleep-request", ...envelope, round: 3, commitIndex: 200 }, `0f0f${idHex}07ac0203c801`],
+  [{ kind: "sleep-response", ...envelope, round: 3, isAgreed: true }, `8f10${idHex}07ac0203`],
 ];
 
 describe("messages between nodes", () => {

@@ -34,7 +34,7 @@ export interface WireEnds {
 
 /** What its head takes at most, about: for limits, before it is written. */
 export function headMaxBytesOf({ groupId, message, frames }: WireMessage): number {
-  const textBytes = groupIdMaxBytes(groupId) + 1 + 3 * message.fromStorage.length;
+  const textBytes = 1 + groupIdMaxBytes(groupId) + 1 + 3 * message.fromStorage.length;
   return 1 + textBytes + numbersMaxCount * uintMaxBytes + frames.length * lengthMaxBytes;
 }
 
@@ -85,7 +85,12 @@ const kinds: readonly MessageKind[] = [
   "timeout-now",
   "read-request",
   "read-response",
+  "sleep-request",
+  "sleep-response",
 ];
+
+/** From this number on the kind has a byte of its own behind the first: four bits hold no more, and it needs the rare ones. */
+const longKind = 15;
 
 function writeMessage(writer: PeerWriter, { groupId, message, frames }: WireMessage, ends: WireEnds): void {
   assert(message.from === ends.from && message.to === ends.to, "a message goes from its sender to its receiver");
@@ -93,7 +98,10 @@ function writeMessage(writer: PeerWriter, { groupId, message, frames }: WireMess
   const incarnation = incarnationOf(message.fromStorage, ends.fromStorage);
   const kind = kinds.indexOf(message.kind) + 1;
   const storageBit = incarnation === undefined ? storageIsTextBit : 0;
-  writer.u8(kind | (groupForms.indexOf(groupForm) << groupFormShift) | storageBit | (flagOf(message) ? flagBit : 0));
+  writer.u8(
+    Math.min(kind, longKind) | (groupForms.indexOf(groupForm) << groupFormShift) | storageBit | (flagOf(message) ? flagBit : 0),
+  );
+  if (kind >= longKind) writer.u8(kind);
   if (groupForm === "text") writeText(writer, groupId);
   else writer.hex(groupForm === "uuid" ? groupId.replaceAll("-", "") : groupId);
   if (incarnation === undefined) writeText(writer, message.fromStorage);
@@ -137,6 +145,11 @@ function writeNumbers(writer: PeerWriter, message: Message, frames: readonly Buf
     case "read-response":
       writer.uint(message.id);
       return writer.uint(message.index);
+    case "sleep-request":
+      writer.uint(message.round);
+      return writer.uint(message.commitIndex);
+    case "sleep-response":
+      return writer.uint(message.round);
     case "pre-vote-response":
     case "vote-response":
     case "newer-term":
@@ -156,6 +169,8 @@ function flagOf(message: Message): boolean {
       return message.isTransfer;
     case "heartbeat-response":
       return message.hasForgotten;
+    case "sleep-response":
+      return message.isAgreed;
     default:
       return false;
   }
@@ -163,7 +178,8 @@ function flagOf(message: Message): boolean {
 
 function readMessage(heads: PeerReader, entries: PeerReader, ends: WireEnds): WireMessage {
   const first = heads.u8();
-  const kind = kinds[(first & kindMask) - 1];
+  const short = first & kindMask;
+  const kind = kinds[(short === longKind ? heads.u8() : short) - 1];
   const groupForm = groupForms[(first >> groupFormShift) & groupFormMask];
   if (kind === undefined || groupForm === undefined) throw heads.refuse("its kind isn't known");
   const groupId = readGroupId(heads, groupForm);
@@ -222,6 +238,10 @@ function readNumbers(
       return { kind, from, fromStorage, to, term, commitIndex: heads.uint(), matchIndex: heads.uint(), round: heads.uint() };
     case "heartbeat-response":
       return { kind, from, fromStorage, to, term, round: heads.uint(), hasForgotten: flag };
+    case "sleep-request":
+      return { kind, from, fromStorage, to, term, round: heads.uint(), commitIndex: heads.uint() };
+    case "sleep-response":
+      return { kind, from, fromStorage, to, term, round: heads.uint(), isAgreed: flag };
     case "newer-term":
     case "timeout-now":
       return { kind, from, fromStorage, to, term };
