@@ -4,8 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { createSimDisk } from "../sim/disk.ts";
+import { createVirtualClock } from "../sim/clock.ts";
 import { type Disk, type DiskFile, systemErrorCode } from "../src/base/disk.ts";
 import { isProglogError } from "../src/base/error.ts";
+import { GatedDisk } from "../src/base/gated-disk.ts";
 import { createMemoryDisk } from "../src/base/memory-disk.ts";
 import { nodeDisk } from "../src/base/node-disk.ts";
 
@@ -23,6 +25,13 @@ const worlds: { readonly name: string; readonly make: () => { disk: Disk; root: 
   {
     name: "simulated disk, ordered",
     make: () => ({ disk: inRoot(createSimDisk({ model: "ordered" })), root: "/root", dispose: () => {} }),
+  },
+  {
+    name: "gated disk, one sync at a time",
+    make() {
+      const disk = new GatedDisk(createSimDisk(), createVirtualClock(), { syncsMaxCount: 1 });
+      return { disk: inRoot(disk), root: "/root", dispose: () => {} };
+    },
   },
 ];
 

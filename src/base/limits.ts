@@ -473,3 +473,9 @@ export const nodeRecordChangesMaxCount = 10_000;
 
 /** Disks whose highest boot counter a node remembers: far more than a cluster has, with those that were replaced. */
 export const bootCountersMaxCount = 1_000;
+
+/**
+ * Syncs of a node's disk under way at a time. A device does a few at once as fast as one; each holds one of the four threads that Node
+ * has for all file calls, and reads need one too.
+ */
+export const diskSyncsMaxCount = 3;
