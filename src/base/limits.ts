@@ -479,3 +479,23 @@ export const bootCountersMaxCount = 1_000;
  * has for all file calls, and reads need one too.
  */
 export const diskSyncsMaxCount = 3;
+
+/** A node's name: with what goes before and behind it, it fits into the 255 bytes that a membership has for it. */
+export const nodeNameMaxChars = 63;
+
+/**
+ * Commands of the catalog that are known by their ids to have been applied, so that one proposed again isn't applied twice. It belongs
+ * to the format: all nodes forget the same ones. Proposals are given up after `catalogProposalMaxMs`, and few clusters change so
+ * often meanwhile; beyond it a topic is still made only once, since it brings its uuid.
+ */
+export const appliedCommandsMaxCount = 1_000;
+
+/** A snapshot of the catalog is taken when what was written since the last one is larger than both: this, and so many times the state. */
+export const catalogSnapshotMinBytes = 1 * MiB;
+export const catalogSnapshotTimes = 4;
+
+/** Characters of one piece of a snapshot: as JSON at most six times as many bytes, below the limit of a record. */
+export const catalogSnapshotPartMaxChars = 128 * KiB;
+
+/** Bytes of a command of the catalog: a record's limit. A topic of some 10,000 partitions fits. */
+export const catalogCommandMaxBytes = recordMaxBytes;

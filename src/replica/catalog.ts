@@ -15,7 +15,8 @@ export interface Catalog {
   describeTopic(name: string): Promise<Topic>;
   /**
    * When it resolves, the topic is durable. Throws INVALID_TOPIC_NAME, INVALID_ARGUMENT, TOPIC_ALREADY_EXISTS, TOO_MANY_PARTITIONS,
-   * or UNSUPPORTED_COMPRESSION.
+   * or UNSUPPORTED_COMPRESSION. In a cluster this, like all that isn't `findTopic`, may throw NOT_LEADER (nobody could be asked, nothing was
+   * done), OVERLOADED, or TIMEOUT (the outcome isn't known).
    */
   createTopic(request: NewTopic): Promise<Topic>;
   /**
@@ -34,6 +35,8 @@ export interface Topic {
   /** Milliseconds since 1970. */
   readonly createdAt: number;
   readonly partitions: readonly Partition[];
+  /** Replicas that each partition is to have; 1 on a single node. */
+  readonly replicationFactor: number;
   /** What is set for it, and doesn't go by the node's defaults. */
   readonly settings: SettingsOfTopic;
 }
@@ -41,12 +44,16 @@ export interface Topic {
 export interface Partition {
   readonly partition: number;
   readonly uuid: string;
+  /** Who is to have it, by the nodes' names. Absent on a single node, which has them all. */
+  readonly replicas?: readonly { readonly node: string }[];
 }
 
 export interface NewTopic {
   readonly name: string;
   /** Default: 1. */
   readonly partitions?: number | undefined;
+  /** Default: 3, or as many as there are nodes; a single node keeps one. */
+  readonly replicationFactor?: number | undefined;
   /** Null is the same as absent. */
   readonly settings?: TopicSettingChanges | undefined;
 }
@@ -54,6 +61,8 @@ export interface NewTopic {
 export interface TopicChange {
   /** How many it is to have: never fewer than it has. Keys of records to come may then lead elsewhere than those before. */
   readonly partitions?: number | undefined;
+  /** Replicas of each partition: more are made, or some given up, once this is decided. */
+  readonly replicationFactor?: number | undefined;
   /** Null for what is to go by the node's defaults again. */
   readonly settings?: TopicSettingChanges | undefined;
 }

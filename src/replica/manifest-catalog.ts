@@ -27,6 +27,8 @@ export class ManifestCatalog implements Catalog {
   readonly #options: ManifestCatalogOptions;
   #manifest: Manifest;
   #topics: ReadonlyMap<string, ManifestTopic>;
+  /** The same, as they are shown. */
+  #shown: ReadonlyMap<string, Topic>;
   /** The last change asked for; the next one waits for it. */
   #lastChange: Promise<unknown> = Promise.resolve();
   /** Set when a write of the manifest left open which one stands on disk: nothing may be changed until a start has looked. */
@@ -37,29 +39,32 @@ export class ManifestCatalog implements Catalog {
     this.#options = options;
     this.#manifest = manifest;
     this.#topics = byName(manifest);
+    this.#shown = shownByName(manifest);
   }
 
   findTopic(name: string): Topic | undefined {
-    return this.#topics.get(name);
+    return this.#shown.get(name);
   }
 
   async listTopics(): Promise<readonly Topic[]> {
-    return [...this.#topics.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    return [...this.#shown.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   async describeTopic(name: string): Promise<Topic> {
-    return this.#getTopic(name, "find");
+    return this.#show(name);
   }
 
-  async createTopic({ name, partitions = 1, settings = {} }: NewTopic): Promise<Topic> {
+  async createTopic({ name, partitions = 1, replicationFactor, settings = {} }: NewTopic): Promise<Topic> {
     checkTopicName(name);
     checkPartitions(partitions, `create topic ${name}`);
+    checkReplicationFactor(replicationFactor, `create topic ${name}`);
     const checked = changeSettings({}, settings);
     return this.#change(() => this.#create(name, partitions, checked));
   }
 
-  async changeTopic(name: string, { partitions, settings = {} }: TopicChange): Promise<Topic> {
+  async changeTopic(name: string, { partitions, replicationFactor, settings = {} }: TopicChange): Promise<Topic> {
     if (partitions !== undefined) checkPartitions(partitions, `change topic ${name}`);
+    checkReplicationFactor(replicationFactor, `change topic ${name}`);
     return this.#change(() => this.#alter(name, partitions, settings));
   }
 
@@ -91,7 +96,7 @@ export class ManifestCatalog implements Catalog {
       settings,
     };
     await this.#addLogs(topic, () => this.#write({ topics: [...this.#manifest.topics, topic] }));
-    return topic;
+    return this.#show(name);
   }
 
   async #alter(name: string, partitionCount: number | undefined, changes: TopicSettingChanges): Promise<Topic> {
@@ -108,7 +113,7 @@ export class ManifestCatalog implements Catalog {
         { hint: "Create a topic of fewer partitions, and copy what is to stay." },
       );
     }
-    if (addedCount === 0 && isDeepStrictEqual(settings, topic.settings)) return topic;
+    if (addedCount === 0 && isDeepStrictEqual(settings, topic.settings)) return this.#show(name);
     if (addedCount > 0) this.#checkPartitionCount(`give topic ${name} ${addedCount} more`, addedCount);
     const added = this.#makePartitions(presentCount, addedCount);
     const next: ManifestTopic = { ...topic, settings, partitions: [...topic.partitions, ...added] };
@@ -116,7 +121,7 @@ export class ManifestCatalog implements Catalog {
     await this.#addLogs({ ...next, partitions: added }, () => this.#write({ topics }));
     replicas.configure(next, logOptions);
     logger.info({ topic: name, partitions: next.partitions.length, settings }, "a topic was changed");
-    return next;
+    return this.#show(name);
   }
 
   #makePartitions(first: number, count: number): ManifestPartition[] {
@@ -179,6 +184,7 @@ export class ManifestCatalog implements Catalog {
     }
     this.#manifest = next;
     this.#topics = byName(next);
+    this.#shown = shownByName(next);
   }
 
   /** One change at a time; one that fails doesn't stop the next. */
@@ -189,6 +195,12 @@ export class ManifestCatalog implements Catalog {
     });
     this.#lastChange = change.catch(() => {});
     return change;
+  }
+
+  #show(name: string): Topic {
+    const topic = this.#shown.get(name);
+    if (topic !== undefined) return topic;
+    throw topicNotFound(name, "find");
   }
 
   #getTopic(name: string, attempt: string): ManifestTopic {
@@ -218,6 +230,13 @@ function checkPartitions(count: number, attempt: string): void {
   throw new ProglogError("INVALID_ARGUMENT", `Cannot ${attempt}: ${count} is no number of partitions`);
 }
 
+function checkReplicationFactor(count: number | undefined, attempt: string): void {
+  if (count === undefined || count === 1) return;
+  throw new ProglogError("INVALID_ARGUMENT", `Cannot ${attempt} with ${count} replicas: a single node keeps one`, {
+    hint: "Form a cluster of several nodes, or leave the number of replicas out.",
+  });
+}
+
 export interface ManifestCatalogOptions {
   readonly disk: Disk;
   readonly clock: Clock;
@@ -234,4 +253,8 @@ export function topicNotFound(name: string, attempt: string): ProglogError {
 
 function byName(manifest: Manifest): ReadonlyMap<string, ManifestTopic> {
   return new Map(manifest.topics.map((topic) => [topic.name, topic]));
+}
+
+function shownByName({ topics }: Manifest): ReadonlyMap<string, Topic> {
+  return new Map(topics.map((topic) => [topic.name, { ...topic, replicationFactor: 1 }]));
 }

@@ -30,14 +30,14 @@ export class ReplicaSet {
   }
 
   /** Opens what is there, a few at a time. A log that is missing is never made anew: its records would be gone in silence. */
-  async openAll(topics: readonly Topic[]): Promise<void> {
+  async openAll(topics: readonly TopicOfLogs[]): Promise<void> {
     await forEach(topics.flatMap(partitionsOf), async ({ identity, settings }) => {
       this.#replicas.set(identity.uuid, await this.#open(identity, settings, { createIfMissing: false }));
     });
   }
 
   /** Makes the logs of new partitions. Throws when one can't be made; the others are left to `discard`. */
-  async create(topic: Topic): Promise<void> {
+  async create(topic: TopicOfLogs): Promise<void> {
     await forEach(partitionsOf(topic), async ({ identity, settings }) => {
       const replica = await this.#open(identity, settings, { createIfMissing: true });
       if (replica.openError !== undefined) throw replica.openError;
@@ -46,7 +46,7 @@ export class ReplicaSet {
   }
 
   /** Takes back a `create` that no manifest has named. What can't be removed is an orphan, and harmless. */
-  async discard(topic: Topic): Promise<void> {
+  async discard(topic: TopicOfLogs): Promise<void> {
     for (const { uuid } of topic.partitions) await this.remove(uuid).catch(() => {});
   }
 
@@ -56,7 +56,7 @@ export class ReplicaSet {
   }
 
   /** Makes the logs of a topic go by `options` from now on. One that isn't open does so when it is opened again. */
-  configure(topic: Topic, options: LogChanges): void {
+  configure(topic: TopicOfLogs, options: LogChanges): void {
     for (const { uuid } of topic.partitions) this.#replicas.get(uuid)?.configure(options);
   }
 
@@ -98,7 +98,10 @@ export class ReplicaSet {
   }
 }
 
-function partitionsOf({ name, partitions, settings }: Topic) {
+/** What of a topic its logs go by. */
+type TopicOfLogs = Pick<Topic, "name" | "partitions" | "settings">;
+
+function partitionsOf({ name, partitions, settings }: TopicOfLogs) {
   return partitions.map(({ partition, uuid }) => ({ identity: { topic: name, partition, uuid }, settings }));
 }
 

@@ -42,6 +42,27 @@ describe("changing a topic", () => {
     await append(opened.directory, "x".repeat(61));
   });
 
+  test("a single node keeps one replica, and takes no more", async () => {
+    const disk = createMemoryDisk();
+    await using opened = await open(disk);
+    const { catalog } = opened.directory;
+    const topic = await catalog.createTopic({ name: "orders", replicationFactor: 1 });
+    assert.equal(topic.replicationFactor, 1);
+    await assert.rejects(catalog.createTopic({ name: "more", replicationFactor: 3 }), {
+      code: "INVALID_ARGUMENT",
+      message: "Cannot create topic more with 3 replicas: a single node keeps one",
+    });
+    await assert.rejects(catalog.changeTopic("orders", { replicationFactor: 2 }), { code: "INVALID_ARGUMENT" });
+    assert.equal((await catalog.changeTopic("orders", { replicationFactor: 1 })).replicationFactor, 1);
+    assert.deepEqual(Object.keys(readManifest(disk, "/data/manifest")?.topics[0] ?? {}), [
+      "name",
+      "uuid",
+      "createdAt",
+      "partitions",
+      "settings",
+    ]);
+  });
+
   test("what a topic doesn't set goes by the node, and by another node's start after the next", async () => {
     const disk = createMemoryDisk();
     {

@@ -5,12 +5,13 @@ import { encodeManifest } from "../../src/log/manifest.ts";
 import { readFile } from "../../src/replica/group/hard-state-file.ts";
 import { goldenStorageId, writeGoldenHardStates } from "./golden-hard-states.ts";
 import { encodeNodeRecord } from "../../src/replica/cluster/node-record-state.ts";
+import { goldenCatalogLog, goldenCatalogState } from "./golden-catalog.ts";
 import { goldenManifest } from "./golden-manifest.ts";
 import { goldenNodeRecord, nodeRecordAsJson } from "./golden-node-record.ts";
 import { goldenLogs, writeGoldenLog } from "./golden-logs.ts";
 
 /**
- * Writes the golden logs, manifest, hard states and node record of this version anew: `tools/run-node test/golden/write.ts`. To be run
+ * Writes the golden logs, manifest, hard states, node record and catalog of this version anew: `tools/run-node test/golden/write.ts`. To be run
  * once for a version that changes what is written, before it is released; those of released versions stay as they are for ever.
  */
 const directory = join(import.meta.dirname, packageManifest.version);
@@ -36,3 +37,7 @@ console.log(`hard states: ${states.size} groups`);
 writeFileSync(join(directory, "node-record"), encodeNodeRecord(goldenNodeRecord));
 writeFileSync(join(directory, "node-record.json"), `${JSON.stringify(nodeRecordAsJson(goldenNodeRecord), undefined, 2)}\n`);
 console.log(`node record: ${goldenNodeRecord.replicas.length} replicas`);
+const catalogLog = goldenCatalogLog();
+writeFileSync(join(directory, "catalog.jsonl"), `${catalogLog.join("\n")}\n`);
+writeFileSync(join(directory, "catalog-state.txt"), `${goldenCatalogState(catalogLog)}\n`);
+console.log(`catalog: ${catalogLog.length} records`);
