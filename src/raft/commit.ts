@@ -8,6 +8,7 @@ import { leave } from "./membership-change.ts";
 import { findProgress } from "./progress.ts";
 import { quorumValue } from "./quorum.ts";
 import { membershipOf, type RaftState } from "./raft-state.ts";
+import { tellLeaving } from "./removal.ts";
 import type { Leader } from "./role.ts";
 
 /**
@@ -43,6 +44,7 @@ export function raiseCommit(state: RaftState, index: number): void {
 function settleCommitted(state: RaftState, role: Leader): void {
   const { index, membership } = newestMembership(state.log);
   if (index > state.commitIndex) return;
+  if (role.leaving.length > 0) tellLeaving(state, role);
   if (isJoint(membership)) leave(state, role);
   else if (findMember(membership.voters, state.self.nodeId) === undefined && role.handover === undefined)
     beginHandover(state, role, { isObliged: true });

@@ -47,6 +47,8 @@ function describeBody(message: Message): string {
       return ` round=${message.round} commit=${message.commitIndex}`;
     case "sleep-response":
       return ` round=${message.round} ${message.isAgreed ? "agreed" : "refused"}`;
+    case "removed":
+      return ` ${message.storageId} at=${message.membershipIndex}`;
     case "newer-term":
     case "timeout-now":
       return "";
@@ -76,7 +78,7 @@ function names(members: readonly Member[]): string {
 export function describeState(state: RaftState): string {
   const { self, hardState, log, commitIndex, role } = state;
   const parts = [
-    `${self.nodeId} ${role.kind}${state.isDamaged ? " damaged" : ""}${state.isAsleep ? " asleep" : ""}`,
+    `${self.nodeId} ${role.kind}${state.isDamaged ? " damaged" : ""}${state.isAsleep ? " asleep" : ""}${state.removedAt > 0 ? ` removed-at=${state.removedAt}` : ""}`,
     `term=${hardState.term}`,
     ...(hardState.vote === undefined ? [] : [`vote=${hardState.vote.nodeId}`]),
     ...(role.kind === "follower" ? [`leader=${role.leader ?? "-"}`] : []),

@@ -16,8 +16,8 @@ import { type Candidate, leaderOf, type PreCandidate, recordVote, voteOf } from 
  * one with all that is committed, and the others can't do without it until that membership is. Its own vote counts only where it
  * still has one.
  */
-export function mayCampaign({ isDamaged, log, self }: RaftState): boolean {
-  return !isDamaged && log.memberships.some(({ membership }) => isVoter(membership, self));
+export function mayCampaign({ isDamaged, removedAt, log, self }: RaftState): boolean {
+  return !isDamaged && removedAt === 0 && log.memberships.some(({ membership }) => isVoter(membership, self));
 }
 
 /**

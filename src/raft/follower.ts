@@ -24,6 +24,7 @@ export function becomeFollower(state: RaftState, term: number, leader: NodeId | 
 /** Takes in that the leader of this term was heard. */
 export function followLeader(state: RaftState, leader: NodeId): Follower {
   const { role } = state;
+  state.removedAt = 0; // who is led is a member, or will be told again
   if (role.kind !== "follower") return becomeFollower(state, state.hardState.term, leader);
   role.leader = leader;
   resetElectionTimer(state);

@@ -19,6 +19,7 @@ export function becomeLeader(state: RaftState): void {
     kind: "leader",
     noOpIndex,
     peers: [],
+    leaving: [],
     uncommitted: emptyWindow(),
     reads: newReadRounds(),
     handover: undefined,

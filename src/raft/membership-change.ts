@@ -4,6 +4,7 @@ import { changeMembership, leaveJoint, type Membership, type MembershipChange } 
 import { findProgress, type Progress } from "./progress.ts";
 import type { RaftState } from "./raft-state.ts";
 import { settleRound } from "./read-index.ts";
+import { noteLeaving } from "./removal.ts";
 import type { Leader } from "./role.ts";
 
 export type ChangeOutcome =
@@ -41,6 +42,7 @@ export function leave(state: RaftState, role: Leader): void {
 }
 
 function enter(state: RaftState, role: Leader, membership: Membership) {
+  noteLeaving(role, newestMembership(state.log).membership, membership);
   const entry = appendAsLeader(state, { kind: "membership", span: 0, bytes: 0 }, membership);
   settlePeers(state, role);
   // Those who have answered may be a quorum now, and the one who was waited for may be gone.

@@ -52,10 +52,10 @@ const leadersKinds: ReadonlySet<MessageKind> = new Set([
 ]);
 
 /**
- * What a leader or candidate says. It counts by its own membership, and its log may be about to replace the one here: it is heard
- * whoever it is. All else is an answer, a question or a complaint: to be counted and believed by the membership here.
+ * What a leader or candidate says, or who tells of a removal. It counts by its own membership, and its log may be about to replace the
+ * one here: it is heard whoever it is. All else is an answer, a question or a complaint: to be counted and believed by the membership here.
  */
-const claimantsKinds: ReadonlySet<MessageKind> = new Set([...leadersKinds, "pre-vote-request", "vote-request"]);
+const claimantsKinds: ReadonlySet<MessageKind> = new Set([...leadersKinds, "pre-vote-request", "vote-request", "removed"]);
 
 function isOfSecondLeader({ role, hardState }: RaftState, { kind, term, from }: Message): boolean {
   if (term !== hardState.term || !leadersKinds.has(kind)) return false;
@@ -106,6 +106,8 @@ function isWellFormed(state: RaftState, message: Message): boolean {
       return isNumber(message.round);
     case "sleep-request":
       return isNumber(message.round) && isNumber(message.commitIndex);
+    case "removed":
+      return isNumber(message.membershipIndex);
     case "read-request":
       return isNumber(message.id);
     case "read-response":

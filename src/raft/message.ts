@@ -16,6 +16,7 @@ export type Message =
   | SleepRequest
   | SleepResponse
   | NewerTerm
+  | Removed
   | TimeoutNow
   | ReadRequest
   | ReadResponse;
@@ -129,6 +130,14 @@ export interface SleepResponse extends Envelope {
 /** "The term you lead is over": the answer to an append or heartbeat of an older term. */
 export interface NewerTerm extends Envelope {
   readonly kind: "newer-term";
+}
+
+/** "You are no member any more." Of that disk: another of the same node may be one. Nobody enters a term for it. */
+export interface Removed extends Envelope {
+  readonly kind: "removed";
+  readonly storageId: StorageId;
+  /** Of the committed membership that doesn't have it. */
+  readonly membershipIndex: number;
 }
 
 /** "Begin an election at once": the last step of a handover. */

@@ -28,6 +28,8 @@ export interface RaftState {
   commitIndex: number;
   role: Role;
   isDamaged: boolean;
+  /** The index of a committed membership that doesn't have this replica, when it was told of one; 0 otherwise. */
+  removedAt: number;
   /** It isn't ticked. */
   isAsleep: boolean;
   /** Nodes that were lost and not found again. */
@@ -102,6 +104,7 @@ export function createRaftState(start: RaftStart, settings: RaftSettings, random
     commitIndex,
     role,
     isDamaged: start.isDamaged ?? false,
+    removedAt: 0,
     isAsleep: false,
     lostNodes: new Set(),
     electionElapsed: 0,

@@ -78,6 +78,11 @@ export class Raft {
     tick(this.state);
   }
 
+  /** It was told that a committed membership, at that index, doesn't have it; undefined when it wasn't, or has heard from a leader since. */
+  get removedAt(): number | undefined {
+    return this.state.removedAt > 0 ? this.state.removedAt : undefined;
+  }
+
   /** Ticks count again: for whoever has a reason that the core doesn't see. */
   wake(): void {
     wake(this.state);

@@ -1,6 +1,6 @@
 import type { ByteWindow } from "./byte-window.ts";
 import type { ForwardedReads } from "./forwarded-reads.ts";
-import type { NodeId } from "./member.ts";
+import type { Member, NodeId } from "./member.ts";
 import type { Progress } from "./progress.ts";
 import type { ReadRounds } from "./read-index.ts";
 
@@ -39,6 +39,8 @@ export interface Leader {
   readonly noOpIndex: number;
   /** Every other member. */
   readonly peers: Progress[];
+  /** Who was in a membership of this leader's and isn't in the next: to be told once that is committed. */
+  readonly leaving: Member[];
   readonly uncommitted: ByteWindow;
   readonly reads: ReadRounds;
   handover: Handover | undefined;

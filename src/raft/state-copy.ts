@@ -46,6 +46,7 @@ function copyRole(role: Role): Role {
     case "leader":
       return {
         ...role,
+        leaving: [...role.leaving],
         peers: role.peers.map((peer) => ({ ...peer, flow: copyFlow(peer.flow) })),
         uncommitted: copyWindow(role.uncommitted),
         reads: { ...role.reads, waiting: [...role.reads.waiting] },

@@ -17,6 +17,7 @@ import { findRefusal, type Refusal } from "./message-check.ts";
 import type { RaftState } from "./raft-state.ts";
 import { onReadRequest } from "./read-index.ts";
 import { onAppendAccepted, onAppendRejected, onHeartbeatResponse } from "./replication.ts";
+import { answerStranger, onRemoved } from "./removal.ts";
 import { onSleepRequest, onSleepResponse, wake } from "./sleep.ts";
 
 export type StepOutcome =
@@ -32,6 +33,7 @@ export type StepOutcome =
 export function step(state: RaftState, message: Message): StepOutcome {
   const refusal = findRefusal(state, message);
   if (refusal !== undefined) return refusal;
+  if (message.kind === "pre-vote-request" || message.kind === "vote-request") answerStranger(state, message);
   const outcome = settleTerm(state, message);
   if (outcome === "taken") dispatch(state, message);
   // Those two say themselves what becomes of who sleeps.
@@ -42,7 +44,7 @@ export function step(state: RaftState, message: Message): StepOutcome {
 /** Paper §5.1: enters a newer term, passes over what is of an older one. */
 function settleTerm(state: RaftState, message: Message): "taken" | "stale" | "in-lease" {
   const { term } = state.hardState;
-  if (message.term === term) return "taken";
+  if (message.term === term || message.kind === "removed") return "taken"; // an index says how old that is
   if (message.term < term) {
     answerStale(state, message);
     return "stale";
@@ -113,6 +115,8 @@ function dispatch(state: RaftState, message: Message): void {
       return onSleepRequest(state, message);
     case "sleep-response":
       return role.kind === "leader" ? onSleepResponse(state, role, message) : undefined;
+    case "removed":
+      return onRemoved(state, message);
     case "newer-term":
       return undefined; // its term said it all
     case "timeout-now":
