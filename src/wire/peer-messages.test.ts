@@ -31,6 +31,7 @@ const golden: readonly (readonly [message: Message, head: string])[] = [
   [{ kind: "read-response", ...envelope, id: 11, index: Number.MAX_SAFE_INTEGER }, `0e${idHex}07ac020bffffffffffffff0f`],
   [{ kind: "sleep-request", ...envelope, round: 3, commitIndex: 200 }, `0f0f${idHex}07ac0203c801`],
   [{ kind: "sleep-response", ...envelope, round: 3, isAgreed: true }, `8f10${idHex}07ac0203`],
+  [{ kind: "removed", ...envelope, storageId: "11/2", membershipIndex: 9 }, `0f11${idHex}07ac020431312f3209`],
 ];
 
 describe("messages between nodes", () => {

@@ -34,7 +34,8 @@ export interface WireEnds {
 
 /** What its head takes at most, about: for limits, before it is written. */
 export function headMaxBytesOf({ groupId, message, frames }: WireMessage): number {
-  const textBytes = 1 + groupIdMaxBytes(groupId) + 1 + 3 * message.fromStorage.length;
+  const storageBytes = message.kind === "removed" ? 1 + 3 * message.storageId.length : 0;
+  const textBytes = 1 + groupIdMaxBytes(groupId) + 1 + 3 * message.fromStorage.length + storageBytes;
   return 1 + textBytes + numbersMaxCount * uintMaxBytes + frames.length * lengthMaxBytes;
 }
 
@@ -87,6 +88,7 @@ const kinds: readonly MessageKind[] = [
   "read-response",
   "sleep-request",
   "sleep-response",
+  "removed",
 ];
 
 /** From this number on the kind has a byte of its own behind the first: four bits hold no more, and it needs the rare ones. */
@@ -150,6 +152,9 @@ function writeNumbers(writer: PeerWriter, message: Message, frames: readonly Buf
       return writer.uint(message.commitIndex);
     case "sleep-response":
       return writer.uint(message.round);
+    case "removed":
+      writeText(writer, message.storageId);
+      return writer.uint(message.membershipIndex);
     case "pre-vote-response":
     case "vote-response":
     case "newer-term":
@@ -242,6 +247,8 @@ function readNumbers(
       return { kind, from, fromStorage, to, term, round: heads.uint(), commitIndex: heads.uint() };
     case "sleep-response":
       return { kind, from, fromStorage, to, term, round: heads.uint(), isAgreed: flag };
+    case "removed":
+      return { kind, from, fromStorage, to, term, storageId: heads.text(heads.u8()), membershipIndex: heads.uint() };
     case "newer-term":
     case "timeout-now":
       return { kind, from, fromStorage, to, term };
