@@ -1,0 +1,116 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { applyCommand } from "./apply-command.ts";
+import type { CatalogChange } from "./catalog-command.ts";
+import { type CatalogState, emptyCatalogState } from "./catalog-state.ts";
+import type { ReplicaRecord } from "./node-record-state.ts";
+import { planReplicas } from "./replica-plan.ts";
+
+const clusterId = "c".repeat(32);
+const group = "00000000-0000-4000-8000-000000000001";
+const storageOf = (node: string): string => node.repeat(32);
+const self = { node: "a", storageId: storageOf("a") };
+
+/** A cluster of four nodes, and then these commands, each at the offset that is its number. */
+function catalogOf(...changes: readonly CatalogChange[]): CatalogState {
+  const state = emptyCatalogState();
+  const nodes = ["a", "b", "c", "d"].map((name) => ({ name, storageId: storageOf(name), address: `${name}:1`, version: 1 }));
+  for (const [offset, change] of [{ kind: "form-cluster", version: 1, clusterId, nodes } as const, ...changes].entries()) {
+    const outcome = applyCommand(state, { id: `id${offset}`, ...change }, offset);
+    assert.equal(outcome.kind, "applied", outcome.kind === "refused" ? outcome.error.message : "");
+  }
+  return state;
+}
+
+function topic(nodes: readonly string[]): CatalogChange {
+  const placed = { nodes, partitions: [{ uuid: group, replicas: nodes.map((_, at) => at) }] };
+  const base = { name: "orders", uuid: "00000000-0000-4000-8000-000000000009", createdAt: 0 };
+  return { kind: "create-topic", ...base, replicationFactor: nodes.length, settings: {}, placed };
+}
+
+function place(basis: number, replicas: readonly { node: string; incarnation?: number }[]): CatalogChange {
+  return { kind: "place-partition", group, basis, replicas, leader: replicas[0]?.node ?? "" };
+}
+
+function listed(incarnation: number, state: ReplicaRecord["state"] = "created"): ReplicaRecord {
+  return { groupId: group, incarnation, logId: "0".repeat(32), firstMembers: undefined, state };
+}
+
+describe("what a node makes and removes", () => {
+  test("a new partition is made with all that it begins with, and only once", () => {
+    const state = catalogOf(topic(["a", "b", "c"]));
+    const members = ["a", "b", "c"].map((nodeId) => ({ nodeId, storageId: `${storageOf(nodeId)}/1` }));
+    const { create, remove } = planReplicas(state, self, []);
+    assert.deepEqual(
+      create.map(({ groupId, incarnation, firstMembers }) => ({ groupId, incarnation, firstMembers })),
+      [{ groupId: group, incarnation: 1, firstMembers: members }],
+    );
+    assert.deepEqual(remove, []);
+    assert.deepEqual(planReplicas(state, self, [listed(1)]), { create: [], remove: [] });
+  });
+
+  test("nothing is made for another disk of the same name", () => {
+    const state = catalogOf(topic(["a", "b", "c"]));
+    assert.deepEqual(planReplicas(state, { node: "a", storageId: storageOf("e") }, []).create, []);
+  });
+
+  test("one that was deleted isn't made again under the same incarnation", () => {
+    const state = catalogOf(topic(["a", "b", "c"]));
+    assert.deepEqual(planReplicas(state, self, [listed(1, "deleted")]).create, []);
+  });
+
+  test("a replica that is placed later learns its group from the others, even when all are new", () => {
+    const some = catalogOf(topic(["b", "c", "d"]), place(1, [{ node: "b", incarnation: 1 }, { node: "a" }]));
+    assert.deepEqual(
+      planReplicas(some, self, []).create.map(({ incarnation, firstMembers }) => ({ incarnation, firstMembers })),
+      [{ incarnation: 2, firstMembers: undefined }],
+    );
+    const all = catalogOf(topic(["b", "c"]), place(1, [{ node: "a" }, { node: "d" }]));
+    assert.deepEqual(
+      planReplicas(all, self, []).create.map(({ firstMembers }) => firstMembers),
+      [undefined],
+    );
+  });
+
+  test("one that moves away stays until the group is known to be without it", () => {
+    const moving = catalogOf(topic(["a", "b"]), place(1, [{ node: "b", incarnation: 1 }, { node: "c" }]));
+    assert.deepEqual(planReplicas(moving, self, [listed(1)]), { create: [], remove: [] });
+    const moved = catalogOf(...[topic(["a", "b"]), place(1, [{ node: "b", incarnation: 1 }, { node: "c" }])], {
+      kind: "placement-done",
+      group,
+      basis: 2,
+    });
+    assert.deepEqual(planReplicas(moved, self, [listed(1)]).remove, [listed(1)]);
+  });
+
+  test("the next one is made when the files of the one before are gone", () => {
+    const renewed = catalogOf(...[topic(["a", "b"]), place(1, [{ node: "b", incarnation: 1 }, { node: "a" }])], {
+      kind: "placement-done",
+      group,
+      basis: 2,
+    });
+    const before = planReplicas(renewed, self, [listed(1)]);
+    assert.deepEqual([before.remove, before.create], [[listed(1)], []]);
+    assert.deepEqual(planReplicas(renewed, self, [listed(1, "deleting")]).create, []);
+    assert.deepEqual(
+      planReplicas(renewed, self, [listed(1, "deleted")]).create.map(({ incarnation }) => incarnation),
+      [2],
+    );
+  });
+
+  test("of a deleted topic everything goes; what the catalog doesn't know stays", () => {
+    const deleted = catalogOf(topic(["a", "b"]), {
+      kind: "delete-topic",
+      name: "orders",
+      uuid: "00000000-0000-4000-8000-000000000009",
+    });
+    assert.deepEqual(planReplicas(deleted, self, [listed(1)]).remove, [listed(1)]);
+    assert.deepEqual(planReplicas(catalogOf(), self, [listed(1)]).remove, []);
+    assert.deepEqual(planReplicas(emptyCatalogState(), self, [listed(1)]).remove, []);
+  });
+
+  test("the catalog's own group is never removed", () => {
+    const own = { ...listed(0), groupId: clusterId };
+    assert.deepEqual(planReplicas(catalogOf(), self, [own]).remove, []);
+  });
+});
