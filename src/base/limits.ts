@@ -406,10 +406,6 @@ export const produceStreamMaxCount = 10_000;
 export const consumeCallMaxBytes = 2 * MiB;
 
 /**
- * Bytes of batches, or of records unpacked, in one answer of a ConsumeStream: unless asked for, and at most. A reader that stands still
- * costs a few of these.
- */
-/**
  * Produce requests over gRPC of a whole node under way. Below `appendQueueMaxBytes` by more than a read: so a log whose disk is slower than
  * its producers holds them back instead of refusing their appends.
  */
@@ -421,9 +417,30 @@ export const producesWaitingMaxBytes = 64 * MiB;
 /** Records and headers of one produce request. Each is an object or two, of which a message of two bytes each would bring two million. */
 export const produceRequestMaxCount = 100_000;
 
-/** Bytes of batches in one answer of a ConsumeStream: unless asked for, and at most. A reader that stands still costs a few of these. */
-export const consumeStreamBytesDefault = 256 * KiB;
-export const consumeStreamMaxBytes = 1 * MiB;
+/**
+ * Bytes of batches, or of records unpacked, in one answer of a ConsumeStream, at most. A stream that its client doesn't read holds one piece
+ * of the log of that size, one answer, and what waits before it: with `grpcSendQueueBytes` three quarters of a MiB.
+ */
+export const consumeStreamMaxBytes = 256 * KiB;
+
+/** A larger batch isn't read whole for a ConsumeStream but in pieces of so many bytes, each when there is room to send it. */
+export const consumePieceBytes = 256 * KiB;
+
+/** The same in one answer of Consume; one batch that is larger comes alone. */
+export const consumePackedMaxBytes = 1 * MiB;
+
+/** Batches that ConsumeStreams have unfolded to records, over a whole node. Past it those go first whose clients stand still. */
+export const unfoldedMaxBytes = 32 * MiB;
+
+/**
+ * How long a ConsumeStream whose client takes nothing keeps what it unfolded: where others wait for room, and in any case. Then it costs
+ * reading and unfolding again to go on, so a slow client must not cause it all the time.
+ */
+export const unfoldedPressedStallMs = 100;
+export const unfoldedStallMs = 1_000;
+
+/** What a record takes in memory that is unfolded, beside its bytes: it, the views of its key and value, and its place in a list. */
+export const unfoldedRecordBytes = 256;
 
 /** Waits of the client before it tries again: doubled from the first to the second. Short enough that a restarted node is found at once. */
 export const clientRetryMinMs = 20;

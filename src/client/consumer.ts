@@ -20,7 +20,7 @@ export interface ConsumeOptions {
   readonly from?: StartingPoint;
   /** Ends where the partition ended when it was first asked, instead of waiting for what comes. Default false. */
   readonly stopsAtEnd?: boolean;
-  /** Of batches in one answer: what a reader that stands still costs is a few of these. Default 1 MiB. */
+  /** Of batches in one answer: what a reader that stands still costs is a few of these. Default, and at most, 256 KiB. */
   readonly maxBytes?: number;
   /** Ends the iteration. */
   readonly signal?: AbortSignal;

@@ -15,7 +15,7 @@ export { Health, healthCheck, healthWatch, type ServingStatus } from "./health.t
 export { GrpcServer, type GrpcServerObserver, type GrpcServerOptions } from "./grpc-server.ts";
 export { type GrpcServerLimits, grpcServerLimits } from "./grpc-server-limits.ts";
 export { GrpcStatusError, type GrpcStatusErrorOptions, isGrpcStatusError } from "./grpc-status-error.ts";
-export type { EncodedMessage } from "./message-sender.ts";
+export type { EncodedMessage, MessageInPieces } from "./message-sender.ts";
 export { Metadata, type MetadataValues } from "./metadata.ts";
 export {
   type CallKind,
@@ -26,6 +26,7 @@ export {
   type Responses,
   serve,
   type ServedMethod,
+  type StreamedResponses,
 } from "./method.ts";
 export { reflectionMethods } from "./reflection.ts";
 export { nameOfStatus, type StatusName, statusCodes } from "./status-code.ts";

@@ -1,4 +1,5 @@
 import type { Http2Stream } from "node:http2";
+import { assert } from "../base/assert.ts";
 import { grpcGatherMaxBytes, grpcSendHeldMaxBytes, grpcSendQueueBytes, grpcSmallMessageMaxBytes } from "../base/limits.ts";
 import { GrpcStatusError } from "./grpc-status-error.ts";
 import { deflateMessage } from "./message-compression.ts";
@@ -18,6 +19,8 @@ export class MessageSender {
   #takenCount = 0;
   #isScheduled = false;
   #isEnding = false;
+  /** A message is begun that isn't whole. It stays so when its pieces fail: nothing can be sent behind half a message. */
+  #isInside = false;
   #room: PromiseWithResolvers<void> | undefined;
   #failure: GrpcStatusError | undefined;
 
@@ -39,9 +42,8 @@ export class MessageSender {
    * RESOURCE_EXHAUSTED when far more waits than there is room for.
    */
   send(message: EncodedMessage, isCompressing: boolean): Promise<void> {
-    if (this.#failure !== undefined) return Promise.reject(this.#failure);
-    if (this.#isEnding)
-      return Promise.reject(new GrpcStatusError("INTERNAL", "Cannot send a message: the sending side is ended"));
+    const refusal = this.#findRefusal();
+    if (refusal !== undefined) return Promise.reject(refusal);
     if (this.heldBytes >= grpcSendHeldMaxBytes)
       return Promise.reject(
         new GrpcStatusError(
@@ -51,14 +53,34 @@ export class MessageSender {
       );
     if (isCompressing) this.#frame(1, [deflateMessage(joined(message))]);
     else this.#frame(0, message instanceof Uint8Array ? [message] : message);
-    if (this.#pendingBytes >= grpcGatherMaxBytes) {
-      this.flush();
-    } else if (!this.#isScheduled) {
-      this.#isScheduled = true;
-      // Scheduled by a promise's continuation, it runs when all continuations of this turn have: so it gathers what they send.
-      process.nextTick(flushLater, this);
-    }
+    this.#flushSoon();
     return this.heldBytes <= grpcSendQueueBytes ? sent : this.roomed();
+  }
+
+  /**
+   * Sends a message piece by piece, uncompressed: the next piece is asked for when there is room for it. Resolves when there is room behind the
+   * last. When the pieces fail, so does this, and nothing more can be sent: the other end has half a message, and is to hear the status.
+   */
+  async sendInPieces({ byteLength, pieces }: MessageInPieces): Promise<void> {
+    const refusal = this.#findRefusal();
+    if (refusal !== undefined) throw refusal;
+    this.#isInside = true;
+    this.#push(prefixOf(0, byteLength));
+    let leftBytes = byteLength;
+    for await (const piece of pieces) {
+      leftBytes -= piece.length;
+      if (leftBytes < 0) break;
+      this.#push(piece);
+      this.#flushSoon();
+      await this.roomed();
+    }
+    assert(leftBytes === 0, "the pieces of a message are as long as it was said to be");
+    this.#isInside = false;
+  }
+
+  /** More waits than there is room for: who was told to wait still does. */
+  get isFull(): boolean {
+    return this.heldBytes > grpcSendQueueBytes;
   }
 
   /** Resolves when less waits than there is room for: what `send` returned, again. */
@@ -115,6 +137,28 @@ export class MessageSender {
     this.#room = undefined;
   }
 
+  #findRefusal(): GrpcStatusError | undefined {
+    if (this.#failure !== undefined) return this.#failure;
+    if (this.#isEnding) return new GrpcStatusError("INTERNAL", "Cannot send a message: the sending side is ended");
+    if (this.#isInside) return new GrpcStatusError("INTERNAL", "Cannot send a message: the one before it isn't whole");
+    return undefined;
+  }
+
+  #flushSoon(): void {
+    if (this.#pendingBytes >= grpcGatherMaxBytes) {
+      this.flush();
+    } else if (!this.#isScheduled) {
+      this.#isScheduled = true;
+      // Scheduled by a promise's continuation, it runs when all continuations of this turn have: so it gathers what they send.
+      process.nextTick(flushLater, this);
+    }
+  }
+
+  #push(bytes: Uint8Array): void {
+    this.#pending.push(bytes);
+    this.#pendingBytes += bytes.length;
+  }
+
   #frame(flag: number, parts: readonly Uint8Array[]): void {
     const length = byteLengthOf(parts);
     this.#pendingBytes += prefixBytes + length;
@@ -141,6 +185,20 @@ export class MessageSender {
     this.#room.resolve();
     this.#room = undefined;
   }
+}
+
+/** A message whose bytes are made when there is room for them. */
+export interface MessageInPieces {
+  /** Of all pieces together. */
+  readonly byteLength: number;
+  readonly pieces: AsyncIterable<Uint8Array>;
+}
+
+function prefixOf(flag: number, byteLength: number): Buffer {
+  const prefix = Buffer.allocUnsafe(prefixBytes);
+  prefix[0] = flag;
+  prefix.writeUInt32BE(byteLength, 1);
+  return prefix;
 }
 
 /** A message as bytes, or as parts whose bytes follow each other: what is large needn't be copied behind what is small. */

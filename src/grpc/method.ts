@@ -1,6 +1,6 @@
 import type { CallContext } from "./call-context.ts";
 import type { MessageReceiver } from "./message-receiver.ts";
-import type { EncodedMessage } from "./message-sender.ts";
+import type { EncodedMessage, MessageInPieces } from "./message-sender.ts";
 
 /** How many messages go which way: one and one, many and one, one and many, many and many. */
 export type CallKind = "unary" | "client-stream" | "server-stream" | "bidi-stream";
@@ -32,11 +32,22 @@ export interface Responses<Response> {
   send(response: Response): Promise<void>;
 }
 
+/** The same, for who sends much. */
+export interface StreamedResponses<Response> extends Responses<Response> {
+  /**
+   * Sends a response that is encoded already, piece by piece as there is room, so a large one needn't be in memory whole. Nothing else may be sent
+   * until it resolves. When the pieces fail it rejects with their error, which the handler is to end the call with.
+   */
+  sendInPieces(message: MessageInPieces): Promise<void>;
+  /** True while the promise of the last `send` isn't resolved: the client takes less than it is sent. */
+  readonly isFull: boolean;
+}
+
 /** A handler's throw is the call's status: a `GrpcStatusError` as it says, anything else as the server's `statusOf` says. */
 export interface Handlers<Request, Response> {
   readonly unary: (request: Request, call: CallContext) => Response | Promise<Response>;
   readonly "client-stream": (requests: Requests<Request>, call: CallContext) => Promise<Response>;
-  readonly "server-stream": (request: Request, responses: Responses<Response>, call: CallContext) => Promise<void>;
+  readonly "server-stream": (request: Request, responses: StreamedResponses<Response>, call: CallContext) => Promise<void>;
   readonly "bidi-stream": (requests: Requests<Request>, responses: Responses<Response>, call: CallContext) => Promise<void>;
 }
 

@@ -16,9 +16,9 @@ import type { GrpcServerLimits } from "./grpc-server-limits.ts";
 import type { HeldBytes } from "./held-bytes.ts";
 import { acceptedEncodings, type MessageEncoding } from "./message-compression.ts";
 import { MessageReceiver } from "./message-receiver.ts";
-import { byteLengthOf, type EncodedMessage, frameMessage, MessageSender } from "./message-sender.ts";
+import { byteLengthOf, type EncodedMessage, frameMessage, type MessageInPieces, MessageSender } from "./message-sender.ts";
 import { Metadata } from "./metadata.ts";
-import type { Handlers, Responses, ServedMethod } from "./method.ts";
+import type { Handlers, ServedMethod, StreamedResponses } from "./method.ts";
 import { SingleMessage } from "./single-message.ts";
 import { statusCodes } from "./status-code.ts";
 import { encodeStatusMessage } from "./status-message.ts";
@@ -46,7 +46,7 @@ export interface ServerCallOwner {
  * One call, from its headers to its trailers. It is over as soon as its status is decided: by the handler, the deadline, the client
  * or the server. What the handler does afterwards goes nowhere. It is closed when the stream is; till then its memory counts.
  */
-export class ServerCall implements CallContext, Expirable, Responses<unknown> {
+export class ServerCall implements CallContext, Expirable, StreamedResponses<unknown> {
   readonly path: string;
   isCompressing = false;
   readonly #host: ServerCallHost;
@@ -184,10 +184,25 @@ export class ServerCall implements CallContext, Expirable, Responses<unknown> {
     } catch (error) {
       return Promise.reject(error instanceof Error ? error : new Error(String(error)));
     }
-    this.sendHeaders();
-    this.#sender ??= new MessageSender(this.#stream);
+    const sender = this.#startSending();
     this.#owner.traffic(byteLengthOf(message));
-    return this.#sender.send(message, this.isCompressing && this.#isCompressionAllowed());
+    return sender.send(message, this.isCompressing && this.#isCompressionAllowed());
+  }
+
+  async sendInPieces(message: MessageInPieces): Promise<void> {
+    if (this.isOver) throw overError();
+    const sender = this.#startSending();
+    this.#owner.traffic(message.byteLength);
+    await sender.sendInPieces(message);
+  }
+
+  get isFull(): boolean {
+    return this.#sender?.isFull ?? false;
+  }
+
+  #startSending(): MessageSender {
+    this.sendHeaders();
+    return (this.#sender ??= new MessageSender(this.#stream));
   }
 
   /** The deadline has passed. */

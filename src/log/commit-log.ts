@@ -18,6 +18,8 @@ import type {
   Log,
   LogChanges,
   LogStatus,
+  Portion,
+  PortionReadOptions,
   ReadOptions,
   RecoveryReport,
   ScrubReport,
@@ -162,6 +164,10 @@ export class CommitLog implements Log {
 
   pieces(options: BatchReadOptions = {}): AsyncGenerator<readonly StoredBatch[], void, undefined> {
     return this.#reader.pieces(options);
+  }
+
+  portions(options: PortionReadOptions): AsyncGenerator<Portion, void, undefined> {
+    return this.#reader.portions(options);
   }
 
   findOffset(from: StartingPoint): Promise<number> {

@@ -1,6 +1,7 @@
 import { type DiskFile, systemErrorCode } from "../base/disk.ts";
 import { isProglogError } from "../base/error.ts";
 import { readEntryBytes } from "../base/limits.ts";
+import { KiB } from "../base/units.ts";
 import { ActiveSegment } from "./active-segment.ts";
 import type { ChainPoint } from "./chain.ts";
 import { corruptError } from "./corrupt-error.ts";
@@ -31,6 +32,8 @@ export interface PieceStart {
   readonly endPosition?: number;
   /** Read into it instead of into memory of its own. */
   readonly memory?: PieceMemory | undefined;
+  /** See `ScanOptions`. */
+  readonly wholeMaxBytes?: number | undefined;
 }
 
 /** Reads and verifies the next frames of a segment. */
@@ -44,9 +47,9 @@ export async function readPiece(context: LogContext, segment: Segment, start: Pi
     return { frames: [], position, chain, end: { kind: "bad", reason: "the file is missing" } };
   }
   try {
-    const { position, chain, pieceBytes, memory } = start;
+    const { position, chain, ...rest } = start;
     const endPosition = start.endPosition ?? (segment instanceof ActiveSegment ? segment.store.end : file.size());
-    const scanner = new FrameScanner({ file, position, endPosition, chain, seed: context.seed, pieceBytes, memory });
+    const scanner = new FrameScanner({ ...rest, file, position, endPosition, chain, seed: context.seed });
     const frames = await scanner.next();
     return { frames, position: scanner.position, chain: scanner.chain, end: scanner.end };
   } finally {
@@ -73,12 +76,30 @@ export type CheckThere = () => void;
 
 /** Finds the entry of `index`, which the segment holds. Throws LOG_CORRUPT. */
 export async function readEntry(context: LogContext, segment: Segment, index: number, checkThere?: CheckThere): Promise<Frame> {
-  const found = await findEntry(context, segment, {
-    locate: () => segment.locateIndex(index),
-    accepts: (frame) => frame.index === index,
-    checkThere,
-  });
+  const found = await findEntry(context, segment, { ...searchOfIndex(segment, index), checkThere });
   return found.frame;
+}
+
+/** Where the entry of `index` lies, which the segment holds: the frame there says so, and of its batch nothing is read. Throws LOG_CORRUPT. */
+export async function findPlaceOfIndex(
+  context: LogContext,
+  segment: Segment,
+  index: number,
+  checkThere: CheckThere,
+): Promise<EntryLocation> {
+  const { frame } = await findEntry(context, segment, { ...searchOfIndex(segment, index), checkThere, wholeMaxBytes: 0 });
+  return { index, baseOffset: frame.baseOffset, position: frame.position };
+}
+
+/** The same for the entry that holds `offset`. */
+export async function findPlaceOfOffset(
+  context: LogContext,
+  segment: Segment,
+  offset: number,
+  checkThere: CheckThere,
+): Promise<EntryLocation> {
+  const { location } = await findEntry(context, segment, { ...searchOfOffset(segment, offset), checkThere, wholeMaxBytes: 0 });
+  return location;
 }
 
 /** Finds the entry that holds `offset`, which the segment holds. Throws LOG_CORRUPT. */
@@ -88,26 +109,35 @@ export function findEntryOfOffset(
   offset: number,
   checkThere?: CheckThere,
 ): Promise<FoundEntry> {
-  return findEntry(context, segment, {
+  return findEntry(context, segment, { ...searchOfOffset(segment, offset), checkThere });
+}
+
+function searchOfIndex(segment: Segment, index: number): Pick<EntrySearch, "locate" | "accepts"> {
+  return { locate: () => segment.locateIndex(index), accepts: (frame) => frame.index === index };
+}
+
+function searchOfOffset(segment: Segment, offset: number): Pick<EntrySearch, "locate" | "accepts"> {
+  return {
     locate: () => segment.locateOffset(offset),
     accepts: (frame) => frame.baseOffset <= offset && offset < nextOffsetOf(frame),
-    checkThere,
-  });
+  };
+}
+
+interface EntrySearch {
+  readonly locate: () => EntryLocation | Promise<EntryLocation>;
+  readonly accepts: (frame: Frame) => boolean;
+  readonly checkThere: CheckThere | undefined;
+  /** See `ScanOptions`. */
+  readonly wholeMaxBytes?: number;
 }
 
 /** The index is a hint: when the frame found isn't the one that was asked for, it is built anew, once. */
-async function findEntry(
-  context: LogContext,
-  segment: Segment,
-  search: {
-    readonly locate: () => EntryLocation | Promise<EntryLocation>;
-    readonly accepts: (frame: Frame) => boolean;
-    readonly checkThere: CheckThere | undefined;
-  },
-): Promise<FoundEntry> {
+async function findEntry(context: LogContext, segment: Segment, search: EntrySearch): Promise<FoundEntry> {
   for (let isRebuilt = segment instanceof ActiveSegment; ; isRebuilt = true) {
     const location = await search.locate();
-    const start = { position: location.position, chain: chainBefore(location), pieceBytes: readEntryBytes };
+    const { wholeMaxBytes } = search;
+    const pieceBytes = wholeMaxBytes === undefined ? readEntryBytes : readHeadBytes;
+    const start = { position: location.position, chain: chainBefore(location), pieceBytes, wholeMaxBytes };
     const piece = location.position < segmentHeaderBytes ? undefined : await readPiece(context, segment, start);
     const frame = piece?.frames[0];
     if (frame !== undefined && search.accepts(frame)) return { location, frame };
@@ -161,3 +191,6 @@ export async function damageError(
   context.damages.note(damage);
   return corruptError(`read offset ${location.baseOffset}`, damage);
 }
+
+/** What is read to find where an entry lies: its head, and a few small entries more. */
+const readHeadBytes = 4 * KiB;

@@ -2,7 +2,7 @@ import { isZero } from "../base/bytes.ts";
 import type { DiskFile } from "../base/disk.ts";
 import { readPieceBytes } from "../base/limits.ts";
 import { advanceChain, type ChainPoint, findChainFault } from "./chain.ts";
-import { type Frame, readFrame } from "./frame.ts";
+import { type Frame, readFrame, readFrameStart } from "./frame.ts";
 import { PieceMemory } from "./piece-memory.ts";
 
 /**
@@ -30,6 +30,8 @@ export interface ScanOptions {
   readonly reusesMemory?: boolean;
   /** That memory, for those who scan piece by piece with a scanner each. */
   readonly memory?: PieceMemory | undefined;
+  /** Of a data frame that is larger, only the start is read, and it comes alone: see `readFrameStart`. Default: all come whole. */
+  readonly wholeMaxBytes?: number | undefined;
 }
 
 export class FrameScanner {
@@ -37,7 +39,8 @@ export class FrameScanner {
   readonly #endPosition: number;
   readonly #seed: number;
   readonly #memory: PieceMemory | undefined;
-  #pieceBytes: number;
+  readonly #pieceBytes: number;
+  readonly #wholeMaxBytes: number;
   #position: number;
   #chain: ChainPoint;
   #end: ScanEnd | undefined;
@@ -49,6 +52,7 @@ export class FrameScanner {
     this.#chain = options.chain;
     this.#seed = options.seed;
     this.#pieceBytes = options.pieceBytes ?? readPieceBytes;
+    this.#wholeMaxBytes = options.wholeMaxBytes ?? Number.POSITIVE_INFINITY;
     this.#memory = options.memory ?? (options.reusesMemory === true ? new PieceMemory() : undefined);
   }
 
@@ -88,7 +92,14 @@ export class FrameScanner {
   #parse(piece: Buffer, end: number, frames: Frame[]): number | undefined {
     let at = 0;
     while (at < end) {
-      const read = readFrame(piece, at, end, this.#position, this.#seed);
+      let read = readFrame(piece, at, end, this.#position, this.#seed);
+      const isRestThere = read.outcome === "short" && end === piece.length && this.#isThere(read.byteLength);
+      if (read.outcome === "short" && read.byteLength > this.#wholeMaxBytes && isRestThere) {
+        // Behind others it is begun by itself the next time.
+        if (at > 0) return undefined;
+        const start = readFrameStart(piece, at, end, this.#position, this.#seed);
+        if (start.outcome !== "frame" || start.frame.kind === "data") read = start;
+      }
       switch (read.outcome) {
         case "frame": {
           const { frame } = read;
@@ -105,7 +116,7 @@ export class FrameScanner {
           break;
         }
         case "short":
-          if (this.#position + read.byteLength <= this.#endPosition && end === piece.length) return read.byteLength;
+          if (isRestThere) return read.byteLength;
           // What is left is too short for any frame: zeros written ahead end anywhere.
           this.#end = isZero(piece.subarray(at, end))
             ? { kind: "empty" }
@@ -122,6 +133,10 @@ export class FrameScanner {
     // Fewer bytes than the file promised: it was cut while it was read.
     if (at === 0) this.#end = { kind: "end" };
     return undefined;
+  }
+
+  #isThere(byteLength: number): boolean {
+    return this.#position + byteLength <= this.#endPosition;
   }
 
   #allocate(byteLength: number): Buffer {

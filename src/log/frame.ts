@@ -212,10 +212,40 @@ export function readFrame(buffer: Buffer, at: number, end: number, position: num
   return reason === undefined ? { outcome: "frame", frame } : bad(reason);
 }
 
+/**
+ * As `readFrame`, of a data frame whose batch goes beyond `end`: the payload is what is there of it, its header at least. The frame's own
+ * crc is verified, and what frame and batch say of each other; the batch's crc is for who reads the rest.
+ */
+export function readFrameStart(buffer: Buffer, at: number, end: number, position: number, seed: number): FrameRead {
+  const head = readHead(buffer, at, end, seed);
+  if (head.outcome !== "head") return head;
+  const { header, byteLength } = head;
+  const startBytes = header.kind === "data" ? frameStartBytes : byteLength;
+  if (end - at < startBytes) return { outcome: "short", byteLength: startBytes };
+  const payloadAt = at + frameHeadBytes;
+  const reason = header.kind === "data" ? findHeaderFault(header, buffer, payloadAt, at + byteLength) : undefined;
+  if (reason !== undefined) return bad(reason);
+  const payload = buffer.subarray(payloadAt, Math.min(end, at + byteLength));
+  return { outcome: "frame", frame: { ...header, position, byteLength, payload } };
+}
+
+/** What `readFrameStart` needs of a data frame. */
+const frameStartBytes = frameHeadBytes + batchHeaderBytes;
+
+/** True when its payload is all of it: see `readFrameStart`. */
+export function isWhole({ payload, byteLength }: Frame): boolean {
+  return payload.length === byteLength - frameHeadBytes;
+}
+
 function findBatchFault(frame: EntryHeader, buffer: Buffer, start: number, end: number): string | undefined {
-  if (crc32c(buffer, start + batchUnprotectedBytes, end) !== buffer.readUInt32BE(start + 17)) {
-    return "the batch's crc doesn't match";
-  }
+  if (crc32c(buffer, start + batchUnprotectedBytes, end) !== buffer.readUInt32BE(start + batchCrcAt)) return batchCrcFault;
+  return findHeaderFault(frame, buffer, start, end);
+}
+
+const batchCrcAt = 17;
+export const batchCrcFault = "the batch's crc doesn't match";
+
+function findHeaderFault(frame: EntryHeader, buffer: Buffer, start: number, end: number): string | undefined {
   if (buffer.readInt32BE(start + 8) !== end - start - 12) return "the batch's length isn't the frame's";
   if (readInt64BE(buffer, start) !== frame.baseOffset) return "the batch's base offset isn't the frame's";
   if (buffer.readUInt32BE(start + 12) !== frame.term) return "the batch's epoch isn't the frame's term";

@@ -7,13 +7,14 @@ import {
   chainBefore,
   damageError,
   describeEnd,
-  findEntryOfOffset,
+  findPlaceOfIndex,
+  findPlaceOfOffset,
   type Piece,
-  readEntry,
   readPiece,
 } from "./entry-lookup.ts";
 import type { EntryLocation } from "./entry-index.ts";
-import { type Frame, nextOffsetOf } from "./frame.ts";
+import { type Frame, isWhole, nextOffsetOf } from "./frame.ts";
+import { FrameStartBatch, type LargeBatchParts } from "./large-batch.ts";
 import type { LogState } from "./log-state.ts";
 import type { PieceMemory } from "./piece-memory.ts";
 import type { Segment } from "./segments.ts";
@@ -23,6 +24,14 @@ import { segmentHeaderBytes } from "./segment-header.ts";
 export interface ReadLimit {
   readonly index: number;
   readonly nextOffset: number;
+}
+
+export interface CursorOptions {
+  readonly checkThere: CheckThere;
+  /** Each piece is read over the one before, where its reader keeps none. */
+  readonly memory: PieceMemory | undefined;
+  /** Of a larger entry only its start is read: `largeBatch` has the rest. Undefined: all come whole. */
+  readonly wholeMaxBytes: number | undefined;
 }
 
 interface Place {
@@ -49,8 +58,9 @@ export class LogCursor {
   /** The first offset that is wanted of the next entry: not its first where reading began inside a batch. */
   #wantedOffset: number;
   #place: KnownPlace | undefined;
-  /** Each piece is read over the one before, where its reader keeps none. */
-  readonly #memory: PieceMemory | undefined;
+  readonly #options: CursorOptions;
+  /** What the last frames were read from. */
+  #source: { readonly segment: Segment; readonly replacements: number } | undefined;
   #truncatedAt: number | undefined;
   #truncations = 0;
 
@@ -59,31 +69,27 @@ export class LogCursor {
     limit: () => ReadLimit,
     next: { index: number; nextOffset: number },
     wantedOffset: number,
-    memory: PieceMemory | undefined,
+    options: CursorOptions,
   ) {
     this.#state = state;
     this.#limit = limit;
     this.#next = next;
     this.#wantedOffset = wantedOffset;
-    this.#memory = memory;
+    this.#options = options;
   }
 
   /** A cursor at the entry that holds `offset`, which lies between the log start and the limit, both inclusive. */
-  static async open(
-    state: LogState,
-    limit: () => ReadLimit,
-    offset: number,
-    { checkThere, memory }: { readonly checkThere: CheckThere; readonly memory: PieceMemory | undefined },
-  ): Promise<LogCursor> {
+  static async open(state: LogState, limit: () => ReadLimit, offset: number, options: CursorOptions): Promise<LogCursor> {
+    const { checkThere } = options;
     const end = limit();
     if (offset >= end.nextOffset) {
       const { index, nextOffset } = end;
-      return new LogCursor(state, limit, { index: index + 1, nextOffset }, nextOffset, memory);
+      return new LogCursor(state, limit, { index: index + 1, nextOffset }, nextOffset, options);
     }
     const segment = state.segments.findByOffset(offset);
-    const { location } = await findEntryOfOffset(state.context, segment, offset, checkThere);
+    const location = await findPlaceOfOffset(state.context, segment, offset, checkThere);
     checkThere();
-    const cursor = new LogCursor(state, limit, { index: location.index, nextOffset: location.baseOffset }, offset, memory);
+    const cursor = new LogCursor(state, limit, { index: location.index, nextOffset: location.baseOffset }, offset, options);
     const { replacements } = state;
     cursor.#place = { baseIndex: segment.baseIndex, replacements, position: location.position, chain: chainBefore(location) };
     return cursor;
@@ -111,13 +117,14 @@ export class LogCursor {
     const { replacements } = this.#state;
     // Asked for now: the segment may be sealed by the time its place is known.
     const end = segment instanceof ActiveSegment && { endPosition: segment.endPositionOf(limit.index) };
+    const { memory, wholeMaxBytes } = this.#options;
     let place: Place;
     let piece: Piece;
     try {
       place = await this.#placeIn(segment);
       // Another store lies there now, and has the entry elsewhere. Once it is opened, below, the one that was opened is read on.
       if (replacements !== this.#state.replacements) return await this.next(pieceBytes);
-      piece = await readPiece(this.#state.context, segment, { ...place, pieceBytes, memory: this.#memory, ...end });
+      piece = await readPiece(this.#state.context, segment, { ...place, ...end, pieceBytes, memory, wholeMaxBytes });
     } catch (error) {
       this.#checkReadable();
       if (truncations !== this.#truncations || replacements !== this.#state.replacements) return this.next(pieceBytes);
@@ -130,12 +137,24 @@ export class LogCursor {
     const frames = piece.frames.filter((frame) => frame.index <= limit.index);
     const last = frames.at(-1);
     if (last === undefined) throw await this.#damage(segment, place.position, describeEnd(piece.end) ?? "no frame");
-    const isWhole = frames.length === piece.frames.length;
+    this.#source = { segment, replacements };
+    const isAll = frames.length === piece.frames.length;
     const { position, chain } = piece;
-    this.#place = isWhole ? { baseIndex: segment.baseIndex, replacements, position, chain } : undefined;
+    this.#place = isAll ? { baseIndex: segment.baseIndex, replacements, position, chain } : undefined;
     this.#next = { index: last.index + 1, nextOffset: nextOffsetOf(last) };
     this.#wantedOffset = this.#next.nextOffset;
     return frames;
+  }
+
+  /** The batch of an entry that `next` has just given, where that is too large to be read whole. */
+  findLargeBatch(frame: Frame, run: LargeBatchParts["run"]): FrameStartBatch | undefined {
+    if (isWhole(frame) || this.#source === undefined) return undefined;
+    const checkReadable = ({ index }: Frame): void => {
+      this.#checkReadable();
+      const { baseIndex, logStartOffset } = this.#state.base;
+      if (index <= baseIndex) throw this.#outOfRange(`the log starts at ${logStartOffset} now`);
+    };
+    return new FrameStartBatch(frame, { ...this.#source, state: this.#state, checkReadable, run });
   }
 
   #checkReadable(): void {
@@ -163,12 +182,12 @@ export class LogCursor {
       return { position: segmentHeaderBytes, chain: this.#place?.chain ?? segment.before() };
     }
     const truncations = this.#truncations;
-    const { index, baseOffset, position } = await readEntry(this.#state.context, segment, this.#next.index, () => {
+    const location = await findPlaceOfIndex(this.#state.context, segment, this.#next.index, () => {
       this.#checkReadable();
       if (truncations !== this.#truncations) throw this.#outOfRange("the log was truncated meanwhile");
       if (replacements !== this.#state.replacements) throw this.#outOfRange("the log was compacted meanwhile");
     });
-    return { position, chain: chainBefore({ index, baseOffset, position }) };
+    return { position: location.position, chain: chainBefore(location) };
   }
 
   #damage(segment: Segment, position: number, reason: string): Promise<Error> {

@@ -2,8 +2,8 @@ import type { StoredRecord } from "../batch/record.ts";
 import { isProglogError, ProglogError } from "../base/error.ts";
 import { readFirstPieceBytes, readPieceBytes } from "../base/limits.ts";
 import { type CheckThere, findEntryOfOffset, readEntry } from "./entry-lookup.ts";
-import type { BatchReadOptions, ReadOptions, StartingPoint, StoredBatch } from "./log.ts";
-import { LogCursor, type ReadLimit } from "./log-cursor.ts";
+import type { BatchReadOptions, Portion, PortionReadOptions, ReadOptions, StartingPoint, StoredBatch } from "./log.ts";
+import { type CursorOptions, LogCursor, type ReadLimit } from "./log-cursor.ts";
 import type { LogState } from "./log-state.ts";
 import { checkOffset, checkPlace, checkReadable } from "./offset-range.ts";
 import { OffsetWaiters } from "./offset-waiters.ts";
@@ -108,11 +108,21 @@ export class LogReader {
   }
 
   async *#pieces(options: BatchReadOptions): AsyncGenerator<readonly StoredBatch[], void, undefined> {
+    for await (const portion of this.#portions(options, undefined)) if (portion.kind === "batches") yield portion.batches;
+  }
+
+  portions(options: PortionReadOptions): AsyncGenerator<Portion, void, undefined> {
+    checkReadOptions(options);
+    return this.#portions(options, options.wholeMaxBytes);
+  }
+
+  async *#portions(options: BatchReadOptions, wholeMaxBytes: number | undefined): AsyncGenerator<Portion, void, undefined> {
     const { limit = Number.POSITIVE_INFINITY, maxBytes = Number.POSITIVE_INFINITY, tail = false } = options;
     const signal = options.signal === undefined ? this.ended : AbortSignal.any([options.signal, this.ended]);
     const { observer } = this.#state.context;
     const from = await this.findOffset(options.from ?? "start");
-    const cursor = await this.#openCursor(from, options.reusesMemory === true ? new PieceMemory() : undefined);
+    const memory = options.reusesMemory === true ? new PieceMemory() : undefined;
+    const cursor = await this.#openCursor(from, { memory, wholeMaxBytes });
     try {
       let leftBatches = limit;
       let leftBytes = maxBytes;
@@ -128,6 +138,14 @@ export class LogReader {
         }
         // Pieces grow while a reader goes on: one that wants little isn't made to read much.
         pieceBytes = Math.min(4 * pieceBytes, maxPieceBytes);
+        const [first] = frames;
+        const large = first && cursor.findLargeBatch(first, this.#runOpen);
+        if (large !== undefined) {
+          leftBatches -= 1;
+          leftBytes -= large.byteLength;
+          yield { kind: "large", batch: large };
+          continue;
+        }
         const piece: StoredBatch[] = [];
         let bytes = 0;
         for (const frame of frames) {
@@ -140,7 +158,7 @@ export class LogReader {
         leftBatches -= piece.length;
         leftBytes -= bytes;
         observer.read?.({ bytes, batches: piece.length });
-        yield piece;
+        yield { kind: "batches", batches: piece };
       }
     } catch (error) {
       if (!(tail && isProglogError(error, "LOG_CLOSED"))) throw error;
@@ -151,7 +169,14 @@ export class LogReader {
     if (!tail && this.ended.aborted && options.signal?.aborted !== true) throw closedError("go on reading");
   }
 
-  async #openCursor(from: number, memory: PieceMemory | undefined): Promise<LogCursor> {
+  /** A read outside of a turn of `pieces`: the log may be closed by then. */
+  readonly #runOpen = (attempt: string, read: () => Promise<Buffer>): Promise<Buffer> =>
+    this.#reads.run(attempt, () => {
+      this.#reads.checkOpen(attempt);
+      return read();
+    });
+
+  async #openCursor(from: number, options: Pick<CursorOptions, "memory" | "wholeMaxBytes">): Promise<LogCursor> {
     let cursor: LogCursor | undefined;
     const drop = (): void => {
       if (cursor !== undefined) this.#cursors.delete(cursor);
@@ -160,7 +185,7 @@ export class LogReader {
       return await this.#reads.lookUp(`read from offset ${from}`, async (checkThere) => {
         drop();
         checkPlace(from, this);
-        cursor = await LogCursor.open(this.#state, this.#limit, from, { checkThere, memory });
+        cursor = await LogCursor.open(this.#state, this.#limit, from, { ...options, checkThere });
         // From here on it hears of truncations by itself.
         this.#cursors.add(cursor);
         return cursor;

@@ -133,6 +133,30 @@ export interface BatchReadOptions extends ReadOptions {
   readonly maxPieceBytes?: number;
 }
 
+export interface PortionReadOptions extends BatchReadOptions {
+  /** A batch whose entry is larger comes alone and without its bytes. */
+  readonly wholeMaxBytes: number;
+}
+
+/** What was read together, or a batch that is too large for it. */
+export type Portion =
+  | { readonly kind: "batches"; readonly batches: readonly StoredBatch[] }
+  | { readonly kind: "large"; readonly batch: LargeBatch };
+
+/** A batch that is read piece by piece. */
+export interface LargeBatch {
+  readonly baseOffset: number;
+  /** Exclusive. */
+  readonly nextOffset: number;
+  readonly byteLength: number;
+  /**
+   * The record batch v2 as it lies on disk, in pieces of at most so many bytes, each in memory of its own. Until the next portion is asked
+   * for. Its checksum is compared before the last piece is given: whoever passes pieces on must not call them a batch until he has it.
+   * Errors: LOG_CORRUPT, OFFSET_OUT_OF_RANGE when it was trimmed or truncated meanwhile, UNAVAILABLE when the log was compacted.
+   */
+  read(pieceBytes: number): AsyncGenerator<Buffer, void, undefined>;
+}
+
 export interface AppendOptions {
   /** Codec for `append`. Ignored by `appendBatch`. */
   readonly compression?: Compression;
@@ -277,6 +301,8 @@ export interface Log extends AsyncDisposable {
   batches(options?: BatchReadOptions): AsyncGenerator<StoredBatch, void, undefined>;
   /** As `batches`, and those that were read together come together: see `maxPieceBytes`. */
   pieces(options?: BatchReadOptions): AsyncGenerator<readonly StoredBatch[], void, undefined>;
+  /** As `pieces`, for who holds no more than so many bytes at a time, whatever the size of a batch. */
+  portions(options: PortionReadOptions): AsyncGenerator<Portion, void, undefined>;
   /** The offset that a starting point means right now. A time after all records is the high watermark. */
   findOffset(from: StartingPoint): Promise<number>;
   /** Resolves once `highWatermark > offset`; rejects with CANCELLED on `signal`, LOG_CLOSED at close, LOG_POISONED when it can't come any more, OVERLOADED past 10,000 waits. */

@@ -6,12 +6,15 @@ import { type ReadBounds, readRecords, type RecordsRead } from "./read-records.t
 import { RecordPacker } from "./record-packer.ts";
 import {
   type AppendOptions,
+  type BatchReadOptions,
+  type LargeBatch,
   type Log,
   type LogChanges,
   type LogDamage,
   type LogObserver,
   type LogOptions,
   openLog,
+  type Portion,
   type StartingPoint,
   type StoredBatch,
 } from "../log/index.ts";
@@ -120,11 +123,36 @@ export class Replica {
    * The batches from `offset` on as they lie on disk, as many at a time as are read together, and further ones as they come, until
    * `signal` is aborted; with `stopsAtEnd` up to the high watermark. They are valid until the next ones are asked for.
    */
-  async *tail(offset: number, options: TailOptions): AsyncGenerator<readonly StoredBatch[], void, undefined> {
-    const { signal, maxBytes, stopsAtEnd = false } = options;
+  tail(offset: number, options: TailOptions): AsyncGenerator<readonly StoredBatch[], void, undefined> {
+    return this.#tail(options.signal, (log) => log.pieces(readOptionsOf(offset, options)));
+  }
+
+  /** The same, of which no more than `maxBytes` are in memory: a larger batch comes without its bytes, which are read as they are wanted. */
+  async *tailPortions(offset: number, options: TailOptions): AsyncGenerator<Portion, void, undefined> {
+    const readOptions = { ...readOptionsOf(offset, options), wholeMaxBytes: options.maxBytes };
+    for await (const portion of this.#tail(options.signal, (log) => log.portions(readOptions))) {
+      if (portion.kind === "batches") yield portion;
+      else yield { kind: "large", batch: this.#explained(portion.batch) };
+    }
+  }
+
+  #explained(batch: LargeBatch): LargeBatch {
+    const { baseOffset, nextOffset, byteLength } = batch;
+    const explain = (error: unknown): unknown => this.#explain(error);
+    const read = async function* (pieceBytes: number): AsyncGenerator<Buffer, void, undefined> {
+      try {
+        yield* batch.read(pieceBytes);
+      } catch (error) {
+        throw explain(error);
+      }
+    };
+    return { baseOffset, nextOffset, byteLength, read };
+  }
+
+  async *#tail<T>(signal: AbortSignal, read: (log: Log) => AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
     const log = this.#getLog();
     try {
-      yield* log.pieces({ from: offset, tail: !stopsAtEnd, signal, maxPieceBytes: maxBytes, reusesMemory: true });
+      yield* read(log);
     } catch (error) {
       throw this.#explain(error);
     }
@@ -224,7 +252,7 @@ export interface ReplicaAppend {
   readonly isDuplicate: boolean;
 }
 
-export type { AppendOptions };
+export type { AppendOptions, LargeBatch, Portion, StoredBatch };
 
 export interface TailOptions {
   readonly signal: AbortSignal;
@@ -266,6 +294,10 @@ type ReplicaState =
 interface ReplicaParts {
   readonly damages: DamageCount;
   readonly clock: Clock;
+}
+
+function readOptionsOf(offset: number, { signal, maxBytes, stopsAtEnd = false }: TailOptions): BatchReadOptions {
+  return { from: offset, tail: !stopsAtEnd, signal, maxPieceBytes: maxBytes, reusesMemory: true };
 }
 
 interface DamageCount {

@@ -3,27 +3,50 @@ import { ProglogError } from "../base/error.ts";
 import {
   consumeBytesDefault,
   consumeCallMaxBytes,
+  consumePackedMaxBytes,
+  consumePieceBytes,
   consumeRecordsMaxCount,
-  consumeStreamBytesDefault,
   consumeStreamMaxBytes,
   consumeWaitMaxMs,
+  unfoldedMaxBytes,
+  unfoldedPressedStallMs,
+  unfoldedRecordBytes,
+  unfoldedStallMs,
 } from "../base/limits.ts";
 import { KiB } from "../base/units.ts";
-import type { CallContext, Responses } from "../grpc/index.ts";
+import { readBatchHeader } from "../batch/batch-header.ts";
+import { decodeBatch } from "../batch/decode-batch.ts";
+import type { StoredRecord } from "../batch/record.ts";
+import type { CallContext, MessageInPieces, StreamedResponses } from "../grpc/index.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
-import { fit } from "../replica/read-records.ts";
-import type { Replica } from "../replica/replica.ts";
+import { fit, unpackedBytes } from "../replica/read-records.ts";
+import type { LargeBatch, Portion, Replica } from "../replica/replica.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
-import type { ConsumeRequest, ConsumeResponse } from "../wire/consume-message.ts";
+import { type ConsumeRequest, type ConsumeResponse, encodeConsumeResponseHead } from "../wire/consume-message.ts";
 import type { ConsumeService } from "./consume-service.ts";
+import { type Unfolded, UnfoldedRoom } from "./unfolded-room.ts";
 
 /** `Consume` and `ConsumeStream` of `log.v1.Log`. */
 export class GrpcConsume {
   readonly #parts: GrpcConsumeParts;
+  readonly #unfolded: UnfoldedRoom;
   #streamCount = 0;
+  /** Of the log, read for streams and not sent. */
+  #pieceBytes = 0;
 
   constructor(parts: GrpcConsumeParts) {
     this.#parts = parts;
+    this.#unfolded = new UnfoldedRoom({
+      clock: parts.clock,
+      maxBytes: unfoldedMaxBytes,
+      pressedStallMs: unfoldedPressedStallMs,
+      stallMs: unfoldedStallMs,
+    });
+  }
+
+  /** Bytes that open ConsumeStreams hold, beside what waits to be sent. */
+  get streamBytes(): number {
+    return this.#pieceBytes + this.#unfolded.bytes;
   }
 
   /** Open ConsumeStreams. */
@@ -60,11 +83,16 @@ export class GrpcConsume {
 
   /**
    * Reads on, and waits for what comes: woken by the append, never by looking again. Nothing is read ahead of what the client takes, so one
-   * that stands still costs a piece of the log and what its connection holds.
+   * that stands still costs a piece of the log and what its connection holds, whatever the size of the batches.
    */
-  async consumeStream(request: ConsumeRequest, responses: Responses<ConsumeResponse>, call: CallContext): Promise<void> {
+  async consumeStream(
+    request: ConsumeRequest,
+    responses: StreamedResponses<ConsumeResponse>,
+    call: CallContext,
+  ): Promise<void> {
     const { stopping } = this.#parts;
     this.#streamCount += 1;
+    const piece = { bytes: 0 };
     try {
       const replica = this.#findReplica(nameOf(request), request.partition);
       await this.#reach(replica, request, call);
@@ -74,47 +102,105 @@ export class GrpcConsume {
       if (request.isPacked || request.maxRecords > 0)
         await responses.send({ ...nothing, ...replica.range(), nextOffset: offset });
       else call.sendHeaders();
-      const maxBytes = boundOf(request.maxBytes, consumeStreamBytesDefault, consumeStreamMaxBytes);
-      for await (const piece of replica.tail(offset, { signal, maxBytes, stopsAtEnd: request.stopsAtEnd })) {
-        if (request.isPacked) {
-          const batches = piece.map(({ batch }) => batch);
-          await responses.send({ ...nothing, ...replica.range(), batches, nextOffset: piece.at(-1)?.nextOffset ?? offset });
-        } else {
-          for (const batch of piece) {
-            const records = batch.records().filter((record) => record.offset >= offset);
-            await this.#sendRecords(records, batch.nextOffset, { request, maxBytes, replica, responses });
-            if (signal.aborted) break;
-          }
+      const maxBytes = boundOf(request.maxBytes, consumeStreamMaxBytes, consumeStreamMaxBytes);
+      const out: StreamOut = { request, replica, responses, signal, maxBytes, piece };
+      if (request.isPacked) await this.#sendBatches(offset, out);
+      else
+        for (let next: number | undefined = offset; next !== undefined; ) {
+          // What a client that stands still isn't to cost goes with the call that read it.
+          const stopped: Stopped | undefined = await this.#sendRecordsFrom(next, out);
+          await stopped?.taken;
+          next = stopped?.offset;
         }
-        if (signal.aborted) break;
-      }
       if (stopping.aborted) throw stopping.reason;
     } finally {
       this.#streamCount -= 1;
+      this.#pieceBytes -= piece.bytes;
     }
   }
 
-  async #sendRecords(
-    records: ConsumeResponse["records"],
-    nextOffset: number,
-    { request, maxBytes, replica, responses }: RecordsOut,
-  ): Promise<void> {
-    if (request.maxRecords === 0) {
-      for (const record of records) await responses.send({ ...nothing, record });
-      return;
+  async #sendBatches(offset: number, out: StreamOut): Promise<void> {
+    const { replica, responses, signal } = out;
+    for await (const portion of this.#portions(offset, out)) {
+      if (portion.kind === "large") {
+        await responses.sendInPieces(messageOf(portion.batch, replica));
+      } else {
+        const batches = portion.batches.map(({ batch }) => batch);
+        const nextOffset = portion.batches.at(-1)?.nextOffset ?? offset;
+        await responses.send({ ...nothing, ...replica.range(), batches, nextOffset });
+      }
+      if (signal.aborted) break;
     }
+  }
+
+  /** Sends records from `offset` on until the end, or until the client stands still for so long that what was unfolded is given up. */
+  async #sendRecordsFrom(offset: number, out: StreamOut): Promise<Stopped | undefined> {
+    const { signal, piece } = out;
+    for await (const portion of this.#portions(offset, out)) {
+      const isLarge = portion.kind === "large";
+      const unfolded = await this.#unfolded.enter(isLarge ? portion.batch.byteLength : 0, signal);
+      if (unfolded === undefined) break;
+      try {
+        for (const batch of isLarge ? [portion.batch] : portion.batches) {
+          const stored = "batch" in batch ? batch.batch : await readWhole(batch);
+          const all = decodeBatch(stored, batch);
+          unfolded.resize(unfoldedBytes(stored, all));
+          const records = batch.baseOffset >= offset ? all : all.filter((record) => record.offset >= offset);
+          const stopped = await this.#sendRecords(records, batch.nextOffset, unfolded, out);
+          if (stopped !== undefined) {
+            this.#pieceBytes -= piece.bytes;
+            piece.bytes = 0;
+            return stopped;
+          }
+          if (signal.aborted) break;
+        }
+      } finally {
+        unfolded.release();
+      }
+      if (signal.aborted) break;
+    }
+    return undefined;
+  }
+
+  /** Undefined when all are sent; else where the client stood still for so long that the room was given up. */
+  async #sendRecords(
+    records: readonly StoredRecord[],
+    nextOffset: number,
+    unfolded: Unfolded,
+    { request, maxBytes, replica, responses }: StreamOut,
+  ): Promise<Stopped | undefined> {
     const limit = Math.min(request.maxRecords, consumeRecordsMaxCount);
     for (let start = 0; start < records.length; ) {
       // A batch may unfold to more than a client takes as one message.
-      const end = start + fit(records, { start, limit, maxBytes, isFirst: true }).count;
-      const some = records.slice(start, end);
+      const end = limit === 0 ? start + 1 : start + fit(records, { start, limit, maxBytes, isFirst: true }).count;
+      const offset = records[end]?.offset ?? nextOffset;
+      const taken = responses.send(
+        limit === 0
+          ? { ...nothing, record: records[start] }
+          : { ...nothing, ...replica.range(), records: records.slice(start, end), nextOffset: offset },
+      );
       start = end;
-      await responses.send({ ...nothing, ...replica.range(), records: some, nextOffset: records[end]?.offset ?? nextOffset });
+      if (!responses.isFull) await taken;
+      else if (!(await unfolded.outlasts(taken))) return { offset, taken };
+    }
+    return undefined;
+  }
+
+  async *#portions(offset: number, { replica, request, signal, maxBytes, piece }: StreamOut): AsyncGenerator<Portion> {
+    const { stopsAtEnd } = request;
+    for await (const portion of replica.tailPortions(offset, { signal, maxBytes, stopsAtEnd })) {
+      if (portion.kind === "batches") {
+        // Each is read over the one before, so what counts is the largest.
+        const bytes = portion.batches.reduce((sum, { batch }) => sum + batch.length, 0);
+        this.#pieceBytes += Math.max(0, bytes - piece.bytes);
+        piece.bytes = Math.max(piece.bytes, bytes);
+      }
+      yield portion;
     }
   }
 
   async #consumePacked(replica: Replica, request: ConsumeRequest, call: CallContext): Promise<ConsumeResponse> {
-    const maxBytes = boundOf(request.maxBytes, consumeBytesDefault, consumeStreamMaxBytes);
+    const maxBytes = boundOf(request.maxBytes, consumeBytesDefault, consumePackedMaxBytes);
     const offset = await replica.findOffset(request.from);
     for (let isWaiting = request.waitMs > 0; ; isWaiting = false) {
       for await (const piece of replica.tail(offset, { signal: call.signal, maxBytes, stopsAtEnd: true })) {
@@ -157,12 +243,45 @@ export class GrpcConsume {
   }
 }
 
-interface RecordsOut {
+interface StreamOut {
   readonly request: ConsumeRequest;
+  readonly replica: Replica;
+  readonly responses: StreamedResponses<ConsumeResponse>;
+  readonly signal: AbortSignal;
   /** Of one answer. */
   readonly maxBytes: number;
-  readonly replica: Replica;
-  readonly responses: Responses<ConsumeResponse>;
+  /** What is held of the log. */
+  readonly piece: { bytes: number };
+}
+
+interface Stopped {
+  /** Of the first record that isn't sent. */
+  readonly offset: number;
+  /** Resolves when there is room to send again. */
+  readonly taken: Promise<void>;
+}
+
+function messageOf(batch: LargeBatch, replica: Replica): MessageInPieces {
+  const head = encodeConsumeResponseHead({ ...replica.range(), nextOffset: batch.nextOffset }, batch.byteLength);
+  const pieces = async function* (): AsyncGenerator<Buffer> {
+    yield head;
+    yield* batch.read(consumePieceBytes);
+  };
+  return { byteLength: head.length + batch.byteLength, pieces: pieces() };
+}
+
+async function readWhole(batch: LargeBatch): Promise<Buffer> {
+  const whole = Buffer.allocUnsafeSlow(batch.byteLength);
+  let at = 0;
+  for await (const piece of batch.read(consumePieceBytes)) at += piece.copy(whole, at);
+  return whole;
+}
+
+/** What a batch takes in memory with its records, which are views of it unless it is compressed. */
+function unfoldedBytes(batch: Buffer, records: readonly StoredRecord[]): number {
+  const bytes = batch.length + records.length * unfoldedRecordBytes;
+  if (readBatchHeader(batch).compression === "none") return bytes;
+  return records.reduce((sum, record) => sum + unpackedBytes(record), bytes);
 }
 
 export interface GrpcConsumeParts {

@@ -80,6 +80,11 @@ export class GrpcDoor {
     return this.#consume.streamCount;
   }
 
+  /** Bytes that ConsumeStreams hold, beside what waits to be sent. */
+  get consumeStreamBytes(): number {
+    return this.#consume.streamBytes;
+  }
+
   /** Bytes of messages received and not taken, sent and not gone. */
   get heldBytes(): number {
     return this.#server.heldBytes;

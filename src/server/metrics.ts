@@ -134,6 +134,9 @@ export class Metrics {
     this.#gauge("proglog_grpc_held_bytes", "Bytes of gRPC messages not taken yet, by us or by clients", [], (gauge) =>
       gauge.set(door.heldBytes),
     );
+    this.#gauge("proglog_grpc_consume_stream_bytes", "Bytes read from logs for ConsumeStreams and not sent", [], (gauge) =>
+      gauge.set(door.consumeStreamBytes),
+    );
     this.#gauge("proglog_grpc_produce_bytes", "Bytes of gRPC produce requests under way", [], (gauge) =>
       gauge.set(door.produceRoom.bytes),
     );

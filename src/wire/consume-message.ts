@@ -139,15 +139,18 @@ export function encodeConsumeRequest(request: ConsumeRequest): Buffer {
   return writer.finish();
 }
 
-export interface ConsumeResponse {
+export interface ConsumeRange {
+  readonly nextOffset: number;
+  readonly logStartOffset: number;
+  readonly highWatermark: number;
+}
+
+export interface ConsumeResponse extends ConsumeRange {
   /** What the book's clients know. */
   readonly record?: StoredRecord | undefined;
   readonly records: readonly StoredRecord[];
   /** Record batches v2, one behind the other, in as many buffers as is convenient. */
   readonly batches: readonly Buffer[];
-  readonly nextOffset: number;
-  readonly logStartOffset: number;
-  readonly highWatermark: number;
 }
 
 const responseFields = { record: 2, records: 3, batches: 4, nextOffset: 5, logStartOffset: 6, highWatermark: 7 } as const;
@@ -178,6 +181,24 @@ export function encodeConsumeResponse(response: ConsumeResponse): Buffer {
   if (nextOffset !== 0) writer.uint(responseFields.nextOffset, nextOffset);
   if (logStartOffset !== 0) writer.uint(responseFields.logStartOffset, logStartOffset);
   if (highWatermark !== 0) writer.uint(responseFields.highWatermark, highWatermark);
+  return writer.finish();
+}
+
+/** What stands in a `ConsumeResponse` before `batchesBytes` bytes of batches, with which it ends. */
+export function encodeConsumeResponseHead(
+  { nextOffset, logStartOffset, highWatermark }: ConsumeRange,
+  batchesBytes: number,
+): Buffer {
+  const numbers: readonly (readonly [field: number, value: number])[] = [
+    [responseFields.nextOffset, nextOffset],
+    [responseFields.logStartOffset, logStartOffset],
+    [responseFields.highWatermark, highWatermark],
+  ];
+  let byteLength = spanBytes(batchesBytes) - batchesBytes;
+  for (const [, value] of numbers) if (value !== 0) byteLength += uintBytes(value);
+  const writer = new ProtoWriter(byteLength);
+  for (const [field, value] of numbers) if (value !== 0) writer.uint(field, value);
+  writer.message(responseFields.batches, batchesBytes);
   return writer.finish();
 }
 

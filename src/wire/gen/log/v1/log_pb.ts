@@ -315,7 +315,7 @@ export type ConsumeRequest = Message<"log.v1.ConsumeRequest"> & {
 
   /**
    * Of an answer: of its records, unpacked, or with `is_packed` of its batches; the first comes whatever its size. Default 1 MiB, and
-   * 256 KiB in a stream.
+   * 256 KiB in a stream, where it can only be lowered.
    *
    * @generated from field: uint32 max_bytes = 7;
    */
