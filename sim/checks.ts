@@ -14,6 +14,7 @@ export const checks = {
   I9: "an offset holds one record, whoever is asked, for ever",
   I10: "a read has no gap and ends before what isn't committed",
   I11: "a linearizable read sees every append that was acknowledged before it began",
+  I12: "no (producer, sequence) is there twice, though clients send again whatever they don't know to be there",
   I14: "a damaged replica is not elected",
   I16: "what is recovered has everything that was durable, and nothing that nobody wrote",
   I17: "the disk holds no more than it has room for, and every file is closed in the end",
@@ -23,7 +24,6 @@ export const checks = {
   ORDER: "the order of offsets agrees with real time",
   LOST: "an acknowledged record is at its offset",
   ABORTED: "what was refused isn't there",
-  DUPLICATE: "what was sent once is there once",
   R: "the core's own invariants",
 } as const;
 
@@ -31,7 +31,6 @@ export type CheckId = keyof typeof checks;
 
 /** Those of reliability's list that need what isn't built yet. */
 export const waitingChecks = {
-  I12: "no (producer, sequence) twice under retries: needs the replica's deduplication",
   I13: "a consumer group's offsets rise: needs consumer groups",
-  I15: "no file goes before a committed trim covers it: needs trim entries and catch-up by files",
+  I15: "no file goes before a committed trim covers it: needs catch-up by files",
 } as const;

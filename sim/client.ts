@@ -1,6 +1,6 @@
 import { encodeBatch } from "../src/batch/encode-batch.ts";
 import type { NodeId } from "../src/raft/member.ts";
-import type { History } from "./history.ts";
+import type { AppendRecord, History } from "./history.ts";
 import type { ProposeAnswer, ReadAnswer } from "./raft-node.ts";
 import type { SeededRandom } from "./random.ts";
 
@@ -45,8 +45,8 @@ export class Client {
   readonly #isReader: boolean;
   #leader: NodeId | undefined;
   #sequence = 0;
-  /** A batch that was refused: it didn't happen, so it is asked for again as it is. */
-  #again: { readonly batch: Buffer; readonly count: number } | undefined;
+  /** A batch that was refused, or of which nobody knows: it is asked for again as it is, and is to be there once. */
+  #again: { readonly batch: Buffer; readonly sent: AppendRecord } | undefined;
   #isStopped = false;
   #isAsking = false;
   committedCount = 0;
@@ -91,23 +91,24 @@ export class Client {
 
   /** True when it is acknowledged. */
   async append(): Promise<boolean> {
-    const { history, nodeIds, nowMs } = this.#world;
-    const { batch, count } = this.#again ?? this.#nextBatch();
+    const { history, nodeIds } = this.#world;
+    const { batch, sent } = this.#again ?? this.#nextAppend();
     this.#again = undefined;
-    const baseSequence = batch.readInt32BE(53);
-    const sent = history.asked({ producerId: this.#id, baseSequence, count, crc: batch.readUInt32BE(17), invokedMs: nowMs });
+    const { baseSequence } = sent;
     const to = this.#leader !== undefined && this.#random.chance(0.95) ? this.#leader : this.#random.pick(nodeIds);
     const asked = await this.#world.ask(to, appendTimeoutMs, async (node) => {
       const answer = await node.propose(batch);
       if (answer.outcome === "committed") history.acknowledging(sent, answer.baseOffset);
       return answer;
     });
-    const answer: ProposeAnswer =
+    const heard: ProposeAnswer =
       asked.outcome === "answered"
         ? asked.answer
         : asked.outcome === "unreached"
           ? { outcome: "refused", leader: undefined }
           : { outcome: "unknown" };
+    // That this one didn't happen says nothing of the one before.
+    const answer: ProposeAnswer = heard.outcome === "refused" && sent.outcome === "unknown" ? { outcome: "unknown" } : heard;
     history.answered(sent, answer.outcome, answer.outcome === "committed" ? answer.baseOffset : undefined);
     this.#world.note(20, this.#id, baseSequence, ["committed", "refused", "unknown"].indexOf(answer.outcome));
     this.#world.tell(() => `client ${this.#id} appended #${baseSequence} by ${to}: ${describeAnswer(answer)}`);
@@ -116,8 +117,8 @@ export class Client {
       this.committedCount += 1;
       return true;
     }
-    this.#leader = answer.outcome === "refused" ? answer.leader : undefined;
-    if (answer.outcome === "refused") this.#again = { batch, count };
+    this.#leader = heard.outcome === "refused" ? heard.leader : undefined;
+    this.#again = { batch, sent };
     return false;
   }
 
@@ -141,7 +142,7 @@ export class Client {
     history.sawRead(to, from, answer, isLatest ? knownEnd : undefined, isWhole);
   }
 
-  #nextBatch(): { readonly batch: Buffer; readonly count: number } {
+  #nextAppend(): { readonly batch: Buffer; readonly sent: AppendRecord } {
     const count = this.#random.chance(0.8) ? 1 : 1 + this.#random.integer(5);
     const byteLength = 1 + this.#random.integer(this.#world.valueMaxBytes);
     const value = Buffer.alloc(byteLength, this.#sequence & 0xff);
@@ -154,8 +155,11 @@ export class Client {
         baseSequence: this.#sequence,
       },
     );
+    const crc = batch.readUInt32BE(17);
+    const { history, nowMs: invokedMs } = this.#world;
+    const sent = history.asked({ producerId: this.#id, baseSequence: this.#sequence, count, crc, invokedMs });
     this.#sequence += count;
-    return { batch, count };
+    return { batch, sent };
   }
 }
 

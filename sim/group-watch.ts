@@ -9,7 +9,7 @@ import { isJoint, type Membership } from "../src/raft/membership.ts";
 import type { Message } from "../src/raft/message.ts";
 import type { RaftState } from "../src/raft/raft-state.ts";
 import type { CheckId } from "./checks.ts";
-import type { SavedHardState } from "./hard-state-file.ts";
+import type { SavedHardState } from "../src/replica/group/hard-state-slot.ts";
 import { Violation } from "./violation.ts";
 
 /**

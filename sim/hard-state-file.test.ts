@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { keepAll, loseAll, randomChoice } from "./crash.ts";
 import { createSimDisk, type SimDisk } from "./disk.ts";
-import { HardStateFile, hardStateName, type SavedHardState } from "./hard-state-file.ts";
+import type { SavedHardState } from "../src/replica/group/hard-state-slot.ts";
+import { HardStateFile, hardStateName } from "./hard-state-file.ts";
 import { createSeededRandom } from "./random.ts";
 
 const seed = 7;

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { crc32c } from "../src/batch/crc32c.ts";
 import { readUint64LE, writeUint64LE } from "../src/base/bytes.ts";
 import type { Disk, DiskFile } from "../src/base/disk.ts";
-import type { Member } from "../src/raft/member.ts";
+import type { SavedHardState } from "../src/replica/group/hard-state-slot.ts";
 
 /**
  * Term and vote of one replica on its disk: two slots a page apart, written in turn, so that a write that is torn leaves the one
@@ -76,11 +76,6 @@ export class HardStateFile {
   close(): void {
     this.#file.close();
   }
-}
-
-export interface SavedHardState {
-  readonly term: number;
-  readonly vote: Member | undefined;
 }
 
 export const hardStateName = "hard-state";

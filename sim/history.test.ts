@@ -51,7 +51,7 @@ describe("a history", () => {
     history.check();
   });
 
-  violates("DUPLICATE", "an append that is there twice", ({ history, append, commit }) => {
+  violates("I12", "an append that is there twice", ({ history, append, commit }) => {
     const first = append(0);
     commit(first, first);
     history.check();

@@ -100,7 +100,7 @@ export class History {
     for (const { entry } of this.#watch.committed) {
       if (entry.kind !== "data") continue;
       const name = nameOf(entry);
-      if (seen.has(name)) throw new Violation("DUPLICATE", `${name} is there twice, the second time at ${entry.baseOffset}`);
+      if (seen.has(name)) throw new Violation("I12", `${name} is there twice, the second time at ${entry.baseOffset}`);
       seen.add(name);
       const append = this.#appends.get(name);
       if (append === undefined || append.crc !== entry.seal || append.count !== entry.span)

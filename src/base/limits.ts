@@ -1,4 +1,4 @@
-import { KiB, MiB, secondMs } from "./units.ts";
+import { dayMs, KiB, MiB, secondMs } from "./units.ts";
 
 /**
  * Every bound in one place, each with its reason. A limit is checked before what it bounds is allocated, and each has a test
@@ -516,3 +516,25 @@ export const catalogSnapshotPartMaxChars = 128 * KiB;
 
 /** Bytes of a command of the catalog: a record's limit. A topic of some 10,000 partitions fits. */
 export const catalogCommandMaxBytes = recordMaxBytes;
+
+/** Memberships and trims that a log remembers with their places: a replica that opens needs two of each at the most. */
+export const controlEntriesMaxCount = 64;
+export const controlEntriesMaxBytes = 1 * MiB;
+
+/** Appends that wait until a new leader may judge them, in number; in bytes they are bounded by `appendQueueMaxBytes`. */
+export const heldAppendsMaxCount = 100_000;
+
+/**
+ * Retries and refusals of a group that wait for what they rest on to be committed. Each is a client that has asked again within a round trip;
+ * past it they are told to ask later.
+ */
+export const answersWaitingMaxCount = 10_000;
+
+/** Readers of a replica that know what they wait for, and wait until this replica shows it. Past it they are told to ask again. */
+export const shownWaitersMaxCount = 10_000;
+
+/** How long a replica waits that found no room on its disk for entries or its vote: space comes back by hand, or by a trim. */
+export const diskFullRetryMs = 500;
+
+/** How long a voter may be silent until trims wait no longer for what it lacks: it is to be replaced then, and keeps no disk from being freed. */
+export const peerRetentionMs = 1 * dayMs;

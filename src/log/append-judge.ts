@@ -54,25 +54,42 @@ export function judgeAppends(appends: readonly PendingAppend[], log: JudgingLog)
   const others: JudgedAppend[] = [];
   let { nextOffset } = log;
   for (const append of appends) {
-    const claim = claimOf(append);
-    const verdict = claim === undefined ? undefined : stage.judge(claim);
-    const { expectedOffset } = append;
-    if (verdict?.kind === "duplicate") {
-      const isBefore = verdict.batch.baseOffset < log.nextOffset;
-      (isBefore ? settled : others).push({ kind: "duplicate", append, original: verdict.batch });
-    } else if (claim !== undefined && verdict !== undefined && verdict.kind !== "new") {
-      const isBefore = !stage.isStaged(claim.producerId);
-      (isBefore ? settled : others).push({ kind: "refused", append, error: refusal(claim, verdict) });
-    } else if (expectedOffset !== undefined && expectedOffset !== nextOffset) {
-      const isBefore = nextOffset === log.nextOffset;
-      (isBefore ? settled : others).push({ kind: "refused", append, error: conditionError(expectedOffset, nextOffset) });
-    } else {
-      if (claim !== undefined) stage.note(claim, nextOffset);
+    const verdict = judgeAppend(append, stage, nextOffset);
+    if (verdict.kind === "accepted") {
+      if (verdict.claim !== undefined) stage.note(verdict.claim, nextOffset);
       accepted.push(append);
       nextOffset += append.header.lastOffsetDelta + 1;
+    } else if (verdict.kind === "duplicate") {
+      const isBefore = verdict.original.baseOffset < log.nextOffset;
+      (isBefore ? settled : others).push({ kind: "duplicate", append, original: verdict.original });
+    } else {
+      const isBefore = verdict.by === "producer" ? !stage.isStaged(append.header.producerId) : nextOffset === log.nextOffset;
+      (isBefore ? settled : others).push({ kind: "refused", append, error: verdict.error });
     }
   }
   return { accepted, settled, others, appendTime: log.appendTime };
+}
+
+export type AppendVerdict =
+  | { readonly kind: "accepted"; readonly claim: ProducerClaim | undefined }
+  | { readonly kind: "duplicate"; readonly original: OriginalAppend }
+  /** For what its producer wrote before, or for where the log ends. */
+  | { readonly kind: "refused"; readonly by: "producer" | "condition"; readonly error: ProglogError };
+
+/** Judges one append against a log that ends at `nextOffset`, and what `producers` know then. */
+export function judgeAppend(
+  { header, expectedOffset }: Pick<PendingAppend, "header" | "expectedOffset">,
+  producers: { judge(claim: ProducerClaim): ProducerVerdict },
+  nextOffset: number,
+): AppendVerdict {
+  const claim = claimOf(header);
+  const verdict = claim === undefined ? undefined : producers.judge(claim);
+  if (verdict?.kind === "duplicate") return { kind: "duplicate", original: verdict.batch };
+  if (claim !== undefined && verdict !== undefined && verdict.kind !== "new")
+    return { kind: "refused", by: "producer", error: refusal(claim, verdict) };
+  if (expectedOffset !== undefined && expectedOffset !== nextOffset)
+    return { kind: "refused", by: "condition", error: conditionError(expectedOffset, nextOffset) };
+  return { kind: "accepted", claim };
 }
 
 /**
@@ -95,7 +112,7 @@ function isUnconditional({ header, expectedOffset }: PendingAppend): boolean {
   return header.producerId < 0 && expectedOffset === undefined;
 }
 
-function claimOf({ header }: PendingAppend): ProducerClaim | undefined {
+function claimOf(header: PendingAppend["header"]): ProducerClaim | undefined {
   if (header.producerId < 0) return undefined;
   const { producerId, producerEpoch, baseSequence, recordCount } = header;
   return { producerId, producerEpoch, baseSequence, recordCount };

@@ -5,6 +5,7 @@ import { createMemoryDisk } from "../base/memory-disk.ts";
 import type { Disk } from "../base/disk.ts";
 import { crc32c } from "../batch/crc32c.ts";
 import { type BaseRecord, decodeBaseRecord, encodeBaseRecord, readBaseRecord, writeBaseRecord } from "./base-record.ts";
+import { encodeTrim, noControlEntries } from "./control-entries.ts";
 
 const record: BaseRecord = {
   logId: Buffer.from("000102030405060708090a0b0c0d0e0f", "hex"),
@@ -35,9 +36,23 @@ const record: BaseRecord = {
       batches: [{ baseSequence: 9, recordCount: 1, baseOffset: 89_011, appendTime: 1_760_000_000_001 }],
     },
   ],
+  controls: {
+    fromIndex: 81_000,
+    entries: [
+      { index: 81_500, kind: "membership", payload: Buffer.from("members") },
+      { index: 81_735, kind: "trim", payload: encodeTrim(90_007) },
+    ],
+  },
   otherSections: [{ type: 900, bytes: Buffer.from("of a later version") }],
 };
-const bare: BaseRecord = { ...record, termHistory: [], membership: Buffer.alloc(0), producers: [], otherSections: [] };
+const bare: BaseRecord = {
+  ...record,
+  termHistory: [],
+  membership: Buffer.alloc(0),
+  producers: [],
+  controls: noControlEntries,
+  otherSections: [],
+};
 
 /** Records as object literals make them. */
 function plain<T>(model: { [Key in keyof T]: fc.Arbitrary<T[Key]> }): fc.Arbitrary<T> {
@@ -74,7 +89,7 @@ describe("base record", () => {
     head.writeBigUInt64LE(90_005n, 64);
     head.writeBigUInt64LE(81_740n, 72);
     head.writeUInt32LE(4, 80);
-    head.writeUInt32LE(4, 84);
+    head.writeUInt32LE(5, 84);
     const sections = [
       "01000000" + "30000000" + "0100000000000000" + "0100000000000000" + "0000000000000000",
       "0400000000000000" + "8038010000000000" + "c057010000000000",
@@ -84,6 +99,9 @@ describe("base record", () => {
       "0f000000" + "01000000" + "b25b010000000000" + "01c02cc899010000",
       "0700000000000000" + "0000" + "0000" + "01000000",
       "09000000" + "01000000" + "b35b010000000000" + "01c02cc899010000",
+      "04000000" + "3f000000" + "4c3f010000000000" + "683c010000000000",
+      "5c3e010000000000" + "0300" + "0000" + "07000000" + Buffer.from("members").toString("hex"),
+      "473f010000000000" + "0400" + "0000" + "08000000" + "975f010000000000",
       "84030000" + "12000000" + Buffer.from("of a later version").toString("hex"),
     ].map((hex) => Buffer.from(hex, "hex"));
     const bytes = Buffer.concat([head, ...sections]);
@@ -115,9 +133,22 @@ describe("base record", () => {
         }),
         { maxLength: 4 },
       ),
+      controls: plain({
+        fromIndex: fc.integer({ min: 2 }),
+        entries: fc
+          .uniqueArray(
+            plain({
+              index: fc.integer({ min: 1 }),
+              kind: fc.constantFrom<"membership" | "trim">("membership", "trim"),
+              payload: fc.uint8Array({ maxLength: 9 }).map((b) => Buffer.from(b)),
+            }),
+            { selector: ({ index }) => index, maxLength: 4 },
+          )
+          .map((entries) => entries.sort((a, b) => a.index - b.index)),
+      }),
       otherSections: fc.uniqueArray(
         plain({
-          type: fc.integer({ min: 4, max: 65_535 }),
+          type: fc.integer({ min: 5, max: 65_535 }),
           bytes: fc.uint8Array({ minLength: 1, maxLength: 9 }).map((b) => Buffer.from(b)),
         }),
         { selector: (section) => section.type, maxLength: 3 },
@@ -152,8 +183,8 @@ describe("base record", () => {
       edit(bytes);
       return reseal(bytes);
     };
-    assert.equal(decodeBaseRecord(change((bytes) => bytes.writeUInt32LE(5, 84))), undefined);
-    assert.equal(decodeBaseRecord(change((bytes) => bytes.writeUInt32LE(3, 84))), undefined);
+    assert.equal(decodeBaseRecord(change((bytes) => bytes.writeUInt32LE(6, 84))), undefined);
+    assert.equal(decodeBaseRecord(change((bytes) => bytes.writeUInt32LE(4, 84))), undefined);
     assert.equal(decodeBaseRecord(change((bytes) => bytes.writeUInt32LE(49, 92))), undefined);
     assert.equal(decodeBaseRecord(change((bytes) => bytes.writeUInt32LE(2 ** 32 - 1, 92))), undefined);
     const producerCountAt = 88 + 8 + 48 + 8 + 7 + 8 + 12;

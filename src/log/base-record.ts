@@ -5,6 +5,7 @@ import { readUint64LE, writeUint64LE } from "../base/bytes.ts";
 import type { Disk } from "../base/disk.ts";
 import { ProglogError } from "../base/error.ts";
 import { baseRecordMaxBytes } from "../base/limits.ts";
+import { type ControlEntries, decodeControlEntries, encodeControlEntries, noControlEntries } from "./control-entries.ts";
 import { type ProducerBatch, type ProducerState, producerBatchesMaxCount } from "./producer-table.ts";
 import { logIdBytes } from "./segment-header.ts";
 
@@ -21,12 +22,13 @@ export interface BaseRecord {
   readonly nextOffset: number;
   /** The first readable offset, at or above `nextOffset`. */
   readonly logStartOffset: number;
-  /** The three sections below describe the log up to this index. */
+  /** The four sections below describe the log up to this index. */
   readonly describedIndex: number;
   readonly termHistory: readonly TermStart[];
   /** As the payload of the newest membership entry; empty when there is none. */
   readonly membership: Buffer;
   readonly producers: readonly ProducerState[];
+  readonly controls: ControlEntries;
   /** Sections of a later version, kept as they are. */
   readonly otherSections: readonly { readonly type: number; readonly bytes: Buffer }[];
 }
@@ -42,7 +44,7 @@ export const baseRecordNames = ["base-0", "base-1"] as const;
 const magic = Buffer.from("PLBASER1", "latin1");
 const version = 1;
 const fixedBytes = 88;
-const sectionTypes = { termHistory: 1, membership: 2, producers: 3 } as const;
+const sectionTypes = { termHistory: 1, membership: 2, producers: 3, controls: 4 } as const;
 const producerHeadBytes = 16;
 const producerBatchBytes = 24;
 const producerFlags = { complete: 1 } as const;
@@ -52,6 +54,7 @@ export function encodeBaseRecord(record: BaseRecord, generation: number): Buffer
     { type: sectionTypes.termHistory, bytes: encodeTermHistory(record.termHistory) },
     { type: sectionTypes.membership, bytes: record.membership },
     { type: sectionTypes.producers, bytes: encodeProducers(record.producers) },
+    { type: sectionTypes.controls, bytes: encodeControlEntries(record.controls, record.describedIndex) },
     ...record.otherSections,
   ].filter((section) => section.bytes.length > 0);
   const byteLength = sections.reduce((sum, section) => sum + 8 + section.bytes.length, fixedBytes);
@@ -104,7 +107,8 @@ export function decodeBaseRecord(bytes: Buffer): { record: BaseRecord; generatio
   }
   const termHistory = decodeTermHistory(sections.get(sectionTypes.termHistory) ?? Buffer.alloc(0));
   const producers = decodeProducers(sections.get(sectionTypes.producers) ?? Buffer.alloc(0));
-  if (at !== byteLength || termHistory === undefined || producers === undefined) return undefined;
+  const controls = findControls(sections, readUint64LE(bytes, 72));
+  if (at !== byteLength || termHistory === undefined || producers === undefined || controls === undefined) return undefined;
   if (!isSafe(...[24, 48, 56, 64, 72].map((numberAt) => readUint64LE(bytes, numberAt)))) return undefined;
   const known: readonly number[] = Object.values(sectionTypes);
   const record: BaseRecord = {
@@ -117,9 +121,17 @@ export function decodeBaseRecord(bytes: Buffer): { record: BaseRecord; generatio
     termHistory,
     membership: sections.get(sectionTypes.membership) ?? Buffer.alloc(0),
     producers,
+    controls,
     otherSections: [...sections].filter(([type]) => !known.includes(type)).map(([type, section]) => ({ type, bytes: section })),
   };
   return { record, generation: readUint64LE(bytes, 24) };
+}
+
+/** Without the section, a log that has a membership was written by a version that didn't tell where it stands. */
+function findControls(sections: ReadonlyMap<number, Buffer>, describedIndex: number): ControlEntries | undefined {
+  const section = sections.get(sectionTypes.controls);
+  if (section !== undefined) return decodeControlEntries(section, describedIndex);
+  return sections.has(sectionTypes.membership) ? { fromIndex: describedIndex + 1, entries: [] } : noControlEntries;
 }
 
 function encodeTermHistory(history: readonly TermStart[]): Buffer {

@@ -2,12 +2,12 @@ import { readBatchHeader } from "../batch/batch-header.ts";
 import { encodeBatch } from "../batch/encode-batch.ts";
 import type { RecordInput, StoredRecord } from "../batch/record.ts";
 import type { DiskLock } from "../base/disk.ts";
-import { admitBatch, checkBatchBytes } from "./admission.ts";
+import { type AdmittedBatch, admitBatch, checkBatchBytes } from "./admission.ts";
 import { checkCondition, producerFields } from "./append-options.ts";
 import { BackgroundJobs } from "./background-jobs.ts";
 import { Compactor } from "./compactor.ts";
 import { findEntryOfOffset } from "./entry-lookup.ts";
-import { findExpired } from "./expired-segments.ts";
+import { type ExpiredSegments, findExpired } from "./expired-segments.ts";
 import { nextOffsetOf } from "./frame.ts";
 import type { ReadLimit } from "./log-cursor.ts";
 import type {
@@ -62,7 +62,7 @@ export class CommitLog implements Log {
   constructor(
     state: LogState,
     options: ResolvedOptions,
-    parts: { readonly lock: DiskLock | undefined; readonly recovery: RecoveryReport },
+    parts: { readonly lock: DiskLock | undefined; readonly recovery: RecoveryReport; readonly isReplicas: boolean },
   ) {
     this.directory = state.context.directory;
     this.recovery = parts.recovery;
@@ -89,7 +89,8 @@ export class CommitLog implements Log {
       merged: () => this.#storeSizes.forget(),
     });
     this.#jobs = new BackgroundJobs(state.context, () => this.#writer.condition === "open");
-    this.#jobs.repeat(options.retentionIntervalMs, "apply retention", () => this.applyRetention());
+    // In a group the leader decides what goes, for all replicas.
+    if (!parts.isReplicas) this.#jobs.repeat(options.retentionIntervalMs, "apply retention", () => this.applyRetention());
     this.#jobs.repeat(options.compactionIntervalMs, "compact", () => this.#compactor.compactWhenDue());
     if (options.scrubIntervalMs !== undefined) {
       const { scrubBytesPerSecond } = options;
@@ -118,8 +119,13 @@ export class CommitLog implements Log {
   prepare(records: RecordInput | readonly RecordInput[], options: AppendOptions = {}): () => Promise<AppendResult> {
     this.#writer.checkOpen("append");
     checkCondition(options);
-    const batch = encodeBatch(isList(records) ? records : [records], {
-      now: this.#now(),
+    const { batch, header } = this.#pack(isList(records) ? records : [records], options, this.#now());
+    return async () => this.#writer.append(batch, header, options.expectedOffset);
+  }
+
+  #pack(records: readonly RecordInput[], options: AppendOptions, now: number): AdmittedBatch {
+    const batch = encodeBatch(records, {
+      now,
       timestampType: this.#options.timestampType,
       compression: options.compression ?? this.#options.compression,
       recordMaxBytes: this.#options.recordMaxBytes,
@@ -129,7 +135,7 @@ export class CommitLog implements Log {
     });
     // What was packed here need not be walked again; only its size may be more than this log takes.
     checkBatchBytes(batch, this.#options.batchMaxBytes);
-    return async () => this.#writer.append(batch, readBatchHeader(batch), options.expectedOffset);
+    return { batch, header: readBatchHeader(batch) };
   }
 
   async appendBatch(batch: Buffer, options: Pick<AppendOptions, "expectedOffset"> = {}): Promise<AppendResult> {
@@ -254,11 +260,7 @@ export class CommitLog implements Log {
       const now = clock.now();
       if (active.entryCount > 0 && now - active.last.appendTime > retentionMaxAgeMs) await this.#writer.rollNow();
       const { context, segments } = this.#state;
-      const limits = { maxBytes: retentionMaxBytes, maxAgeMs: retentionMaxAgeMs, now };
-      // Nothing is changed by looking: what the disk throws here is an answer, and poisons nothing.
-      const { count, unreadable } = await this.#reads.run("apply retention", async () =>
-        findExpired(context, segments, this.#storeSizes.total(segments), limits),
-      );
+      const { count, unreadable } = await this.#findExpired(now);
       if (count === 0) return;
       const offset = segments.at(count).baseOffset();
       if (offset > this.#limit().nextOffset) return;
@@ -267,6 +269,15 @@ export class CommitLog implements Log {
         context.logger.warn({ segment: storePath }, "retention removed a segment whose index couldn't be read");
       }
     });
+  }
+
+  /** Nothing is changed by looking: what the disk throws here is an answer, and poisons nothing. */
+  #findExpired(now: number): Promise<ExpiredSegments> {
+    const { context, segments } = this.#state;
+    const { retentionMaxBytes: maxBytes, retentionMaxAgeMs: maxAgeMs } = this.#options;
+    return this.#reads.run("apply retention", async () =>
+      findExpired(context, segments, this.#storeSizes.total(segments), { maxBytes, maxAgeMs, now }),
+    );
   }
 
   configure(changes: LogChanges): void {
@@ -323,6 +334,10 @@ export class CommitLog implements Log {
       reads: this.#reads,
       dropBehind: (plan) => this.#dropBehind(plan),
       wakeReaders: () => this.#reader.waiters.wake(this.highWatermark),
+      admit: (batch, now) => admitBatch(batch, this.#options, { now, observer: this.#state.context.observer }),
+      pack: (records, options, now) => this.#pack(records, options, now),
+      findExpired: (now) => this.#findExpired(now),
+      sizesChanged: () => this.#storeSizes.forget(),
     };
   }
 
@@ -351,12 +366,18 @@ export class CommitLog implements Log {
 
 export interface LogParts {
   readonly state: LogState;
-  readonly options: Pick<ResolvedOptions, "segmentMaxBytes" | "indexMaxBytes">;
+  readonly options: ResolvedOptions;
   readonly writer: LogWriter;
   readonly reads: ReadsUnderWay;
   /** Drops all entries behind a plan's. Inside `writer.exclusively`, with everything synced. */
   readonly dropBehind: (plan: TruncationPlan) => Promise<void>;
   readonly wakeReaders: () => void;
+  /** As at the door of `appendBatch` and `append`; `now` is the time that records get where the log sets it. */
+  readonly admit: (batch: Buffer, now: number) => AdmittedBatch;
+  readonly pack: (records: readonly RecordInput[], options: AppendOptions, now: number) => AdmittedBatch;
+  readonly findExpired: (now: number) => Promise<ExpiredSegments>;
+  /** Segments came or went past this log. */
+  readonly sizesChanged: () => void;
 }
 
 function isList(records: RecordInput | readonly RecordInput[]): records is readonly RecordInput[] {

@@ -3,11 +3,18 @@ import { describe, test } from "node:test";
 import { encodeBatch } from "../batch/encode-batch.ts";
 import { encodeEmptyBatch } from "../batch/empty-batch.ts";
 import type { BaseRecord } from "./base-record.ts";
+import { noControlEntries } from "./control-entries.ts";
 import type { EntryHeader } from "./frame.ts";
 import { describedBase, LogDescription } from "./log-description.ts";
 
 const limits = { expiryMs: 1_000, maxCount: 10 };
-const nothing = { describedIndex: 0, termHistory: [], membership: Buffer.alloc(0), producers: [] } as const;
+const nothing = {
+  describedIndex: 0,
+  termHistory: [],
+  membership: Buffer.alloc(0),
+  producers: [],
+  controls: noControlEntries,
+} as const;
 
 /** Applies entries one behind the other, and keeps their indexes and offsets. */
 class Fold {
@@ -133,6 +140,16 @@ describe("the description of a log", () => {
     assert.deepEqual(
       producers.map(({ producerId, batches }) => [producerId, batches.length]),
       [[7, 1]],
+    );
+  });
+
+  test("cut to an earlier end has the membership that was in force there", () => {
+    const fold = new Fold().apply("membership", Buffer.from("a")).data().apply("membership", Buffer.from("b")).data();
+    const cuts = [4, 2, 0].map((index) => fold.description.cutTo({ index, nextOffset: 0 }).sections().membership.toString());
+    assert.deepEqual(cuts, ["b", "a", ""]);
+    assert.deepEqual(
+      fold.description.controls.entries.map(({ index }) => index),
+      [1, 3],
     );
   });
 

@@ -2,6 +2,7 @@ import { findBatchProducer } from "../batch/batch-header.ts";
 import { assert } from "../base/assert.ts";
 import type { BaseRecord, TermStart } from "./base-record.ts";
 import type { ChainPoint } from "./chain.ts";
+import { addControlEntry, type ControlEntries, cutControlEntries, trimControlEntries } from "./control-entries.ts";
 import type { EntryHeader } from "./frame.ts";
 import { type ProducerLimits, ProducerTable } from "./producer-table.ts";
 
@@ -18,6 +19,7 @@ export class LogDescription {
   #newsIndex: number;
   #termHistory: readonly TermStart[];
   #membership: Buffer;
+  #controls: ControlEntries;
 
   private constructor(producers: ProducerTable, sections: Omit<DescribedSections, "producers">, newsIndex: number) {
     this.producers = producers;
@@ -25,6 +27,7 @@ export class LogDescription {
     this.#newsIndex = newsIndex;
     this.#termHistory = sections.termHistory;
     this.#membership = sections.membership;
+    this.#controls = sections.controls;
   }
 
   /** What a base record says. That its last entry was no news isn't known. */
@@ -42,6 +45,11 @@ export class LogDescription {
     return this.#newsIndex;
   }
 
+  /** Memberships and trims, as far back as they are known. */
+  get controls(): ControlEntries {
+    return this.#controls;
+  }
+
   /** The sections of a base record that says the same. */
   sections(): DescribedSections {
     return {
@@ -49,6 +57,7 @@ export class LogDescription {
       termHistory: this.#termHistory,
       membership: this.#membership,
       producers: this.producers.states,
+      controls: this.#controls,
     };
   }
 
@@ -61,9 +70,11 @@ export class LogDescription {
       this.#termHistory = [...this.#termHistory, start];
       this.#newsIndex = entry.index;
     }
-    if (entry.kind === "membership") {
-      this.#membership = Buffer.from(payload);
-      this.#newsIndex = entry.index;
+    const { kind, index } = entry;
+    if (kind === "membership" || kind === "trim") {
+      this.#controls = addControlEntry(this.#controls, { index, kind, payload });
+      if (kind === "membership") this.#membership = Buffer.from(payload);
+      this.#newsIndex = index;
     }
     const producer = entry.kind === "data" ? findBatchProducer(payload) : undefined;
     if (producer === undefined) {
@@ -90,17 +101,21 @@ export class LogDescription {
 
   /** As if the log ended with `point`, as far as it can be told from here: what was forgotten since isn't known again. */
   cutTo(point: Pick<ChainPoint, "index" | "nextOffset">): LogDescription {
+    const controls = cutControlEntries(this.#controls, point.index);
+    const isCut = controls.entries.length < this.#controls.entries.length;
+    const membership = controls.entries.findLast(({ kind }) => kind === "membership")?.payload ?? Buffer.alloc(0);
     const sections = {
       describedIndex: Math.min(this.#index, point.index),
       termHistory: this.#termHistory.filter((start) => start.firstIndex <= point.index),
-      membership: this.#membership,
+      membership: isCut ? membership : this.#membership,
+      controls,
     };
     const newsIndex = Math.min(this.#newsIndex, sections.describedIndex);
     return new LogDescription(this.producers.cutTo(point.nextOffset), sections, newsIndex);
   }
 }
 
-export type DescribedSections = Pick<BaseRecord, "describedIndex" | "termHistory" | "membership" | "producers">;
+export type DescribedSections = Pick<BaseRecord, "describedIndex" | "termHistory" | "membership" | "producers" | "controls">;
 
 /** Of a log that only `openLog` wrote. It isn't listed in a history: entries before all of its terms are of this one. */
 const firstTerm = 1;
@@ -112,5 +127,5 @@ export function describedBase(base: BaseRecord, description: LogDescription): Ba
     const next = sections.termHistory[i + 1];
     return next === undefined || next.firstIndex > base.baseIndex + 1;
   });
-  return { ...base, ...sections, termHistory };
+  return { ...base, ...sections, termHistory, controls: trimControlEntries(sections.controls, base) };
 }

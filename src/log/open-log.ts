@@ -13,6 +13,7 @@ import { type BaseRecord, baseRecordNames, readBaseRecord } from "./base-record.
 import { BaseSlots } from "./base-slots.ts";
 import { chainStart } from "./chain.ts";
 import { CommitLog } from "./commit-log.ts";
+import { noControlEntries } from "./control-entries.ts";
 import { corruptError } from "./corrupt-error.ts";
 import { DamageBook } from "./damage-book.ts";
 import { findDataEnd } from "./active-store.ts";
@@ -58,6 +59,8 @@ export function openLog(directory: string, options: LogOptions = {}): Promise<Lo
 export interface OpenOptions extends LogOptions {
   /** Of a log that is made: its id, of 16 bytes, and not one by chance. */
   readonly logId?: Buffer;
+  /** Somebody else decides what is written and what goes. Default false. */
+  readonly isReplicas?: boolean;
 }
 
 /** `openLog`, for the log of a replica, which has more to do with it. */
@@ -124,6 +127,7 @@ async function openLocked(
     seed: logSeed(logId),
   });
 
+  const { isReplicas = false } = options;
   const baseRead = readBaseRecord(disk, directory);
   if (baseRead.state !== "valid") {
     // A crash may have cut short the very first writing of the base record, too: then its name is there, and not its bytes.
@@ -133,7 +137,11 @@ async function openLocked(
     await syncName(disk, directory);
     const context = contextOf(options.logId ?? random.bytes(logIdBytes));
     const state = await createLog(context);
-    return new CommitLog(state, resolved, { lock, recovery: report(state, "created", clock.monotonic() - start) });
+    return new CommitLog(state, resolved, {
+      lock,
+      recovery: report(state, "created", clock.monotonic() - start),
+      isReplicas,
+    });
   }
 
   const { logId } = baseRead.record;
@@ -150,7 +158,7 @@ async function openLocked(
     notes,
   };
   if (kind === "recovered") context.logger.debug({ directory, ...recovery }, "recovered a log that hadn't been closed");
-  return new CommitLog(state, resolved, { lock, recovery });
+  return new CommitLog(state, resolved, { lock, recovery, isReplicas });
 }
 
 /** Makes the files of an empty log. The base record comes last: before it is there, there is no log, and nothing to lose. */
@@ -172,6 +180,7 @@ async function createLog(context: LogContext): Promise<LogState> {
       termHistory: [],
       membership: Buffer.alloc(0),
       producers: [],
+      controls: noControlEntries,
       otherSections: [],
     };
     const baseSlots = await BaseSlots.create(disk, directory, base);

@@ -192,7 +192,7 @@ export function judgeClaim(producer: ProducerState | undefined, claim: ProducerC
 const isNew = { kind: "new" } as const;
 
 /** What is known of a producer once its batch is in the log. A log that didn't judge may hold any: such a one begins anew. */
-function advanceProducer(producer: ProducerState | undefined, claim: ProducerClaim, placed: PlacedBatch): ProducerState {
+export function advanceProducer(producer: ProducerState | undefined, claim: ProducerClaim, placed: PlacedBatch): ProducerState {
   const { producerId, producerEpoch, baseSequence, recordCount } = claim;
   const { baseOffset, appendTime } = placed;
   const batch: ProducerBatch = { baseSequence, recordCount, baseOffset, appendTime };
@@ -208,7 +208,7 @@ function expectedOf(producer: ProducerState): number {
   return sequenceAfter(baseSequence, recordCount);
 }
 
-function newestOf({ batches }: ProducerState): ProducerBatch {
+export function newestOf({ batches }: ProducerState): ProducerBatch {
   const newest = batches.at(-1);
   assert(newest !== undefined, "a producer that is known has a batch");
   return newest;

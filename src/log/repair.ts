@@ -258,6 +258,7 @@ async function mendBase(log: OfflineLog, survey: Survey): Promise<void> {
     termHistory: [],
     membership: Buffer.alloc(0),
     producers: [],
+    controls: { fromIndex: before.index + 1, entries: [] },
     otherSections: [],
   };
   for (const slot of [0, 1] as const) {

@@ -1,21 +1,27 @@
 import { assert } from "../base/assert.ts";
+import type { ProglogError } from "../base/error.ts";
 import { readEntryBytes } from "../base/limits.ts";
+import type { RecordInput } from "../batch/record.ts";
 import { ActiveSegment } from "./active-segment.ts";
+import type { AdmittedBatch } from "./admission.ts";
+import { checkCondition } from "./append-options.ts";
 import type { TermStart } from "./base-record.ts";
 import { findChainFault, advanceChain } from "./chain.ts";
 import type { CommitLog, LogParts } from "./commit-log.ts";
+import type { ControlEntries } from "./control-entries.ts";
 import { corruptError } from "./corrupt-error.ts";
 import { chainBefore, damageError, describeEnd, readEntry, readPiece } from "./entry-lookup.ts";
 import { entryFlags, type Frame, frameHeadBytes, nextOffsetOf } from "./frame.ts";
-import type { Log, LogOptions, RecoveryReport } from "./log.ts";
+import type { AppendOptions, Log, LogOptions, RecoveryReport } from "./log.ts";
 import { openCommitLog } from "./open-log.ts";
+import type { ProducerTable } from "./producer-table.ts";
 import { segmentHeaderBytes } from "./segment-header.ts";
 import { slotBytes } from "./slots.ts";
 import { decodeFromPeer, encodeForPeer, type StampedEntry } from "./stamped-entry.ts";
+import { planTrim, trim } from "./trimming.ts";
 import { planTruncation } from "./truncation.ts";
 
-export interface ReplicaLogOptions
-  extends Omit<LogOptions, "sync" | "syncIntervalMs" | "retentionMaxBytes" | "retentionMaxAgeMs" | "logId"> {
+export interface ReplicaLogOptions extends Omit<LogOptions, "sync" | "syncIntervalMs" | "retentionIntervalMs"> {
   /** The group's: the same in all replicas. */
   readonly logId: Buffer;
 }
@@ -25,7 +31,7 @@ export interface ReplicaLogOptions
  * directory holds the log of another group.
  */
 export async function openReplicaLog(directory: string, options: ReplicaLogOptions): Promise<ReplicaLog> {
-  const log = await openCommitLog(directory, { ...options, sync: "always" });
+  const log = await openCommitLog(directory, { ...options, sync: "always", isReplicas: true });
   const replicaLog = new ReplicaLog(log);
   if (replicaLog.logId.equals(options.logId)) return replicaLog;
   await log.close();
@@ -90,15 +96,55 @@ export class ReplicaLog {
     return [{ term: termHistory[at]?.term ?? 1, ...first }, ...termHistory.slice(at + 1)];
   }
 
+  /** Memberships and trims, and from which index on all memberships are known. */
+  get controls(): ControlEntries {
+    return this.#parts.state.description.controls;
+  }
+
+  /** What is known of those who wrote, up to the last entry written. Another object after each truncation. */
+  get producers(): ProducerTable {
+    return this.#parts.state.description.producers;
+  }
+
+  /** Appends that wait until they may be proposed are bounded as those of a log that is written at once. */
+  get appendQueueMaxBytes(): number {
+    return this.#parts.options.appendQueueMaxBytes;
+  }
+
+  /** Entries that are written and synced together, in bytes. */
+  get groupMaxBytes(): number {
+    return this.#parts.options.groupMaxBytes;
+  }
+
+  /** LOG_POISONED once a write or sync has failed. */
+  findPoison(attempt: string): ProglogError | undefined {
+    return this.#parts.writer.findPoison(attempt);
+  }
+
+  /** Checks a packed batch as `Log.appendBatch` does, and throws as that does. */
+  admit(batch: Buffer, expectedOffset: number | undefined, now: number): AdmittedBatch {
+    checkCondition({ ...(expectedOffset !== undefined && { expectedOffset }) });
+    return this.#parts.admit(batch, now);
+  }
+
+  /** Checks and packs records as `Log.append` does, and throws as that does. */
+  pack(records: readonly RecordInput[], options: AppendOptions, now: number): AdmittedBatch {
+    checkCondition(options);
+    return this.#parts.pack(records, options, now);
+  }
+
   /**
    * Whether the entry that follows is to begin a segment: asked by the leader, who stamps it. `ahead` is what it has stamped and not
    * written yet, of the segment that comes last, with the entry itself; that may be one that is still to be begun.
    */
   isSegmentFull(ahead: { readonly bytes: number; readonly count: number; readonly isOfNewSegment: boolean }): boolean {
     const { active } = this.#parts.state.segments;
-    const { segmentMaxBytes, indexMaxBytes } = this.#parts.options;
+    const { segmentMaxBytes, segmentMaxAgeMs, indexMaxBytes } = this.#parts.options;
     const end = ahead.isOfNewSegment ? segmentHeaderBytes : active.store.end;
     const count = (ahead.isOfNewSegment ? 0 : active.entryCount) + ahead.count;
+    if (!ahead.isOfNewSegment && active.firstAppendTime !== undefined) {
+      if (this.#parts.state.context.clock.now() - active.firstAppendTime >= segmentMaxAgeMs) return true;
+    }
     return count > 1 && (end + ahead.bytes > segmentMaxBytes || count * slotBytes > indexMaxBytes);
   }
 
@@ -199,6 +245,52 @@ export class ReplicaLog {
     const segment = state.segments.findByIndex(index);
     if (segment === state.segments.active) return state.segments.active.locateIndex(index + 1).baseOffset;
     return nextOffsetOf(await readEntry(state.context, segment, index));
+  }
+
+  /**
+   * Makes `offset` the log start, where it isn't above it already, and removes segments wholly below it. Nothing that isn't shown
+   * goes, and no segment is begun for it: both are for the leader to say. DISK_FULL or OVERLOADED: not now.
+   */
+  async trim(offset: number): Promise<void> {
+    const { writer, reads, state } = this.#parts;
+    await writer.exclusively(`trim to offset ${offset}`, async () => {
+      if (offset <= state.base.logStartOffset) return;
+      assert(offset <= (state.shown?.nextOffset ?? 0), "what is trimmed is committed");
+      await writer.syncNow();
+      await writer.prepareChange();
+      const plan = await reads.run(`trim to offset ${offset}`, async () => planTrim(state, offset, this.shownIndex));
+      const trimmed = await trim(state, plan);
+      this.#parts.sizesChanged();
+      state.context.observer.trimmed?.({ ...trimmed, logStartOffset: offset });
+    });
+  }
+
+  /**
+   * What the retention options would have the log begin with, as far as segments wholly at or below `lastIndex` allow; undefined when
+   * nothing is to go. Where the segment that is written to is too old, it has to be sealed first: the next entry is to begin another.
+   */
+  async findRetention(lastIndex: number): Promise<{ readonly offset: number | undefined; readonly mustSeal: boolean }> {
+    const { state, options, findExpired } = this.#parts;
+    const { retentionMaxBytes, retentionMaxAgeMs, cleanup } = options;
+    const isUnlimited = retentionMaxBytes === Number.POSITIVE_INFINITY && retentionMaxAgeMs === Number.POSITIVE_INFINITY;
+    if (cleanup === "compact" || isUnlimited) return { offset: undefined, mustSeal: false };
+    const now = state.context.clock.now();
+    const { segments } = state;
+    const { count } = await findExpired(now);
+    let kept = Math.min(count, segments.sealed.length);
+    while (kept > 0 && segments.at(kept).baseIndex > lastIndex + 1) kept -= 1;
+    const offset = kept === 0 ? undefined : segments.at(kept).baseOffset();
+    const { active } = segments;
+    const holdsRecords = active.last.nextOffset > active.before().nextOffset;
+    const mustSeal = holdsRecords && now - active.last.appendTime > retentionMaxAgeMs;
+    return { offset: offset !== undefined && offset > state.base.logStartOffset ? offset : undefined, mustSeal };
+  }
+
+  /** The offset behind an entry of the log. */
+  findEndOf(index: number): Promise<number> {
+    const { base } = this;
+    if (index <= base.index) return Promise.resolve(base.nextOffset);
+    return this.#parts.reads.run(`find entry ${index}`, () => this.#endOf(index));
   }
 
   encodeForPeer(entry: StampedEntry): Buffer {

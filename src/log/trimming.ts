@@ -19,9 +19,9 @@ export interface TrimPlan {
   readonly before: ChainPoint | undefined;
 }
 
-/** What a trim to `offset` takes away. Reads, and changes nothing. */
-export function planTrim({ segments }: LogState, offset: number): TrimPlan {
-  const keepFrom = segments.findByOffset(offset).baseIndex;
+/** What a trim to `offset` takes away, no entry behind `lastIndex` in any case. Reads, and changes nothing. */
+export function planTrim({ segments }: LogState, offset: number, lastIndex = Number.POSITIVE_INFINITY): TrimPlan {
+  const keepFrom = Math.min(segments.findByOffset(offset).baseIndex, segments.findByIndex(lastIndex + 1).baseIndex);
   const dropped = segments.sealed.filter((segment) => segment.baseIndex < keepFrom);
   const before = dropped.length === 0 ? undefined : segments.findByIndex(keepFrom).before();
   return { offset, dropped, before };

@@ -1,0 +1,47 @@
+import { type ErrorDetails, ProglogError } from "../../base/error.ts";
+import type { NodeId } from "../../raft/member.ts";
+
+/** Who leads, as far as it is known here, and where it is reached. */
+export interface KnownLeader {
+  readonly nodeId: NodeId | undefined;
+  readonly rpcAddress: string | undefined;
+}
+
+/** Nothing was done: somebody else is to be asked. Details {leaderId, leaderRpcAddr} where known. */
+export function notLeaderError(attempt: string, { nodeId, rpcAddress }: KnownLeader): ProglogError {
+  const reason =
+    nodeId === undefined ? "this node doesn't lead the partition, and nobody is known to" : `${nodeId} leads the partition`;
+  return new ProglogError("NOT_LEADER", `Cannot ${attempt}: ${reason}`, {
+    hint: nodeId === undefined ? "Try again soon: a leader is being elected." : `Ask ${rpcAddress ?? nodeId}.`,
+    details: leaderDetails(nodeId, rpcAddress),
+  });
+}
+
+/** The same while leadership is on its way to somebody. */
+export function handingOverError(attempt: string, { nodeId, rpcAddress }: KnownLeader): ProglogError {
+  return new ProglogError("NOT_LEADER", `Cannot ${attempt}: leadership is being handed over to ${nodeId ?? "another node"}`, {
+    hint: "Try again soon, there.",
+    details: leaderDetails(nodeId, rpcAddress),
+  });
+}
+
+/** It was proposed, and what became of it isn't known here. */
+export function leadershipLostError(reason: string): ProglogError {
+  return new ProglogError("LEADERSHIP_LOST", `Cannot tell whether it was appended: ${reason}`, {
+    hint: "Send it again with the same producer id and sequence: then it is appended once. Without, read what is there first.",
+  });
+}
+
+/** Too much is proposed and not committed. */
+export function overloadedError(attempt: string): ProglogError {
+  return new ProglogError("OVERLOADED", `Cannot ${attempt}: too much is proposed and not committed yet`, {
+    hint: "Await earlier appends before making more, or retry later. Do most of the partition's replicas answer?",
+  });
+}
+
+function leaderDetails(nodeId: NodeId | undefined, rpcAddress: string | undefined): ErrorDetails {
+  return {
+    ...(nodeId !== undefined && { leaderId: nodeId }),
+    ...(rpcAddress !== undefined && { leaderRpcAddr: rpcAddress }),
+  };
+}

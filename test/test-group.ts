@@ -1,0 +1,260 @@
+import { createVirtualClock } from "../sim/clock.ts";
+import { createSimDisk, type SimDisk } from "../sim/disk.ts";
+import type { CallMatch } from "../sim/fault-plan.ts";
+import { createSeededRandom } from "../sim/random.ts";
+import { CallHold } from "./log-world.ts";
+import type { ProglogError } from "../src/base/error.ts";
+import { OpenFiles } from "../src/log/open-files.ts";
+import type { Member, NodeId } from "../src/raft/member.ts";
+import type { Membership } from "../src/raft/membership.ts";
+import { defaultSettings, type RaftSettings } from "../src/raft/raft-settings.ts";
+import type { RoleChange } from "../src/raft/ready.ts";
+import type { PeerMessage } from "../src/replica/peer-network.ts";
+import type { GroupReplicaOptions } from "../src/replica/group/group-options.ts";
+import { GroupReplica } from "../src/replica/group/group-replica.ts";
+import type { HardStateSlot, SavedHardState } from "../src/replica/group/hard-state-slot.ts";
+
+const { electionTicks } = defaultSettings;
+
+export const startMs = 1_760_000_000_000;
+
+/**
+ * A group of nodes in one process, for tests: real replicas over simulated disks, a network that carries what it is handed unless it is cut,
+ * and a clock that stands until it is told. Nothing happens by chance, and nothing by itself: time passes in `tick`, and in
+ * `settle` whatever can happen without time passing.
+ */
+export class TestGroup {
+  readonly clock = createVirtualClock(startMs);
+  readonly nodes = new Map<NodeId, TestNode>();
+  readonly #options: TestGroupOptions;
+  #messages: { readonly to: NodeId; readonly message: PeerMessage }[] = [];
+  #cut = new Set<string>();
+  /** Messages that are lost. */
+  loses: (message: PeerMessage) => boolean = () => false;
+
+  private constructor(options: TestGroupOptions) {
+    this.#options = options;
+  }
+
+  /** `names` are the first voters, all of them up, and nobody leads. */
+  static async open(names: readonly NodeId[] = ["n1", "n2", "n3"], options: TestGroupOptions = {}): Promise<TestGroup> {
+    const group = new TestGroup(options);
+    const voters = names.map(memberOf);
+    for (const name of names) await group.add(name, { voters, outgoing: [], learners: [] });
+    return group;
+  }
+
+  /** One more node; without a membership it learns it from a leader. */
+  async add(name: NodeId, firstMembership?: Membership): Promise<TestNode> {
+    const node = new TestNode(this, memberOf(name), firstMembership, this.#options);
+    this.nodes.set(name, node);
+    await node.start();
+    return node;
+  }
+
+  node(name: NodeId): TestNode {
+    const node = this.nodes.get(name);
+    if (node === undefined) throw new Error(`there is no ${name}`);
+    return node;
+  }
+
+  /** The replica that runs on a node. */
+  replica(name: NodeId): GroupReplica {
+    const { replica } = this.node(name);
+    if (replica === undefined) throw new Error(`${name} is down`);
+    return replica;
+  }
+
+  /** Time passes for those named, or for all; a tick each, as often as that, and what follows. */
+  async tick(count: number, names: readonly NodeId[] = [...this.nodes.keys()]): Promise<void> {
+    for (let ticks = 0; ticks < count; ticks += 1) {
+      this.clock.advance(50);
+      for (const name of names) this.node(name).replica?.tick();
+      await this.settle();
+    }
+  }
+
+  /**
+   * Makes a node the leader, where none leads that the others hear: time passes for them until they have given up the last one, then for
+   * the node alone until it leads, and then a little for all.
+   */
+  async elect(name: NodeId): Promise<GroupReplica> {
+    const others = [...this.nodes.keys()].filter((other) => other !== name);
+    await this.tick(electionTicks, others);
+    const replica = this.replica(name);
+    for (let count = 0; count < 3 * electionTicks && !replica.isLeader; count += 1) await this.tick(1, [name]);
+    if (!replica.isLeader) throw new Error(`${name} isn't elected`);
+    await this.tick(4);
+    return replica;
+  }
+
+  /** Lets everything run that can run without time passing or a held call coming free. */
+  async settle(): Promise<void> {
+    for (let quiet = 0; quiet < 4; quiet += 1) {
+      await new Promise((resolve) => setImmediate(resolve));
+      if (this.#deliver()) quiet = 0;
+    }
+  }
+
+  send(from: NodeId, to: NodeId, message: PeerMessage): boolean {
+    if (this.#isCut(from, to) || !this.nodes.has(to)) return false;
+    if (!this.loses(message)) this.#messages.push({ to, message });
+    return true;
+  }
+
+  /** Nothing gets from or to a node any more. */
+  isolate(name: NodeId): void {
+    for (const other of this.nodes.keys()) {
+      if (other === name) continue;
+      this.#cut.add(`${name} ${other}`);
+      this.#cut.add(`${other} ${name}`);
+      this.node(other).replica?.unreachable(name);
+      this.node(name).replica?.unreachable(other);
+    }
+  }
+
+  heal(): void {
+    this.#cut = new Set();
+  }
+
+  async close(): Promise<void> {
+    for (const node of this.nodes.values()) await node.stop();
+  }
+
+  #deliver(): boolean {
+    const messages = this.#messages.splice(0);
+    for (const { to, message } of messages) {
+      if (this.#isCut(message.message.from, to)) continue;
+      this.nodes.get(to)?.replica?.receive(message);
+    }
+    return messages.length > 0;
+  }
+
+  #isCut(from: NodeId, to: NodeId): boolean {
+    return this.#cut.has(`${from} ${to}`);
+  }
+}
+
+/** A node's disk, and at times the replica that runs on it. */
+export class TestNode {
+  readonly member: Member;
+  disk: SimDisk;
+  replica: GroupReplica | undefined;
+  readonly roles: RoleChange[] = [];
+  readonly failures: unknown[] = [];
+  readonly damages: (ProglogError | undefined)[] = [];
+  readonly hardState = new MemorySlot();
+  /** What its next start is handed beside the group's options. */
+  options: Partial<GroupReplicaOptions> = {};
+  readonly #group: TestGroup;
+  readonly #firstMembership: Membership | undefined;
+  readonly #common: TestGroupOptions;
+  #holds: CallHold[] = [];
+
+  constructor(group: TestGroup, member: Member, firstMembership: Membership | undefined, options: TestGroupOptions) {
+    this.member = member;
+    this.#group = group;
+    this.#firstMembership = firstMembership;
+    this.#common = options;
+    this.disk = createSimDisk(this.#process());
+  }
+
+  async start(): Promise<GroupReplica> {
+    const { member: self, disk } = this;
+    const { clock } = this.#group;
+    const { nodeId } = self;
+    this.replica = await GroupReplica.open({
+      self,
+      directory: "/log",
+      disk,
+      clock,
+      // Nobody campaigns before nearly two election timeouts.
+      random: { ...createSeededRandom(nodeId), float: () => 0.95 },
+      groupId: testGroupId,
+      groupName: "group",
+      firstMembership: this.#firstMembership,
+      hardState: this.hardState,
+      openFiles: new OpenFiles(),
+      send: (to, _group, message) => this.#group.send(nodeId, to, message),
+      rpcAddressOf: (leader) => `${leader}.test:8000`,
+      settings: { ...defaultSettings, ...this.#common.settings },
+      listener: {
+        roleChanged: (change) => this.roles.push(change),
+        failed: (error) => this.failures.push(error),
+        damaged: (reason) => this.damages.push(reason),
+      },
+      ...this.options,
+      log: { index: "heap", ...this.#common.log, ...this.options.log },
+    });
+    await this.#group.settle();
+    return this.replica;
+  }
+
+  /** Ends the process as kill -9 does: what was written is there. */
+  kill(): void {
+    this.replica?.end();
+    this.replica = undefined;
+    this.disk = this.disk.endProcess(this.#process());
+    this.#holds = [];
+  }
+
+  async restart(): Promise<GroupReplica> {
+    this.kill();
+    return this.start();
+  }
+
+  async stop(): Promise<void> {
+    for (const hold of this.#holds) hold.release();
+    await this.replica?.close();
+    this.replica = undefined;
+  }
+
+  /** Keeps asynchronous calls to its disk that match from taking effect until they are let go. */
+  hold(match: CallMatch): CallHold {
+    const hold = new CallHold(match);
+    this.#holds.push(hold);
+    return hold;
+  }
+
+  /** The values of the records that are shown here, from the log start on. */
+  async values(): Promise<string[]> {
+    const values: string[] = [];
+    const { replica } = this;
+    if (replica === undefined) throw new Error("the node is down");
+    for await (const record of replica.log.records()) values.push(record.value?.toString() ?? "");
+    return values;
+  }
+
+  #process() {
+    return {
+      isRecording: false,
+      delay: async (call: Parameters<CallHold["pass"]>[0]): Promise<void> => {
+        for (const hold of this.#holds) await hold.pass(call);
+      },
+    };
+  }
+}
+
+export interface TestGroupOptions {
+  readonly settings?: Partial<RaftSettings>;
+  readonly log?: GroupReplicaOptions["log"];
+}
+
+/** A hard state in memory, which a test may fail. */
+export class MemorySlot implements HardStateSlot {
+  saved: SavedHardState | undefined;
+  /** Thrown by the next writes, one each. */
+  readonly failures: Error[] = [];
+
+  async write(state: SavedHardState): Promise<void> {
+    const failure = this.failures.shift();
+    if (failure !== undefined) throw failure;
+    this.saved = { term: state.term, vote: state.vote };
+  }
+}
+
+export const testGroupId = Buffer.from("0123456789abcdef");
+
+export function memberOf(nodeId: NodeId): Member {
+  return { nodeId, storageId: `${nodeId}-disk/1` };
+}
