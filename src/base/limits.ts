@@ -1,4 +1,5 @@
 import { dayMs, KiB, MiB, secondMs } from "./units.ts";
+import { KiB, MiB, minuteMs, secondMs } from "./units.ts";
 
 /**
  * Every bound in one place, each with its reason. A limit is checked before what it bounds is allocated, and each has a test
@@ -538,3 +539,33 @@ export const diskFullRetryMs = 500;
 
 /** How long a voter may be silent until trims wait no longer for what it lacks: it is to be replaced then, and keeps no disk from being freed. */
 export const peerRetentionMs = 1 * dayMs;
+
+/** Bytes that all groups of a node have taken and not synced: what a disk of 160 MB/s does in a tenth of a second. */
+export const unsyncedMaxBytes = 16 * MiB;
+
+/** Streams that wait for the disk to sync what groups have taken: as many as a node's connections can have. */
+export const unsyncedWaitersMaxCount = 65_536;
+
+/** A node's tick: elections and heartbeats of all its groups are counted in these. */
+export const groupTickMs = 50;
+
+/** Ticks late from which on the loop counts as stalled: above a long turn, below a heartbeat or two. */
+export const stallTicks = 3;
+
+/** Turns of the loop in which messages that came during a stall are taken in before ticks are: each reads 64 KiB of each connection. */
+export const stallTurnsMaxCount = 64;
+
+/** A sync that is under way for as long means a disk that stalls: another node leads its groups better. */
+export const diskStallMs = 2 * secondMs;
+
+/** How long there may be no way to a node until groups that sleep are told that it is lost. */
+export const peerLostAfterMs = 1 * secondMs;
+
+/** How often each group that sleeps is woken: whatever nobody thought of lasts no longer, and a thousand groups wake two a second. */
+export const groupWakeMs = 10 * minuteMs;
+
+/** Groups of which it is remembered, or told, who leads them: ten nodes' worth of `partitionsMaxCount`. */
+export const ledGroupsMaxCount = 100_000;
+
+/** How long a node waits before it tells a peer again who leads what, when that failed. */
+export const leaderNewsRetryMs = 1 * secondMs;

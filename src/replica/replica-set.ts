@@ -119,7 +119,7 @@ async function forEach<Item>(items: readonly Item[], run: (item: Item) => Promis
   if (failures.length > 0) throw failures[0];
 }
 
-function removeTree(disk: Disk, directory: string): void {
+export function removeTree(disk: Disk, directory: string): void {
   for (const name of disk.list(directory)) {
     const path = join(directory, name);
     if (disk.isDirectory(path)) removeTree(disk, path);

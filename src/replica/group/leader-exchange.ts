@@ -1,0 +1,102 @@
+import type { Clock } from "../../base/clock.ts";
+import { messageOf } from "../../base/error.ts";
+import { leaderNewsRetryMs } from "../../base/limits.ts";
+import type { Logger } from "../../base/logger.ts";
+import type { NodeId } from "../../raft/member.ts";
+import type { PeerNetwork } from "../peer-network.ts";
+import { decodeLeaderNews, encodeLeaderNews, type GroupTerm, type LeaderNews } from "./leader-news.ts";
+import type { LeaderTable } from "./leader-table.ts";
+
+export const leadersQuestion = "leaders";
+
+export interface LeaderExchangeOptions {
+  readonly ask: PeerNetwork["ask"];
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly table: LeaderTable;
+  /** All that this node leads. */
+  readonly led: () => Iterable<GroupTerm>;
+}
+
+/**
+ * Nodes tell each other what they lead: everything when they meet, and what changes from then on. One question to a peer at a time, with
+ * all that gathered meanwhile; after one that failed everything is told again.
+ */
+export class LeaderExchange {
+  readonly #options: LeaderExchangeOptions;
+  readonly #peers = new Map<NodeId, Peer>();
+
+  constructor(options: LeaderExchangeOptions) {
+    this.#options = options;
+  }
+
+  connected(nodeId: NodeId): void {
+    this.#peers.set(nodeId, { changes: new Map(), needsAll: true, isAsking: false, retryAtMs: 0 });
+  }
+
+  disconnected(nodeId: NodeId): void {
+    this.#peers.delete(nodeId);
+  }
+
+  /** This node leads the group from now on, or has left its lead in that term. */
+  changed([groupId, term]: GroupTerm, isLed: boolean): void {
+    for (const peer of this.#peers.values()) if (!peer.needsAll) peer.changes.set(groupId, { term, isLed });
+  }
+
+  /** Tells what there is to tell: at each tick, so that an election of a thousand groups is one question. */
+  tell(): void {
+    const nowMs = this.#options.clock.monotonic();
+    for (const [nodeId, peer] of this.#peers) {
+      if (peer.isAsking || nowMs < peer.retryAtMs || (!peer.needsAll && peer.changes.size === 0)) continue;
+      void this.#ask(nodeId, peer);
+    }
+  }
+
+  /** What another node asks by `leadersQuestion`. Throws INVALID_ARGUMENT. */
+  answer(from: NodeId, body: Buffer): Buffer {
+    const news = decodeLeaderNews(body);
+    this.#take(from, news);
+    return encodeLeaderNews({ isFull: news.isFull, leads: news.isFull ? [...this.#options.led()] : [], left: [] });
+  }
+
+  /** Never rejects. */
+  async #ask(nodeId: NodeId, peer: Peer): Promise<void> {
+    const news = this.#newsFor(peer);
+    peer.isAsking = true;
+    peer.needsAll = false;
+    peer.changes.clear();
+    try {
+      const answer = await this.#options.ask({ nodeId }, leadersQuestion, encodeLeaderNews(news));
+      if (news.isFull) this.#take(nodeId, decodeLeaderNews(answer));
+    } catch (error) {
+      this.#options.logger.debug({ peer: nodeId, reason: messageOf(error) }, "a peer wasn't told who leads what");
+      peer.needsAll = true;
+      peer.retryAtMs = this.#options.clock.monotonic() + leaderNewsRetryMs;
+    } finally {
+      peer.isAsking = false;
+    }
+  }
+
+  #newsFor({ needsAll, changes }: Peer): LeaderNews {
+    if (needsAll) return { isFull: true, leads: [...this.#options.led()], left: [] };
+    const leads: GroupTerm[] = [];
+    const left: GroupTerm[] = [];
+    for (const [groupId, { term, isLed }] of changes) (isLed ? leads : left).push([groupId, term]);
+    return { isFull: false, leads, left };
+  }
+
+  #take(from: NodeId, { isFull, leads, left }: LeaderNews): void {
+    const { table } = this.#options;
+    if (isFull) table.leftAllBut(from, new Set(leads.map(([groupId]) => groupId)));
+    for (const [groupId, term] of leads) table.led(groupId, { leaderId: from, term });
+    for (const [groupId, term] of left) table.left(groupId, { leaderId: from, term });
+  }
+}
+
+interface Peer {
+  /** Since it was told everything. */
+  readonly changes: Map<string, { readonly term: number; readonly isLed: boolean }>;
+  needsAll: boolean;
+  isAsking: boolean;
+  retryAtMs: number;
+}
