@@ -569,3 +569,28 @@ export const ledGroupsMaxCount = 100_000;
 
 /** How long a node waits before it tells a peer again who leads what, when that failed. */
 export const leaderNewsRetryMs = 1 * secondMs;
+
+/** Nodes that vote in group 0, and as many from that number of nodes on: two failures are borne then, and more voters only cost time. */
+export const catalogVotersMinCount = 3;
+export const catalogVotersMaxCount = 5;
+
+/** Nodes of a cluster: each is a member of group 0, and has connections to all others. */
+export const clusterNodesMaxCount = 100;
+
+/** Changes of the catalog that wait at the leader of group 0. Each holds a promise and what it asks for. */
+export const catalogProposalsMaxCount = 10_000;
+
+/** Changes of the catalog appended at once, and their bytes: far below a batch's limit, of which one alone may be a quarter. */
+export const catalogTurnMaxCount = 1_000;
+export const catalogAppendMaxBytes = 1 * MiB;
+
+/** How long a change of the catalog is tried, over elections and lost connections, and the waits in between: doubled from the first to the last. */
+export const catalogProposalMaxMs = 15 * secondMs;
+export const catalogRetryMinMs = 20;
+export const catalogRetryMaxMs = 1_000;
+
+/** Calls that wait until the catalog has been folded up to where it was confirmed: more than a node's connections can have under way. */
+export const catalogWaitsMaxCount = 10_000;
+
+/** Partitions of a single node's topic that one command of the catalog takes over: some 110 bytes each, within a record's limit. */
+export const manifestPartitionsMaxCount = 4_000;

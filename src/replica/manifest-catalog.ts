@@ -9,6 +9,7 @@ import type { TopicSettingChanges } from "../base/topic-settings.ts";
 import { type Manifest, type ManifestPartition, type ManifestTopic, writeManifest } from "../log/manifest.ts";
 import type { Catalog, NewTopic, Topic, TopicChange } from "./catalog.ts";
 import { changeSettings, type SettingsOfTopic } from "./effective-settings.ts";
+import { checkPartitionCount } from "./partition-count.ts";
 import type { ReplicaSet } from "./replica-set.ts";
 import { checkTopicName } from "./topic-name.ts";
 import { makeUuid } from "./uuid.ts";
@@ -56,14 +57,14 @@ export class ManifestCatalog implements Catalog {
 
   async createTopic({ name, partitions = 1, replicationFactor, settings = {} }: NewTopic): Promise<Topic> {
     checkTopicName(name);
-    checkPartitions(partitions, `create topic ${name}`);
+    checkPartitionCount(partitions, `create topic ${name}`);
     checkReplicationFactor(replicationFactor, `create topic ${name}`);
     const checked = changeSettings({}, settings);
     return this.#change(() => this.#create(name, partitions, checked));
   }
 
   async changeTopic(name: string, { partitions, replicationFactor, settings = {} }: TopicChange): Promise<Topic> {
-    if (partitions !== undefined) checkPartitions(partitions, `change topic ${name}`);
+    if (partitions !== undefined) checkPartitionCount(partitions, `change topic ${name}`);
     checkReplicationFactor(replicationFactor, `change topic ${name}`);
     return this.#change(() => this.#alter(name, partitions, settings));
   }
@@ -223,11 +224,6 @@ export class ManifestCatalog implements Catalog {
       { hint: `Delete topics that nobody needs${isFewFiles ? ", or raise the limit (ulimit -n)" : ""}.` },
     );
   }
-}
-
-function checkPartitions(count: number, attempt: string): void {
-  if (Number.isSafeInteger(count) && count >= 1) return;
-  throw new ProglogError("INVALID_ARGUMENT", `Cannot ${attempt}: ${count} is no number of partitions`);
 }
 
 function checkReplicationFactor(count: number | undefined, attempt: string): void {

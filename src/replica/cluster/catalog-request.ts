@@ -1,0 +1,248 @@
+import { type ErrorDetails, ProglogError } from "../../base/error.ts";
+import { catalogCommandMaxBytes, clusterNodesMaxCount, partitionsMaxCount } from "../../base/limits.ts";
+import type { Random } from "../../base/random.ts";
+import { checkPartitionCount } from "../partition-count.ts";
+import { makeUuid } from "../uuid.ts";
+import {
+  type CatalogChange,
+  type CatalogCommand,
+  decodeCommand,
+  encodeCommand,
+  type PlacedPartitions,
+  type WishedReplica,
+} from "./catalog-command.ts";
+import type { CatalogState, CatalogTopic } from "./catalog-state.ts";
+import { isJsonObject, MalformedJson, parseJson } from "./json-fields.ts";
+import { defaultReplicationFactor, loadsOf, type NodeLoad, placePartitions } from "./placement.ts";
+
+/**
+ * What a node asks the leader of group 0 to propose: a change as it stands, or one that the leader first makes up its mind about,
+ * since it knows best what there is: where new partitions go. `id` becomes the command's.
+ */
+export interface CatalogRequest {
+  readonly id: string;
+  readonly wish: CatalogWish;
+}
+
+export type CatalogWish =
+  | CatalogChange
+  | {
+      readonly kind: "wish-topic";
+      readonly name: string;
+      /** Made by who asks, so that it knows its own. */
+      readonly uuid: string;
+      readonly partitions: number;
+      readonly replicationFactor?: number;
+      readonly settings: Readonly<Record<string, unknown>>;
+    }
+  | {
+      readonly kind: "wish-change";
+      readonly name: string;
+      readonly uuid: string;
+      /** How many it is to have. */
+      readonly partitions?: number;
+      readonly replicationFactor?: number;
+      readonly settings: Readonly<Record<string, unknown>>;
+    }
+  | {
+      readonly kind: "wish-replicas";
+      readonly topic: string;
+      readonly partition: number;
+      /** Nodes that are to have it; those that do keep their replica. */
+      readonly nodes: readonly string[];
+      /** Default: who is it now, else the first. */
+      readonly leader?: string;
+    };
+
+export function encodeRequest({ id, wish }: CatalogRequest): Buffer {
+  return encodeCommand({ id, ...wish } as CatalogCommand);
+}
+
+/** Throws INVALID_ARGUMENT. Between nodes of one cluster, so what is a wish is taken as it comes; what is written is checked. */
+export function decodeRequest(bytes: Buffer): CatalogRequest {
+  try {
+    const value = parseJson(bytes);
+    if (isJsonObject(value) && typeof value["id"] === "string" && String(value["kind"]).startsWith("wish-")) {
+      const { id, ...wish } = value;
+      return { id, wish: wish as unknown as CatalogWish };
+    }
+    const command = decodeCommand(bytes);
+    if (command.kind === "malformed") throw new MalformedJson(command.reason);
+    const { id, ...wish } = command;
+    return { id, wish };
+  } catch (error) {
+    if (!(error instanceof MalformedJson)) throw error;
+    throw new ProglogError("INVALID_ARGUMENT", `Cannot propose a change of the catalog: ${error.message}`, { cause: error });
+  }
+}
+
+/** Makes commands of requests, against one state: those of one turn of the leader. What is placed by one is counted for the next. */
+export class CommandMaker {
+  readonly #state: CatalogState;
+  readonly #now: number;
+  readonly #random: Random;
+  #loads: readonly NodeLoad[] | undefined;
+
+  constructor(state: CatalogState, { now, random }: { readonly now: number; readonly random: Random }) {
+    this.#state = state;
+    this.#now = now;
+    this.#random = random;
+  }
+
+  /** The record. Throws why there is none: the codes of `Catalog`, NODE_NOT_FOUND, CHANGE_IN_PROGRESS. */
+  make({ id, wish }: CatalogRequest): Buffer {
+    const bytes = encodeCommand({ id, ...this.#changeOf(wish) });
+    if (bytes.length <= catalogCommandMaxBytes) {
+      // What no node could read isn't written.
+      const written = decodeCommand(bytes);
+      if (written.kind !== "malformed") return bytes;
+      throw new ProglogError("INVALID_ARGUMENT", `Cannot change the catalog: ${written.reason}`);
+    }
+    throw new ProglogError(
+      "INVALID_ARGUMENT",
+      `Cannot change the catalog: the change takes ${bytes.length} bytes, and ${catalogCommandMaxBytes} are allowed`,
+      { hint: "Make it in several steps: a topic of fewer partitions, to which others are added." },
+    );
+  }
+
+  #changeOf(wish: CatalogWish): CatalogChange {
+    switch (wish.kind) {
+      case "wish-topic":
+        return this.#createTopic(wish);
+      case "wish-change":
+        return this.#alterTopic(wish);
+      case "wish-replicas":
+        return this.#placePartition(wish);
+      case "add-node":
+        this.#checkNodeCount(wish.node.name);
+        return wish;
+      default:
+        return wish;
+    }
+  }
+
+  #createTopic(wish: Wish<"wish-topic">): CatalogChange {
+    const { name, uuid, partitions, settings } = wish;
+    const attempt = `create topic ${name}`;
+    const known = this.#state.topics.get(name);
+    if (known !== undefined && known.uuid !== uuid)
+      throw new ProglogError("TOPIC_ALREADY_EXISTS", `Cannot ${attempt}: it is there already`);
+    const replicationFactor = wish.replicationFactor ?? defaultReplicationFactor(this.#currentLoads.length);
+    this.#checkReplicationFactor(replicationFactor, attempt);
+    const placed = this.#place(partitions, replicationFactor, attempt);
+    return { kind: "create-topic", name, uuid, createdAt: this.#now, replicationFactor, settings, placed };
+  }
+
+  #alterTopic({ name, uuid, partitions, replicationFactor, settings }: Wish<"wish-change">): CatalogChange {
+    const attempt = `change topic ${name}`;
+    const topic = this.#getTopic(name, attempt);
+    if (topic.uuid !== uuid) throw new ProglogError("TOPIC_NOT_FOUND", `Cannot ${attempt}: it was deleted and made again`);
+    if (replicationFactor !== undefined) this.#checkReplicationFactor(replicationFactor, attempt);
+    const first = topic.partitions.length;
+    const count = (partitions ?? first) - first;
+    if (count < 0) {
+      throw new ProglogError(
+        "INVALID_ARGUMENT",
+        `Cannot give topic ${name} ${partitions} partitions: it has ${first}, and its records would have no place`,
+        { hint: "Create a topic of fewer partitions, and copy what is to stay." },
+      );
+    }
+    const factor = Math.min(replicationFactor ?? topic.replicationFactor, this.#currentLoads.length);
+    return {
+      kind: "alter-topic",
+      name,
+      uuid,
+      settings,
+      ...(replicationFactor === undefined ? {} : { replicationFactor }),
+      ...(count === 0 ? {} : { added: { first, ...this.#place(count, factor, attempt) } }),
+    };
+  }
+
+  #placePartition({ topic: name, partition: number, nodes, leader }: Wish<"wish-replicas">): CatalogChange {
+    const attempt = `move partition ${number} of topic ${name}`;
+    const partition = this.#getTopic(name, attempt).partitions[number];
+    if (partition === undefined)
+      throw new ProglogError("PARTITION_NOT_FOUND", `Cannot ${attempt}: there is none of that number`);
+    if (partition.isMoving) throw new ProglogError("CHANGE_IN_PROGRESS", `Cannot ${attempt}: it is being moved already`);
+    if (partition.replicas.length === 0)
+      throw new ProglogError("INVALID_ARGUMENT", `Cannot ${attempt}: no node has it that it could be copied from`);
+    for (const node of nodes) {
+      const known = this.#state.nodes.get(node);
+      if (known === undefined) throw new ProglogError("NODE_NOT_FOUND", `Cannot ${attempt}: the cluster has no node ${node}`);
+      if (known.isDraining) throw new ProglogError("INVALID_ARGUMENT", `Cannot ${attempt}: ${node} is being drained`);
+    }
+    const replicas = nodes.map(
+      (node): WishedReplica => partition.replicas.find((replica) => replica.node === node) ?? { node },
+    );
+    const wished = leader ?? (partition.leader !== undefined && nodes.includes(partition.leader) ? partition.leader : nodes[0]);
+    if (wished === undefined || !nodes.includes(wished) || new Set(nodes).size < nodes.length)
+      throw new ProglogError("INVALID_ARGUMENT", `Cannot ${attempt}: its nodes are none, or double, or the leader isn't one`);
+    return { kind: "place-partition", group: partition.uuid, basis: partition.placedAt, replicas, leader: wished };
+  }
+
+  #place(count: number, replicationFactor: number, attempt: string): PlacedPartitions {
+    checkPartitionCount(count, attempt);
+    const loads = this.#currentLoads;
+    const present = loads.reduce((sum, { replicas }) => sum + replicas, 0);
+    const maxCount = partitionsMaxCount * loads.length;
+    if (present + count * replicationFactor > maxCount) {
+      const reason = `the cluster has ${present} replicas, and its ${loads.length} nodes may have ${maxCount}`;
+      throw new ProglogError("TOO_MANY_PARTITIONS", `Cannot ${attempt}: ${reason}`, {
+        hint: "Delete topics that nobody needs, or add nodes.",
+      });
+    }
+    const placed = placePartitions({ loads, count, replicationFactor, random: this.#random });
+    this.#count(placed);
+    const nodes = loads.map(({ name }) => name);
+    const partitions = placed.map((replicas) => ({
+      uuid: makeUuid(this.#random),
+      replicas: replicas.map((name) => nodes.indexOf(name)),
+    }));
+    return { nodes, partitions };
+  }
+
+  #count(placed: readonly (readonly string[])[]): void {
+    this.#loads = this.#currentLoads.map(({ name, replicas, leaders }) => ({
+      name,
+      replicas: replicas + placed.filter((nodes) => nodes.includes(name)).length,
+      leaders: leaders + placed.filter(([leader]) => leader === name).length,
+    }));
+  }
+
+  get #currentLoads(): readonly NodeLoad[] {
+    this.#loads ??= loadsOf(this.#state);
+    return this.#loads;
+  }
+
+  #checkReplicationFactor(count: number, attempt: string): void {
+    const nodeCount = this.#currentLoads.length;
+    if (count >= 1 && count <= nodeCount) return;
+    const hint = "Ask for fewer replicas, or add nodes first.";
+    const message = `Cannot ${attempt} with ${count} replicas: there are ${nodeCount} nodes that may have one each`;
+    throw new ProglogError("INVALID_ARGUMENT", message, { hint });
+  }
+
+  #checkNodeCount(name: string): void {
+    const { nodes } = this.#state;
+    if (nodes.has(name) || nodes.size < clusterNodesMaxCount) return;
+    throw new ProglogError(
+      "INVALID_ARGUMENT",
+      `Cannot add node ${name}: the cluster has ${nodes.size}, and no more are allowed`,
+    );
+  }
+
+  #getTopic(name: string, attempt: string): CatalogTopic {
+    const topic = this.#state.topics.get(name);
+    if (topic !== undefined) return topic;
+    throw new ProglogError("TOPIC_NOT_FOUND", `Cannot ${attempt}: there is no topic of that name`);
+  }
+}
+
+type Wish<Kind extends CatalogWish["kind"]> = Extract<CatalogWish, { readonly kind: Kind }>;
+
+/** Who leads instead, where that is known. */
+export function notLeaderError(attempt: string, leader: string | undefined): ProglogError {
+  const details: ErrorDetails = leader === undefined ? {} : { leaderId: leader };
+  const known = leader === undefined ? "nobody is known to lead group 0" : `${leader} leads group 0`;
+  return new ProglogError("NOT_LEADER", `Cannot ${attempt}: ${known}`, { details });
+}
