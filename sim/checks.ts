@@ -1,5 +1,5 @@
 /**
- * What a simulated world holds to, by number. The core's own invariants (R1 to R10, docs/raft.md) are looked at after each step,
+ * What a simulated world holds to, by number. The core's own invariants (R1 to R11, docs/raft.md) are looked at after each step,
  * too.
  */
 export const checks = {
@@ -20,7 +20,7 @@ export const checks = {
   I17: "the disk holds no more than it has room for, and every file is closed in the end",
   I18: "replicas that have caught up are equal",
   I19: "no promise is rejected unheard, and no replica stops itself for a fault of its own",
-  I20: "once the network is whole and a quorum is healthy, somebody leads, everything asked is decided and everybody catches up",
+  I20: "once the network is whole and a quorum is healthy, somebody leads, everything asked is decided and everybody catches up; and a group that nobody asks sleeps, and wakes when its leader dies",
   ORDER: "the order of offsets agrees with real time",
   LOST: "an acknowledged record is at its offset",
   ABORTED: "what was refused isn't there",

@@ -207,6 +207,15 @@ export class RaftNode {
     this.#replica.transferLeadership(to);
   }
 
+  /** What the node notices of others, for its groups. */
+  peerLost(nodeId: NodeId): void {
+    this.#replica.peerLost(nodeId);
+  }
+
+  peerFound(nodeId: NodeId): void {
+    this.#replica.peerFound(nodeId);
+  }
+
   /** What is shown here from `from` on. Undefined when it couldn't be read. */
   async readShown(from: number, limit: number): Promise<ReadAnswer | undefined> {
     if (this.isEnded) return undefined;
@@ -254,7 +263,7 @@ export class RaftNode {
     this.#options.clock.setTimer(this.#options.tickMs, () => {
       if (this.isEnded) return;
       this.#armTick();
-      this.#replica.tick();
+      if (!this.raft.isAsleep) this.#replica.tick();
     });
   }
 }

@@ -49,6 +49,7 @@ export function drawSettings(random: SeededRandom, size: WorldSize): WorldSettin
       ...defaultSettings,
       electionTicks,
       heartbeatTicks: random.pick([1, 2, 2]),
+      sleepTicks: random.fork("sleep").pick([3, 10, 60]),
       sendMaxBytes: random.pick([1, 1 * KiB, 16 * KiB]),
       inflightMaxBytes: random.pick([1 * KiB, 64 * KiB]),
       inflightMaxCount: random.pick([1, 4, 32]),

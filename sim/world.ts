@@ -10,6 +10,7 @@ import { EventQueue } from "./event-queue.ts";
 import { GroupWatch } from "./group-watch.ts";
 import { History } from "./history.ts";
 import { Network } from "./network.ts";
+import { NodeLiveness } from "./node-liveness.ts";
 import { NodeSlot } from "./node-slot.ts";
 import { Operator } from "./operator.ts";
 import { isOnPlatter } from "./platter.ts";
@@ -142,6 +143,7 @@ export class World implements ClientWorld {
     this.network.weather = this.settings.weather;
     for (const slot of this.slots) slot.start();
     this.operator.start();
+    new NodeLiveness(this.slots, this.network, this.queue).start();
     for (const client of this.#clients) client.start();
     await this.#settle();
   }
@@ -183,6 +185,51 @@ export class World implements ClientWorld {
     isAtRest = false;
     await this.run(this.nowMs + livenessMaxMs, look);
     if (this.violation === undefined && !isAtRest) throw new Violation("I20", `after new appends ${this.#findUnrest()}`);
+    if (this.violation === undefined) await this.#proveSleep();
+  }
+
+  /** A group that nobody wants anything of sleeps; it wakes when its leader's node dies, though nobody asks, and sleeps again. */
+  async #proveSleep(): Promise<void> {
+    // A member whose disk is lost for good keeps its group awake, until it is replaced.
+    if (membersOf(this.watch.membership).some(({ nodeId }) => this.slotOf(nodeId).isLost)) return;
+    await this.#reach("a group at rest doesn't sleep", () => this.#findSleepless());
+    const leader = this.findLeader();
+    const { voters } = this.watch.membership;
+    const left = voters.filter(({ nodeId }) => nodeId !== leader?.nodeId && this.slotOf(nodeId).node !== undefined);
+    if (leader === undefined || left.length * 2 <= voters.length) return;
+    this.tell(() => `${leader.nodeId} is killed in its sleep`);
+    leader.kill();
+    await this.#reach("the leader's node died in its sleep", () => {
+      const node = this.findLeader()?.node;
+      if (node === undefined) return "nobody leads";
+      return node.raft.commitIndex < node.state.log.lastIndex ? "its successor commits nothing" : undefined;
+    });
+    await this.#reach("without the node that died", () => this.#findSleepless());
+    leader.start();
+    await this.#reach("after a node came back", () => this.#findUnrest() ?? this.#findSleepless());
+  }
+
+  async #reach(what: string, findFault: () => string | undefined): Promise<void> {
+    let fault = findFault();
+    let lookMs = this.nowMs;
+    const look = (): boolean => {
+      if (this.nowMs < lookMs) return false;
+      lookMs = this.nowMs + 50;
+      fault = findFault();
+      return fault === undefined;
+    };
+    await this.run(this.nowMs + livenessMaxMs, look);
+    if (this.violation !== undefined) throw this.violation;
+    if (fault !== undefined) throw new Violation("I20", `${what}: ${fault}`);
+  }
+
+  #findSleepless(): string | undefined {
+    for (const { nodeId, storageId } of membersOf(this.watch.membership)) {
+      const { node, member } = this.slotOf(nodeId);
+      if (node === undefined || member.storageId !== storageId || node.raft.isAsleep) continue;
+      return `${nodeId} is awake: ${describeState(node.state)}`;
+    }
+    return undefined;
   }
 
   async #appendOnce(client: Client): Promise<void> {

@@ -1,5 +1,4 @@
-import { dayMs, KiB, MiB, secondMs } from "./units.ts";
-import { KiB, MiB, minuteMs, secondMs } from "./units.ts";
+import { KiB, MiB, dayMs, minuteMs, secondMs } from "./units.ts";
 
 /**
  * Every bound in one place, each with its reason. A limit is checked before what it bounds is allocated, and each has a test

@@ -231,6 +231,24 @@ export class GroupReplica {
     this.#reads.tick();
   }
 
+  /** It needn't be ticked until something happens to it (docs/raft.md, "Sleeping groups"). */
+  get isAsleep(): boolean {
+    return this.raft.isAsleep;
+  }
+
+  /** A node is lost: none of its groups may sleep on because of what it said. */
+  peerLost(nodeId: NodeId): void {
+    this.#act(() => this.raft.peerLost(nodeId));
+  }
+
+  peerFound(nodeId: NodeId): void {
+    this.#act(() => this.raft.peerFound(nodeId));
+  }
+
+  wake(): void {
+    this.#act(() => this.raft.wake());
+  }
+
   /** The connection to a peer broke, or a message to it was dropped. */
   unreachable(to: NodeId): void {
     this.#dispatch.forget(to);
