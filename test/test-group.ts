@@ -3,7 +3,8 @@ import { createSimDisk, type SimDisk } from "../sim/disk.ts";
 import type { CallMatch } from "../sim/fault-plan.ts";
 import { createSeededRandom } from "../sim/random.ts";
 import { CallHold } from "./log-world.ts";
-import type { ProglogError } from "../src/base/error.ts";
+import { encodeBatch, type EncodeBatchOptions } from "../src/batch/encode-batch.ts";
+import { type ErrorCode, isProglogError, type ProglogError } from "../src/base/error.ts";
 import { OpenFiles } from "../src/log/open-files.ts";
 import type { Member, NodeId } from "../src/raft/member.ts";
 import type { Membership } from "../src/raft/membership.ts";
@@ -46,9 +47,15 @@ export class TestGroup {
 
   /** One more node; without a membership it learns it from a leader. */
   async add(name: NodeId, firstMembership?: Membership): Promise<TestNode> {
+    const node = this.make(name, firstMembership);
+    await node.start();
+    return node;
+  }
+
+  /** The same, but it isn't started. */
+  make(name: NodeId, firstMembership?: Membership): TestNode {
     const node = new TestNode(this, memberOf(name), firstMembership, this.#options);
     this.nodes.set(name, node);
-    await node.start();
     return node;
   }
 
@@ -76,15 +83,15 @@ export class TestGroup {
 
   /**
    * Makes a node the leader, where none leads that the others hear: time passes for them until they have given up the last one, then for
-   * the node alone until it leads, and then a little for all.
+   * the node alone until it leads, and then a little for all of `among`.
    */
-  async elect(name: NodeId): Promise<GroupReplica> {
-    const others = [...this.nodes.keys()].filter((other) => other !== name);
+  async elect(name: NodeId, among: readonly NodeId[] = [...this.nodes.keys()]): Promise<GroupReplica> {
+    const others = among.filter((other) => other !== name);
     await this.tick(electionTicks, others);
     const replica = this.replica(name);
     for (let count = 0; count < 3 * electionTicks && !replica.isLeader; count += 1) await this.tick(1, [name]);
     if (!replica.isLeader) throw new Error(`${name} isn't elected`);
-    await this.tick(4);
+    await this.tick(4, among);
     return replica;
   }
 
@@ -94,6 +101,33 @@ export class TestGroup {
       await new Promise((resolve) => setImmediate(resolve));
       if (this.#deliver()) quiet = 0;
     }
+  }
+
+  /** Whoever leads the newest term that is led. */
+  leader(): GroupReplica {
+    const leader = this.#leaders()
+      .sort((a, b) => a.term - b.term)
+      .at(-1);
+    if (leader === undefined) throw new Error("nobody leads");
+    return leader;
+  }
+
+  #leaders(): GroupReplica[] {
+    return [...this.nodes.values()].flatMap(({ replica }) => (replica?.isLeader === true ? [replica] : []));
+  }
+
+  /** What becomes of `work` when everything has run that can, and a few ticks have passed. */
+  async done<Result>(work: Promise<Result>, among?: readonly NodeId[]): Promise<Result> {
+    work.catch(() => {});
+    await this.tick(3, among);
+    return work;
+  }
+
+  /** What each node that is up shows. */
+  async values(): Promise<string[][]> {
+    const values: string[][] = [];
+    for (const node of this.nodes.values()) if (node.replica !== undefined) values.push(await node.values());
+    return values;
   }
 
   send(from: NodeId, to: NodeId, message: PeerMessage): boolean {
@@ -144,6 +178,8 @@ export class TestNode {
   readonly failures: unknown[] = [];
   readonly damages: (ProglogError | undefined)[] = [];
   readonly hardState = new MemorySlot();
+  /** How many batches each sync of its log covered. */
+  readonly syncs: number[] = [];
   /** What its next start is handed beside the group's options. */
   options: Partial<GroupReplicaOptions> = {};
   readonly #group: TestGroup;
@@ -184,7 +220,12 @@ export class TestNode {
         damaged: (reason) => this.damages.push(reason),
       },
       ...this.options,
-      log: { index: "heap", ...this.#common.log, ...this.options.log },
+      log: {
+        index: "heap",
+        ...this.#common.log,
+        ...this.options.log,
+        observer: { synced: ({ batches }) => this.syncs.push(batches) },
+      },
     });
     await this.#group.settle();
     return this.replica;
@@ -257,4 +298,27 @@ export const testGroupId = Buffer.from("0123456789abcdef");
 
 export function memberOf(nodeId: NodeId): Member {
   return { nodeId, storageId: `${nodeId}-disk/1` };
+}
+
+/** A batch of one record. */
+export function batchOf(value: string, options: Partial<EncodeBatchOptions> = {}): Buffer {
+  const producer = options.producerId === undefined ? {} : { producerEpoch: 0 };
+  return encodeBatch([{ value }], { now: 1, ...producer, ...options });
+}
+
+/** How something ended: its error's code, or none. */
+export async function outcomeOf(
+  work: Promise<unknown>,
+): Promise<Pick<ProglogError, "details"> & { readonly code?: ErrorCode }> {
+  try {
+    await work;
+    return { details: {} };
+  } catch (error) {
+    if (!isProglogError(error)) throw error;
+    return error;
+  }
+}
+
+export function isCode(code: ErrorCode): (error: unknown) => boolean {
+  return (error) => isProglogError(error, code);
 }

@@ -2,6 +2,9 @@ import { type Clock, systemClock } from "../base/clock.ts";
 import { isProglogError, messageOf, ProglogError } from "../base/error.ts";
 import type { Logger } from "../base/logger.ts";
 import type { RecordInput } from "../batch/record.ts";
+import type { GroupReplica } from "./group/group-replica.ts";
+import type { GroupStatus } from "./group/group-status.ts";
+import type { Acks } from "./group/proposals.ts";
 import { type ReadBounds, readRecords, type RecordsRead } from "./read-records.ts";
 import { RecordPacker } from "./record-packer.ts";
 import {
@@ -20,7 +23,8 @@ import {
 } from "../log/index.ts";
 
 /**
- * This node's copy of one partition. Today a group of one: what the log has synced is committed, and there is nobody to ask.
+ * This node's copy of one partition: on a single node a log, where what is synced is committed and there is nobody to ask; in a cluster
+ * the replica of a group, of which it is the face to those who serve clients.
  *
  * A log that doesn't open makes a replica all the same, one that answers everything with the error: one damaged partition must keep
  * a node from serving neither the others nor the question what is wrong with this one.
@@ -31,7 +35,7 @@ export class Replica {
   readonly #damages: DamageCount;
   readonly #clock: Clock;
   readonly #packer = new RecordPacker((records) => {
-    const append = this.#getLog().prepare(records);
+    const append = (this.#group ?? this.#getLog()).prepare(records);
     return () => this.#use(append);
   });
 
@@ -75,25 +79,58 @@ export class Replica {
     }
   }
 
+  /** The face of a group's replica, which it closes. */
+  static ofGroup(identity: ReplicaIdentity, group: GroupReplica, { clock }: { readonly clock: Clock }): Replica {
+    return new Replica(identity, { kind: "open", log: group.log, group }, { damages: { count: 0 }, clock });
+  }
+
+  /** One that answers everything with `error`: its log doesn't open. */
+  static failed(identity: ReplicaIdentity, error: ProglogError): Replica {
+    return new Replica(identity, { kind: "failed", error }, { damages: { count: 0 }, clock: systemClock });
+  }
+
   /** Why its log didn't open; undefined when it did. */
   get openError(): ProglogError | undefined {
     return this.#state.kind === "failed" ? this.#state.error : undefined;
   }
 
-  /**
-   * Appends the records, whole or not at all. Resolves when they are committed. Without options they may share a batch with those of
-   * others who append at the same time.
-   */
-  append(records: readonly RecordInput[], options?: AppendOptions): Promise<ReplicaAppend> {
-    if (options === undefined) return this.#packer.append(records);
-    this.#packer.flush();
-    return this.#use((log) => log.append(records, options));
+  /** As the group has it; undefined on a single node, where nobody else could lead. */
+  get role(): GroupStatus["role"] | undefined {
+    return this.#group?.role;
   }
 
-  /** Appends a packed record batch v2 as it is. It must not be changed until this settles. */
-  appendBatch(batch: Buffer, options?: Pick<AppendOptions, "expectedOffset">): Promise<ReplicaAppend> {
+  /** The node that leads the group, as far as it is known here; undefined on a single node too. */
+  get leader(): string | undefined {
+    return this.#group?.leader;
+  }
+
+  /** Whether appends are taken here, as far as this replica knows. */
+  get isLeader(): boolean {
+    return this.#group?.isLeader ?? true;
+  }
+
+  /**
+   * Appends the records, whole or not at all. Resolves when they are committed, or in a group when `acks` says. Without options they may share a
+   * batch with those of others who append at the same time. In a group: NOT_LEADER, LEADERSHIP_LOST and the rest of docs/replication.md.
+   */
+  append(records: readonly RecordInput[], options?: ReplicaAppendOptions): Promise<ReplicaAppend> {
+    if (options === undefined) return this.#packer.append(records);
     this.#packer.flush();
-    return this.#use((log) => log.appendBatch(batch, options));
+    return this.#use((log) => (this.#group ?? log).append(records, options));
+  }
+
+  /** Appends a packed record batch v2 as it is. It must not be changed any more: in a group it may be written and sent after it is answered. */
+  appendBatch(batch: Buffer, options?: Pick<ReplicaAppendOptions, "acks" | "expectedOffset">): Promise<ReplicaAppend> {
+    this.#packer.flush();
+    return this.#use((log) => (this.#group ?? log).appendBatch(batch, options));
+  }
+
+  /**
+   * Resolves once this replica shows everything that was acknowledged before the call: to be awaited before saying that there is nothing. At
+   * once on a single node. UNAVAILABLE when that can't be told here in time.
+   */
+  async confirm(): Promise<void> {
+    await this.#use(async () => this.#group?.confirm());
   }
 
   /** What `from` means right now: an offset from the log start offset to the high watermark. */
@@ -121,16 +158,19 @@ export class Replica {
 
   /**
    * The batches from `offset` on as they lie on disk, as many at a time as are read together, and further ones as they come, until
-   * `signal` is aborted; with `stopsAtEnd` up to the high watermark. They are valid until the next ones are asked for.
+   * `signal` is aborted; with `stopsAtEnd` up to the high watermark. They are valid until the next ones are asked for. With `leaderOnly`
+   * NOT_LEADER as soon as another leads, or may: so a tail doesn't hang on a node that is cut off.
    */
   tail(offset: number, options: TailOptions): AsyncGenerator<readonly StoredBatch[], void, undefined> {
-    return this.#tail(options.signal, (log) => log.pieces(readOptionsOf(offset, options)));
+    return this.#tail(options, (log, signal) => log.pieces(readOptionsOf(offset, { ...options, signal })));
   }
 
   /** The same, of which no more than `maxBytes` are in memory: a larger batch comes without its bytes, which are read as they are wanted. */
   async *tailPortions(offset: number, options: TailOptions): AsyncGenerator<Portion, void, undefined> {
-    const readOptions = { ...readOptionsOf(offset, options), wholeMaxBytes: options.maxBytes };
-    for await (const portion of this.#tail(options.signal, (log) => log.portions(readOptions))) {
+    const portions = this.#tail(options, (log, signal) =>
+      log.portions({ ...readOptionsOf(offset, { ...options, signal }), wholeMaxBytes: options.maxBytes }),
+    );
+    for await (const portion of portions) {
       if (portion.kind === "batches") yield portion;
       else yield { kind: "large", batch: this.#explained(portion.batch) };
     }
@@ -149,16 +189,24 @@ export class Replica {
     return { baseOffset, nextOffset, byteLength, read };
   }
 
-  async *#tail<T>(signal: AbortSignal, read: (log: Log) => AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+  async *#tail<T>(
+    options: TailOptions,
+    read: (log: Log, signal: AbortSignal) => AsyncIterable<T>,
+  ): AsyncGenerator<T, void, undefined> {
+    const { leaderOnly = false } = options;
     const log = this.#getLog();
+    const leadership = leaderOnly ? this.#group?.leadership("read from the leader") : undefined;
+    const signal = leadership === undefined ? options.signal : AbortSignal.any([options.signal, leadership]);
     try {
-      yield* read(log);
+      yield* read(log, signal);
     } catch (error) {
       throw this.#explain(error);
     }
+    if (options.signal.aborted) return;
+    if (leadership?.aborted === true) throw this.#closeReason() ?? leadership.reason;
     // A tail ends without a word when its log is closed; whoever asked for it is to know that there will be more.
     const reason = this.#closeReason();
-    if (reason !== undefined && !signal.aborted) throw reason;
+    if (reason !== undefined) throw reason;
   }
 
   /** What can be read at the moment. */
@@ -187,13 +235,17 @@ export class Replica {
     const state = this.#state;
     const common = { ...this.identity, damages: this.#damages.count };
     if (state.kind !== "open") {
-      const { code, message, hint } = state.error;
-      return { ...common, state: state.kind, error: { code, message, ...(hint === undefined ? {} : { hint }) } };
+      return { ...common, state: state.kind, error: describeError(state.error) };
     }
     const { logStartOffset, logEndOffset, highWatermark } = state.log;
-    const { state: logState, storeBytes, segments, queuedBytes, dirtyRatio } = state.log.status();
+    const { state: logState, storeBytes, segments, queuedBytes, dirtyRatio, damages } = state.log.status();
     const offsets = { logStartOffset, logEndOffset, highWatermark };
-    return { ...common, state: logState, ...offsets, storeBytes, segments, queuedBytes, dirtyRatio };
+    const shared = { ...common, state: logState, ...offsets, storeBytes, segments, queuedBytes, dirtyRatio };
+    if (state.group === undefined) return shared;
+    const group = state.group.status();
+    const { damage } = group;
+    const error = damage === undefined ? {} : { error: describeError(damage) };
+    return { ...shared, ...error, damages, queuedBytes: group.queuedBytes, group };
   }
 
   /** Syncs and closes the log. From then on everything is answered with `reason`. Twice is fine. */
@@ -201,7 +253,11 @@ export class Replica {
     const state = this.#state;
     if (state.kind === "closed") return;
     this.#state = { kind: "closed", error: reason };
-    if (state.kind === "open") await state.log.close();
+    if (state.kind === "open") await (state.group?.close(reason) ?? state.log.close());
+  }
+
+  get #group(): GroupReplica | undefined {
+    return this.#state.kind === "open" ? this.#state.group : undefined;
   }
 
   async #use<Result>(operation: (log: Log) => Promise<Result>): Promise<Result> {
@@ -246,13 +302,18 @@ export interface ReplicaAppend {
   readonly count: number;
   /** Milliseconds since 1970, by this node's clock. */
   readonly appendTime: number;
-  /** False where the log is told to sync later than it answers. */
+  /** False where it is answered before it is synced: as the log is told, or with acks "none". */
   readonly isDurable: boolean;
   /** It was a retry of what had been appended before: nothing was appended now. */
   readonly isDuplicate: boolean;
 }
 
-export type { AppendOptions, LargeBatch, Portion, StoredBatch };
+export interface ReplicaAppendOptions extends AppendOptions {
+  /** In a group, when it is answered. Default "quorum". On a single node the log's sync policy decides. */
+  readonly acks?: Acks;
+}
+
+export type { Acks, AppendOptions, LargeBatch, Portion, StoredBatch };
 
 export interface TailOptions {
   readonly signal: AbortSignal;
@@ -260,6 +321,8 @@ export interface TailOptions {
   readonly maxBytes: number;
   /** Default false. */
   readonly stopsAtEnd?: boolean;
+  /** Only while this replica leads its group. Default false. */
+  readonly leaderOnly?: boolean;
 }
 
 export type { ReadBounds };
@@ -282,13 +345,15 @@ export interface ReplicaStatus extends ReplicaIdentity {
   readonly queuedBytes?: number;
   /** See `LogStatus.dirtyRatio`. */
   readonly dirtyRatio?: number;
+  /** In a cluster. */
+  readonly group?: GroupStatus;
 }
 
-/** `failed`: the log didn't open. `poisoned`: it is read, but takes no more appends. */
+/** `failed`: the log didn't open. `poisoned`: it is read, but takes no more appends. A replica of a group may be out of the write path for other reasons: then there is an `error`. */
 export const replicaStates = ["open", "poisoned", "closed", "failed"] as const;
 
 type ReplicaState =
-  | { readonly kind: "open"; readonly log: Log }
+  | { readonly kind: "open"; readonly log: Log; readonly group?: GroupReplica }
   | { readonly kind: "failed" | "closed"; readonly error: ProglogError };
 
 interface ReplicaParts {
@@ -302,6 +367,10 @@ function readOptionsOf(offset: number, { signal, maxBytes, stopsAtEnd = false }:
 
 interface DamageCount {
   count: number;
+}
+
+function describeError({ code, message, hint }: ProglogError): NonNullable<ReplicaStatus["error"]> {
+  return { code, message, ...(hint === undefined ? {} : { hint }) };
 }
 
 function checkReadable(offset: number, { logStartOffset, highWatermark }: Log): void {
