@@ -1,0 +1,91 @@
+import { ProglogError } from "../../base/error.ts";
+import type { PeerIdentity } from "../peer-network.ts";
+import type { ClusterNode } from "./joining.ts";
+
+/** What a node knows when somebody introduces itself. */
+export interface PeerKnowledge {
+  readonly self: Pick<PeerIdentity, "clusterId" | "storageId">;
+  /** The catalog's; before it has any, the members of the formation. */
+  readonly nodes: Iterable<ClusterNode>;
+  /** The highest boot counter heard of each storage id. */
+  readonly bootCounters: ReadonlyMap<string, number>;
+  /** Who is connected at the moment. */
+  readonly connected: Iterable<PeerIdentity>;
+}
+
+export type PeerStanding =
+  /** `movedFrom`: where the catalog has it, when that isn't where it is. */
+  | { readonly kind: "member"; readonly movedFrom: string | undefined }
+  /** It isn't known to be of this cluster, or there is none yet: it may ask formation/*, and nothing else of it is heard. */
+  | { readonly kind: "outsider" };
+
+/**
+ * Judges who introduces itself (docs/replication.md, "Identities"). Throws PEER_REFUSED with the reason and what to do; `details` has
+ * `node`, `storageId` and `reason`: "cluster", "directory", "name", "rolled-back" or "copy".
+ */
+export function checkPeer(peer: PeerIdentity, { self, nodes, bootCounters, connected }: PeerKnowledge): PeerStanding {
+  checkCluster(peer, self);
+  const highest = bootCounters.get(peer.storageId) ?? 0;
+  if (peer.bootCounter < highest)
+    throw refused(
+      peer,
+      "rolled-back",
+      `its directory was started ${peer.bootCounter} times, and was once ${highest} times: it is an old copy`,
+      "What it promised and acknowledged since then it has forgotten. Remove the node from the cluster, and let it join anew with an empty directory.",
+    );
+  checkCopies(peer, self, connected);
+  const standing = standingOf(peer, nodes);
+  return self.clusterId === undefined || peer.clusterId === undefined ? { kind: "outsider" } : standing;
+}
+
+/** Whether one of that standing may ask this. */
+export function mayAsk({ kind }: PeerStanding, question: string): boolean {
+  return kind === "member" || question.startsWith("formation/");
+}
+
+function checkCluster(peer: PeerIdentity, { clusterId }: PeerKnowledge["self"]): void {
+  if (peer.clusterId === undefined || clusterId === undefined || peer.clusterId === clusterId) return;
+  throw refused(
+    peer,
+    "cluster",
+    `it belongs to cluster ${peer.clusterId}, and this node to ${clusterId}`,
+    "One of them has a wrong address among its join addresses, or answers at an address that was the other's.",
+  );
+}
+
+function checkCopies(peer: PeerIdentity, self: PeerKnowledge["self"], connected: PeerKnowledge["connected"]): void {
+  const hint = "Stop one of the two, and let it join anew with an empty directory.";
+  // Before there is a cluster a node may come to ask itself: its own address can be among the join addresses.
+  if (peer.storageId === self.storageId && self.clusterId !== undefined)
+    throw refused(peer, "copy", "its directory is this node's, or a copy of it", hint);
+  for (const other of connected)
+    if (other.storageId === peer.storageId && other.bootCounter === peer.bootCounter && other.address !== peer.address)
+      throw refused(peer, "copy", `a node at ${other.address} runs on a copy of its directory`, hint);
+}
+
+function standingOf(peer: PeerIdentity, nodes: PeerKnowledge["nodes"]): PeerStanding {
+  let standing: PeerStanding = { kind: "outsider" };
+  for (const node of nodes) {
+    if (node.storageId === peer.storageId && node.name === peer.nodeId)
+      standing = { kind: "member", movedFrom: node.address === peer.address ? undefined : node.address };
+    // Who has no cluster id may ask to join, and is told so there.
+    else if (peer.clusterId === undefined) continue;
+    else if (node.name === peer.nodeId)
+      throw refused(
+        peer,
+        "directory",
+        "the node of that name has another directory",
+        `If that one is lost, remove the node first (proglog cluster remove ${peer.nodeId} --force), and let it join anew with an empty directory.`,
+      );
+    else if (node.storageId === peer.storageId)
+      throw refused(peer, "name", `its directory is that of ${node.name}`, `Start it with --node-name ${node.name}.`);
+  }
+  return standing;
+}
+
+function refused({ nodeId, storageId, address }: PeerIdentity, reason: string, why: string, hint: string): ProglogError {
+  return new ProglogError("PEER_REFUSED", `Cannot speak with ${nodeId} at ${address}: ${why}`, {
+    hint,
+    details: { node: nodeId, storageId, reason },
+  });
+}
