@@ -5,7 +5,7 @@ import { loseAll } from "../../sim/crash.ts";
 import { createSimDisk, type SimDisk } from "../../sim/disk.ts";
 import type { DiskFile } from "./disk.ts";
 import { GatedDisk, type GatedDiskOptions } from "./gated-disk.ts";
-import { diskSyncsMaxCount } from "./limits.ts";
+import { diskSyncsMaxCount } from "./cluster-limits.ts";
 
 async function gated(options?: GatedDiskOptions): Promise<{ inner: SimDisk; disk: GatedDisk }> {
   const inner = createSimDisk();

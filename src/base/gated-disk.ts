@@ -1,7 +1,7 @@
 import type { Clock } from "./clock.ts";
 import { fileClosedError } from "./disk-error.ts";
 import type { Disk, DiskFile, DiskLock } from "./disk.ts";
-import { diskSyncsMaxCount } from "./limits.ts";
+import { diskSyncsMaxCount } from "./cluster-limits.ts";
 import { SyncGate } from "./sync-gate.ts";
 
 export interface GatedDiskOptions {

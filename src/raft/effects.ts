@@ -1,4 +1,4 @@
-import { heldMessagesMaxCount } from "../base/limits.ts";
+import { heldMessagesMaxCount } from "../base/cluster-limits.ts";
 import type { Envelope, Message } from "./message.ts";
 import type { CatchUpOrder, ReadAnswer, SendOrder } from "./ready.ts";
 import type { RaftState } from "./raft-state.ts";

@@ -1,5 +1,5 @@
 import { assert } from "../base/assert.ts";
-import { termMax } from "../base/limits.ts";
+import { termMax } from "../base/cluster-limits.ts";
 import type { Member } from "./member.ts";
 
 /**

@@ -1,4 +1,5 @@
-import { integerMax, termJumpMax, termMax } from "../base/limits.ts";
+import { termJumpMax, termMax } from "../base/cluster-limits.ts";
+import { integerMax } from "../base/limits.ts";
 import type { Entry } from "./entry.ts";
 import { termAt } from "./log-coordinates.ts";
 import { findInMembership, findMembershipFault } from "./membership.ts";

@@ -4,10 +4,10 @@ import {
   inflightMaxCount,
   promotionMaxLag,
   readsWaitingMaxCount,
-  sendMaxBytes,
   uncommittedMaxBytes,
   uncommittedMaxCount,
-} from "../base/limits.ts";
+} from "../base/cluster-limits.ts";
+import { sendMaxBytes } from "../base/limits.ts";
 
 export interface RaftSettings {
   /** Ticks without a word from the leader before a replica may campaign; the timeout is drawn from this to twice it. */

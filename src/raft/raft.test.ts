@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createSeededRandom } from "../../sim/random.ts";
 import { AssertionError } from "../base/assert.ts";
-import { heldMessagesMaxCount, probeMaxBytes } from "../base/limits.ts";
+import { heldMessagesMaxCount, probeMaxBytes } from "../base/cluster-limits.ts";
 import { windowCount } from "./byte-window.ts";
 import type { Entry, Proposal } from "./entry.ts";
 import type { Member } from "./member.ts";

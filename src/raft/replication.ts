@@ -1,5 +1,5 @@
 import { assert } from "../base/assert.ts";
-import { probeMaxBytes } from "../base/limits.ts";
+import { probeMaxBytes } from "../base/cluster-limits.ts";
 import { addToWindow } from "./byte-window.ts";
 import { advanceCommit } from "./commit.ts";
 import { emit } from "./effects.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createVirtualClock, type VirtualClock } from "../../sim/clock.ts";
 import { ProglogError } from "../base/error.ts";
-import { peerAnswerMaxMs } from "../base/limits.ts";
+import { peerAnswerMaxMs } from "../base/cluster-limits.ts";
 import type { AppendMessage, Heartbeat } from "../raft/message.ts";
 import { MemoryPeers } from "./memory-peers.ts";
 import type { PeerIdentity, PeerMessage, PeerTransport } from "./peer-network.ts";

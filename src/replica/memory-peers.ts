@@ -1,7 +1,7 @@
 import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import { ProglogError } from "../base/error.ts";
-import { peerAnswerMaxMs } from "../base/limits.ts";
+import { peerAnswerMaxMs } from "../base/cluster-limits.ts";
 import type { NodeId } from "../raft/member.ts";
 import { givenUpError, noWayError, toRefusal, unansweredError } from "./peer-error.ts";
 import type {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { peerAssemblyBytes } from "../base/limits.ts";
+import { peerAssemblyBytes } from "../base/cluster-limits.ts";
 import { MiB } from "../base/units.ts";
 import { encodePeerFrame, PeerDeframer, type PeerFrame, peerFrameTypes, type PeerFrameType, peerMagic } from "./peer-frame.ts";
 

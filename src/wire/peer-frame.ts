@@ -1,5 +1,5 @@
 import { crc32c } from "../batch/crc32c.ts";
-import { peerAssemblyBytes } from "../base/limits.ts";
+import { peerAssemblyBytes } from "../base/cluster-limits.ts";
 import { brokenPeerError } from "./peer-reader.ts";
 
 /**

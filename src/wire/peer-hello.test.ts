@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { peerHelloMaxBytes } from "../base/limits.ts";
+import { peerHelloMaxBytes } from "../base/cluster-limits.ts";
 import { agreePeerVersion, decodePeerHello, encodePeerHello, type PeerHello } from "./peer-hello.ts";
 
 const hello: PeerHello = {

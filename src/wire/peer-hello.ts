@@ -1,5 +1,5 @@
 import { ProglogError } from "../base/error.ts";
-import { peerHelloMaxBytes } from "../base/limits.ts";
+import { peerHelloMaxBytes } from "../base/cluster-limits.ts";
 import { PeerReader } from "./peer-reader.ts";
 import { PeerWriter } from "./peer-writer.ts";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { ProglogError } from "../base/error.ts";
-import { peerRefusalMaxBytes } from "../base/limits.ts";
+import { peerRefusalMaxBytes } from "../base/cluster-limits.ts";
 import { decodePeerHello } from "./peer-hello.ts";
 import { decodeMessages } from "./peer-messages.ts";
 import {

@@ -1,6 +1,6 @@
 import { assert } from "../base/assert.ts";
 import { type ErrorCode, type ErrorDetails, ProglogError } from "../base/error.ts";
-import { peerRefusalMaxBytes } from "../base/limits.ts";
+import { peerRefusalMaxBytes } from "../base/cluster-limits.ts";
 import { errorTable } from "./error-table.ts";
 import { PeerReader } from "./peer-reader.ts";
 import { PeerWriter } from "./peer-writer.ts";

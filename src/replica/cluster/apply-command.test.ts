@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createSeededRandom } from "../../../sim/random.ts";
-import { appliedCommandsMaxCount } from "../../base/limits.ts";
+import { appliedCommandsMaxCount } from "../../base/cluster-limits.ts";
 import { applyCommand } from "./apply-command.ts";
 import type { CatalogChange, CatalogCommand, NodeIdentity } from "./catalog-command.ts";
 import { decodeState, encodeState } from "./catalog-snapshot.ts";

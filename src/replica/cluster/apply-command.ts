@@ -1,6 +1,6 @@
 import { assert, unreachable } from "../../base/assert.ts";
 import { type ErrorCode, ProglogError } from "../../base/error.ts";
-import { appliedCommandsMaxCount } from "../../base/limits.ts";
+import { appliedCommandsMaxCount } from "../../base/cluster-limits.ts";
 import type { CatalogCommand, CatalogCommandKind, NodeIdentity, PlacedPartitions } from "./catalog-command.ts";
 import {
   type CatalogNode,

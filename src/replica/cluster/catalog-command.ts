@@ -1,4 +1,5 @@
-import { nodeNameMaxChars, topicNameMaxChars } from "../../base/limits.ts";
+import { nodeNameMaxChars } from "../../base/cluster-limits.ts";
+import { topicNameMaxChars } from "../../base/limits.ts";
 import { JsonFields, MalformedJson, parseJson } from "./json-fields.ts";
 
 /**

@@ -1,12 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createSeededRandom, type SeededRandom } from "../../../sim/random.ts";
-import {
-  catalogSnapshotMinBytes,
-  catalogSnapshotPartMaxChars,
-  catalogSnapshotTimes,
-  recordMaxBytes,
-} from "../../base/limits.ts";
+import { catalogSnapshotMinBytes, catalogSnapshotPartMaxChars, catalogSnapshotTimes } from "../../base/cluster-limits.ts";
+import { recordMaxBytes } from "../../base/limits.ts";
 import { type CatalogChange, encodeCommand } from "./catalog-command.ts";
 import { CatalogFold, type CatalogRecord, catalogVersion } from "./catalog-fold.ts";
 import { encodeState } from "./catalog-snapshot.ts";

@@ -1,5 +1,5 @@
 import { ProglogError } from "../../base/error.ts";
-import { catalogSnapshotMinBytes, catalogSnapshotTimes } from "../../base/limits.ts";
+import { catalogSnapshotMinBytes, catalogSnapshotTimes } from "../../base/cluster-limits.ts";
 import { applyCommand, type CommandOutcome } from "./apply-command.ts";
 import { type CatalogCommand, decodeCommand } from "./catalog-command.ts";
 import { decodeState, encodeState, type SnapshotPart, snapshotParts } from "./catalog-snapshot.ts";

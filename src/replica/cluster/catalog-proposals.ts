@@ -1,6 +1,6 @@
 import type { Clock } from "../../base/clock.ts";
 import { isProglogError, messageOf, ProglogError } from "../../base/error.ts";
-import { catalogAppendMaxBytes, catalogProposalsMaxCount, catalogTurnMaxCount } from "../../base/limits.ts";
+import { catalogAppendMaxBytes, catalogProposalsMaxCount, catalogTurnMaxCount } from "../../base/cluster-limits.ts";
 import type { Logger } from "../../base/logger.ts";
 import type { Random } from "../../base/random.ts";
 import type { CommandOutcome } from "./apply-command.ts";

@@ -1,5 +1,6 @@
 import { type ErrorDetails, ProglogError } from "../../base/error.ts";
-import { catalogCommandMaxBytes, clusterNodesMaxCount, partitionsMaxCount } from "../../base/limits.ts";
+import { catalogCommandMaxBytes, clusterNodesMaxCount } from "../../base/cluster-limits.ts";
+import { partitionsMaxCount } from "../../base/limits.ts";
 import type { Random } from "../../base/random.ts";
 import { checkPartitionCount } from "../partition-count.ts";
 import { makeUuid } from "../uuid.ts";

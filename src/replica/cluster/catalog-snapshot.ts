@@ -1,4 +1,4 @@
-import { catalogSnapshotPartMaxChars } from "../../base/limits.ts";
+import { catalogSnapshotPartMaxChars } from "../../base/cluster-limits.ts";
 import {
   type CatalogCommand,
   encodeCommand,

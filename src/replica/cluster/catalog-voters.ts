@@ -1,4 +1,4 @@
-import { catalogVotersMaxCount, catalogVotersMinCount } from "../../base/limits.ts";
+import { catalogVotersMaxCount, catalogVotersMinCount } from "../../base/cluster-limits.ts";
 
 /**
  * Who is to vote in group 0: three nodes, five from five on, all of fewer than three. Who votes already stays; a place that is free,

@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import { createVirtualClock } from "../../../sim/clock.ts";
 import { createSeededRandom } from "../../../sim/random.ts";
 import { ProglogError } from "../../base/error.ts";
-import { catalogProposalsMaxCount, catalogWaitsMaxCount } from "../../base/limits.ts";
+import { catalogProposalsMaxCount, catalogWaitsMaxCount } from "../../base/cluster-limits.ts";
 import { silentLogger } from "../../base/logger.ts";
 import type { TopicSettingChanges } from "../../base/topic-settings.ts";
 import type { PeerAddress } from "../peer-network.ts";

@@ -1,6 +1,6 @@
 import type { Clock } from "../../base/clock.ts";
 import { isProglogError, messageOf, ProglogError } from "../../base/error.ts";
-import { catalogProposalMaxMs, catalogRetryMaxMs, catalogRetryMinMs, catalogWaitsMaxCount } from "../../base/limits.ts";
+import { catalogProposalMaxMs, catalogRetryMaxMs, catalogRetryMinMs, catalogWaitsMaxCount } from "../../base/cluster-limits.ts";
 import type { Logger } from "../../base/logger.ts";
 import type { Random } from "../../base/random.ts";
 import type { Catalog, NewTopic, TopicChange } from "../catalog.ts";

@@ -8,7 +8,7 @@ import {
   formationReminderMs,
   formationRoundMs,
   formationSettleMs,
-} from "../../base/limits.ts";
+} from "../../base/cluster-limits.ts";
 import type { Logger } from "../../base/logger.ts";
 import type { Random } from "../../base/random.ts";
 import type { PeerNetwork } from "../peer-network.ts";

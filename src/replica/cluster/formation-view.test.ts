@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { formationAddressesMaxCount, formationBodyMaxBytes, initialNodesMaxCount } from "../../base/limits.ts";
+import { formationAddressesMaxCount, formationBodyMaxBytes, initialNodesMaxCount } from "../../base/cluster-limits.ts";
 import { hex, makeProposal, makeView } from "./fake-view.ts";
 import {
   decodeFormationMessage,

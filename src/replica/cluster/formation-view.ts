@@ -1,5 +1,5 @@
 import { ProglogError } from "../../base/error.ts";
-import { formationAddressesMaxCount, formationBodyMaxBytes, initialNodesMaxCount } from "../../base/limits.ts";
+import { formationAddressesMaxCount, formationBodyMaxBytes, initialNodesMaxCount } from "../../base/cluster-limits.ts";
 import { faultOfProposal, type FormationMember, type FormationProposal } from "./formation-proposal.ts";
 import { hexIdPattern } from "./node-record-state.ts";
 

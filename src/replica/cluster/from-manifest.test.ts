@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import { createVirtualClock } from "../../../sim/clock.ts";
 import { createSeededRandom } from "../../../sim/random.ts";
 import { ProglogError } from "../../base/error.ts";
-import { catalogCommandMaxBytes, manifestPartitionsMaxCount } from "../../base/limits.ts";
+import { catalogCommandMaxBytes, manifestPartitionsMaxCount } from "../../base/cluster-limits.ts";
 import { silentLogger } from "../../base/logger.ts";
 import { createMemoryDisk } from "../../base/memory-disk.ts";
 import { readBaseRecord } from "../../log/base-record.ts";

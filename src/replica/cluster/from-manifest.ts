@@ -1,4 +1,4 @@
-import { manifestPartitionsMaxCount } from "../../base/limits.ts";
+import { manifestPartitionsMaxCount } from "../../base/cluster-limits.ts";
 import type { Manifest, ManifestTopic } from "../../log/manifest.ts";
 import type { CatalogChange, NodeIdentity, PlacedPartitions } from "./catalog-command.ts";
 import { catalogVersion } from "./catalog-fold.ts";

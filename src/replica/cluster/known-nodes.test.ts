@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { formationFreshMs, formationNodesMaxCount } from "../../base/limits.ts";
+import { formationFreshMs, formationNodesMaxCount } from "../../base/cluster-limits.ts";
 import { hex, makeProposal, makeView } from "./fake-view.ts";
 import { KnownNodes } from "./known-nodes.ts";
 

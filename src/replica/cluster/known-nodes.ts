@@ -1,4 +1,4 @@
-import { bootCountersMaxCount, formationFreshMs, formationNodesMaxCount } from "../../base/limits.ts";
+import { bootCountersMaxCount, formationFreshMs, formationNodesMaxCount } from "../../base/cluster-limits.ts";
 import { boundTo, type NodeView } from "./formation-view.ts";
 
 /**

@@ -1,5 +1,5 @@
 import type { Disk } from "../../base/disk.ts";
-import { bootCountersMaxCount, nodeRecordMaxBytes } from "../../base/limits.ts";
+import { bootCountersMaxCount, nodeRecordMaxBytes } from "../../base/cluster-limits.ts";
 import {
   checkFields,
   checkList,

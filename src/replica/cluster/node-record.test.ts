@@ -4,7 +4,7 @@ import { countChoices, everyChoice, loseAll } from "../../../sim/crash.ts";
 import { createSimDisk, type SimDisk } from "../../../sim/disk.ts";
 import { writeUint64LE } from "../../base/bytes.ts";
 import { isProglogError } from "../../base/error.ts";
-import { bootCountersMaxCount, nodeRecordChangesMaxCount } from "../../base/limits.ts";
+import { bootCountersMaxCount, nodeRecordChangesMaxCount } from "../../base/cluster-limits.ts";
 import { crc32c } from "../../batch/crc32c.ts";
 import type { FormationProposal } from "./formation-proposal.ts";
 import { findReplica, NodeRecord } from "./node-record.ts";

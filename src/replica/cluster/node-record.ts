@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { assert } from "../../base/assert.ts";
 import type { Disk } from "../../base/disk.ts";
 import { isProglogError, ProglogError } from "../../base/error.ts";
-import { bootCountersMaxCount, nodeRecordChangesMaxCount } from "../../base/limits.ts";
+import { bootCountersMaxCount, nodeRecordChangesMaxCount } from "../../base/cluster-limits.ts";
 import { writeWholeFile } from "../../log/whole-file.ts";
 import type { FormationProposal } from "./formation-proposal.ts";
 import {

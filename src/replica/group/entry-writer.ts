@@ -1,6 +1,6 @@
 import type { Clock } from "../../base/clock.ts";
 import { isProglogError } from "../../base/error.ts";
-import { diskFullRetryMs } from "../../base/limits.ts";
+import { diskFullRetryMs } from "../../base/cluster-limits.ts";
 import { entryFlags } from "../../log/frame.ts";
 import { type ReplicaLog, storeBytesOf } from "../../log/replica-log.ts";
 import type { StampedEntry } from "../../log/stamped-entry.ts";

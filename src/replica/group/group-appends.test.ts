@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { batchOf, isCode, outcomeOf, TestGroup } from "../../../test/test-group.ts";
-import { answersWaitingMaxCount } from "../../base/limits.ts";
+import { answersWaitingMaxCount } from "../../base/cluster-limits.ts";
 import { KiB } from "../../base/units.ts";
 
 describe("an append to a group", () => {

@@ -1,6 +1,6 @@
 import { assert, unreachable } from "../../base/assert.ts";
 import { ProglogError } from "../../base/error.ts";
-import { heldAppendsMaxCount } from "../../base/limits.ts";
+import { heldAppendsMaxCount } from "../../base/cluster-limits.ts";
 import type { RecordInput } from "../../batch/record.ts";
 import type { AdmittedBatch } from "../../log/admission.ts";
 import { judgeAppend } from "../../log/append-judge.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { outcomeOf, TestGroup } from "../../../test/test-group.ts";
-import { shownWaitersMaxCount } from "../../base/limits.ts";
+import { shownWaitersMaxCount } from "../../base/cluster-limits.ts";
 import type { ReadOutcome } from "../../raft/read-index.ts";
 import { GroupReads } from "./group-reads.ts";
 

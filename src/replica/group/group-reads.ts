@@ -1,5 +1,5 @@
 import { ProglogError } from "../../base/error.ts";
-import { shownWaitersMaxCount } from "../../base/limits.ts";
+import { shownWaitersMaxCount } from "../../base/cluster-limits.ts";
 import type { ReadAnswer } from "../../raft/ready.ts";
 import type { ReadOutcome } from "../../raft/read-index.ts";
 

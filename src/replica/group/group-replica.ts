@@ -1,6 +1,6 @@
 import { AssertionError } from "../../base/assert.ts";
 import { isProglogError, messageOf, ProglogError } from "../../base/error.ts";
-import { peerRetentionMs } from "../../base/limits.ts";
+import { peerRetentionMs } from "../../base/cluster-limits.ts";
 import { type Logger, silentLogger } from "../../base/logger.ts";
 import type { RecordInput } from "../../batch/record.ts";
 import type { AppendResult, Log } from "../../log/index.ts";

@@ -4,14 +4,8 @@ import { createVirtualClock } from "../../../sim/clock.ts";
 import { loseAll } from "../../../sim/crash.ts";
 import { createSimDisk, type SimDisk } from "../../../sim/disk.ts";
 import { isProglogError, ProglogError } from "../../base/error.ts";
-import {
-  diskStallMs,
-  groupTickMs,
-  groupWakeMs,
-  logOpensMaxCount,
-  peerLostAfterMs,
-  unsyncedMaxBytes,
-} from "../../base/limits.ts";
+import { diskStallMs, groupTickMs, groupWakeMs, peerLostAfterMs, unsyncedMaxBytes } from "../../base/cluster-limits.ts";
+import { logOpensMaxCount } from "../../base/limits.ts";
 import { silentLogger } from "../../base/logger.ts";
 import type { Message } from "../../raft/message.ts";
 import { defaultSettings } from "../../raft/raft-settings.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createVirtualClock } from "../../../sim/clock.ts";
-import { stallTicks, stallTurnsMaxCount } from "../../base/limits.ts";
+import { stallTicks, stallTurnsMaxCount } from "../../base/cluster-limits.ts";
 import { GroupTicker } from "./group-ticker.ts";
 
 /** A loop that may stand still: timers that came due meanwhile run when it goes on. */

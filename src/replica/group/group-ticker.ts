@@ -1,5 +1,5 @@
 import type { Clock, Timer } from "../../base/clock.ts";
-import { stallTurnsMaxCount } from "../../base/limits.ts";
+import { stallTurnsMaxCount } from "../../base/cluster-limits.ts";
 
 export interface GroupTickerOptions {
   readonly clock: Clock;

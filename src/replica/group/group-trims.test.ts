@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { outcomeOf, TestGroup } from "../../../test/test-group.ts";
-import { peerRetentionMs } from "../../base/limits.ts";
+import { peerRetentionMs } from "../../base/cluster-limits.ts";
 import { dayMs, hourMs, KiB } from "../../base/units.ts";
 import type { GroupReplica } from "./group-replica.ts";
 

@@ -1,6 +1,6 @@
 import type { Clock, Timer } from "../../base/clock.ts";
 import { isProglogError } from "../../base/error.ts";
-import { diskFullRetryMs } from "../../base/limits.ts";
+import { diskFullRetryMs } from "../../base/cluster-limits.ts";
 import type { Logger } from "../../base/logger.ts";
 import { decodeTrim, encodeTrim } from "../../log/control-entries.ts";
 import { checkOffset, outOfRangeError } from "../../log/offset-range.ts";

@@ -2,7 +2,7 @@ import { crc32c } from "../../batch/crc32c.ts";
 import { assert } from "../../base/assert.ts";
 import { findLastNonZero, readUint64LE, writeUint64LE } from "../../base/bytes.ts";
 import { ProglogError } from "../../base/error.ts";
-import { hardStateCopyMinBytes, hardStateMaxBytes } from "../../base/limits.ts";
+import { hardStateCopyMinBytes, hardStateMaxBytes } from "../../base/cluster-limits.ts";
 import { decodeRound, encodeRound, findLaterRound, type HardStateRound } from "./hard-state-round.ts";
 import type { SavedHardState } from "./hard-state-slot.ts";
 

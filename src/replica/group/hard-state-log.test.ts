@@ -4,7 +4,7 @@ import { keepAll, loseAll } from "../../../sim/crash.ts";
 import { createSimDisk, type SimDisk } from "../../../sim/disk.ts";
 import { crc32c } from "../../batch/crc32c.ts";
 import { isProglogError } from "../../base/error.ts";
-import { hardStateCopyMinBytes, hardStateMaxBytes } from "../../base/limits.ts";
+import { hardStateCopyMinBytes, hardStateMaxBytes } from "../../base/cluster-limits.ts";
 import { silentLogger } from "../../base/logger.ts";
 import { encodeFile, encodeHead, hardStateHeadBytes, seedOf } from "./hard-state-file.ts";
 import { HardStateLog, type HardStateLogOptions } from "./hard-state-log.ts";

@@ -2,7 +2,7 @@ import { dirname } from "node:path";
 import { assert } from "../../base/assert.ts";
 import { type Disk, type DiskFile, systemErrorCode } from "../../base/disk.ts";
 import { isProglogError, messageOf, ProglogError } from "../../base/error.ts";
-import { hardStateMaxBytes } from "../../base/limits.ts";
+import { hardStateMaxBytes } from "../../base/cluster-limits.ts";
 import type { Logger } from "../../base/logger.ts";
 import { corrupt, encodeFile, type HardStateHead, readFile, seedOf } from "./hard-state-file.ts";
 import { encodeChange, encodeRound, type HardStateChanges } from "./hard-state-round.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { termMax } from "../../base/limits.ts";
+import { termMax } from "../../base/cluster-limits.ts";
 import { decodeRound, encodeRound, findLaterRound, type HardStateChanges, roundHeadBytes } from "./hard-state-round.ts";
 
 const seed = 7;

@@ -1,7 +1,7 @@
 import { crc32c } from "../../batch/crc32c.ts";
 import { assert } from "../../base/assert.ts";
 import { isZero, readUint64LE, writeUint64LE } from "../../base/bytes.ts";
-import { termMax } from "../../base/limits.ts";
+import { termMax } from "../../base/cluster-limits.ts";
 import type { SavedHardState } from "./hard-state-slot.ts";
 
 /**

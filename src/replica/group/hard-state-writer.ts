@@ -1,5 +1,5 @@
 import type { Clock } from "../../base/clock.ts";
-import { diskFullRetryMs } from "../../base/limits.ts";
+import { diskFullRetryMs } from "../../base/cluster-limits.ts";
 import type { HardStateOrder } from "../../raft/ready.ts";
 import { isPassing } from "./entry-writer.ts";
 import type { HardStateSlot } from "./hard-state-slot.ts";

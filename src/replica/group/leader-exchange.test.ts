@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createVirtualClock } from "../../../sim/clock.ts";
 import { isProglogError, ProglogError } from "../../base/error.ts";
-import { ledGroupsMaxCount, leaderNewsRetryMs } from "../../base/limits.ts";
+import { ledGroupsMaxCount, leaderNewsRetryMs } from "../../base/cluster-limits.ts";
 import { silentLogger } from "../../base/logger.ts";
 import type { NodeId } from "../../raft/member.ts";
 import type { PeerAddress } from "../peer-network.ts";

@@ -1,6 +1,6 @@
 import type { Clock } from "../../base/clock.ts";
 import { messageOf } from "../../base/error.ts";
-import { leaderNewsRetryMs } from "../../base/limits.ts";
+import { leaderNewsRetryMs } from "../../base/cluster-limits.ts";
 import type { Logger } from "../../base/logger.ts";
 import type { NodeId } from "../../raft/member.ts";
 import type { PeerNetwork } from "../peer-network.ts";

@@ -1,5 +1,5 @@
 import { ProglogError } from "../../base/error.ts";
-import { ledGroupsMaxCount, termMax } from "../../base/limits.ts";
+import { ledGroupsMaxCount, termMax } from "../../base/cluster-limits.ts";
 
 /**
  * What a node says of the groups that it leads, as the body of the question `leaders` and of its answer: JSON, as it is small and

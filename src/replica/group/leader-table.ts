@@ -1,4 +1,4 @@
-import { ledGroupsMaxCount } from "../../base/limits.ts";
+import { ledGroupsMaxCount } from "../../base/cluster-limits.ts";
 import type { NodeId } from "../../raft/member.ts";
 
 /** Who leads a group, in which term. */

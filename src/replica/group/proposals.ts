@@ -1,4 +1,4 @@
-import { answersWaitingMaxCount } from "../../base/limits.ts";
+import { answersWaitingMaxCount } from "../../base/cluster-limits.ts";
 import { ProglogError } from "../../base/error.ts";
 import type { AppendResult } from "../../log/index.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { isProglogError } from "../../base/error.ts";
-import { unsyncedMaxBytes, unsyncedWaitersMaxCount } from "../../base/limits.ts";
+import { unsyncedMaxBytes, unsyncedWaitersMaxCount } from "../../base/cluster-limits.ts";
 import { UnsyncedBytes } from "./unsynced-bytes.ts";
 
 describe("what a node has taken and not synced", () => {

@@ -1,5 +1,5 @@
 import { ProglogError } from "../../base/error.ts";
-import { unsyncedMaxBytes, unsyncedWaitersMaxCount } from "../../base/limits.ts";
+import { unsyncedMaxBytes, unsyncedWaitersMaxCount } from "../../base/cluster-limits.ts";
 
 /**
  * What all groups of a node have taken and not synced yet, in bytes. Each group bounds its own; that a thousand of them don't take a
