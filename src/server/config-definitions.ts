@@ -14,7 +14,7 @@ export interface ConfigDefinition<Value extends ConfigValue> {
   readonly max?: number;
   readonly choices?: readonly string[];
   /** The word for null, where null is possible. */
-  readonly nullWord?: "unlimited" | "off";
+  readonly nullWord?: "unlimited" | "off" | "none";
   /** A sentence for `--help`. */
   readonly help: string;
 }
@@ -28,6 +28,12 @@ export const configDefinitions: { readonly [Property in keyof Config]: ConfigDef
   dataDir: { kind: "text", default: "./data", help: "Directory of the node's data; made when it isn't there." },
   bindAddr: { kind: "text", default: "127.0.0.1", help: "Address to listen on. Other than loopback only with --insecure." },
   rpcPort: { kind: "integer", default: 8000, min: 0, max: 65_535, help: "Port to listen on; 0 takes a free one." },
+  configFile: {
+    kind: "text",
+    default: null,
+    nullWord: "none",
+    help: "File to read what follows from, YAML or JSON; flags and environment go before it.",
+  },
   insecure: { kind: "flag", default: false, help: "Listen beyond this machine without encryption or authentication." },
   allowOrigin: {
     kind: "origins",

@@ -1,4 +1,5 @@
 import { configDefinitions, type ConfigDefinition, environmentPrefix } from "./config-definitions.ts";
+import type { ConfigFile } from "./config-file.ts";
 import { type ConfigValue, parseConfigValue } from "./config-value.ts";
 import { ProglogError } from "../base/error.ts";
 import { findNearest } from "../base/nearest.ts";
@@ -9,6 +10,8 @@ export interface Config {
   readonly dataDir: string;
   readonly bindAddr: string;
   readonly rpcPort: number;
+  /** Null: none. */
+  readonly configFile: string | null;
   readonly insecure: boolean;
   /** Origins with a comma between. Null: off, none but the node's own. */
   readonly allowOrigin: string | null;
@@ -56,6 +59,8 @@ export interface ConfigSources {
   /** By name (`data-dir`) or property (`dataDir`); undefined is the same as absent. Goes before the environment. */
   readonly flags?: Readonly<Record<string, unknown>>;
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** What the environment goes before. */
+  readonly file?: ConfigFile;
 }
 
 /**
@@ -63,9 +68,10 @@ export interface ConfigSources {
  * nearest known one, and for a value that isn't of its key's kind or bounds; `details` has `key` and `source`. Throws
  * UNSUPPORTED_COMPRESSION for a compression whose package isn't installed.
  */
-export function parseConfig({ flags = {}, env = {} }: ConfigSources = {}): Config {
+export function parseConfig({ flags = {}, env = {}, file }: ConfigSources = {}): Config {
   const values: Partial<Record<keyof Config, ConfigValue>> = {};
   for (const { property, default: value } of configKeys) values[property] = value;
+  if (file !== undefined) Object.assign(values, parseFile(file));
   for (const [name, value] of Object.entries(env)) {
     if (value === undefined || !name.startsWith(environmentPrefix)) continue;
     const key = configKeys.find(({ environment }) => environment === name);
@@ -92,6 +98,37 @@ export function parseConfig({ flags = {}, env = {} }: ConfigSources = {}): Confi
   return config;
 }
 
+/** The file that flags or environment name, if one does. Nothing else of them is judged yet: the file may add to it. */
+export function findConfigFile({ flags = {}, env = {} }: ConfigSources): string | undefined {
+  const key = configKeys.find(({ property }) => property === "configFile");
+  if (key === undefined) return undefined;
+  const flag = flags[key.name] ?? flags[key.property];
+  const given = flag ?? env[key.environment];
+  if (given === undefined) return undefined;
+  const value = parseConfigValue(key, given, flag === undefined ? key.environment : `--${key.name}`);
+  return typeof value === "string" ? value : undefined;
+}
+
+function parseFile({ path, values }: ConfigFile): Partial<Record<keyof Config, ConfigValue>> {
+  const parsed: Partial<Record<keyof Config, ConfigValue>> = {};
+  for (const [name, value] of Object.entries(values)) {
+    const source = `${name} in ${path}`;
+    const key = configKeys.find((candidate) => candidate.name === name);
+    if (key === undefined)
+      throw unknownKey(
+        source,
+        configKeys.map((known) => known.name),
+        name,
+      );
+    if (key.property === "configFile")
+      throw new ProglogError("INVALID_CONFIG", `Cannot use ${source}: a file can't name another`, {
+        details: { key: name, source },
+      });
+    parsed[key.property] = parseConfigValue(key, value, source);
+  }
+  return parsed;
+}
+
 /**
  * Names that begin like ours and aren't: the client's, and those that Kubernetes sets in every pod beside a Service named
  * "proglog" (PROGLOG_SERVICE_HOST, PROGLOG_PORT=tcp://…). Refusing these would keep a node from starting there.
@@ -103,10 +140,10 @@ function isForeign(name: string, value: string): boolean {
 
 const clientEnvironment = ["PROGLOG_SERVER"];
 
-function unknownKey(name: string, known: readonly string[]): ProglogError {
+function unknownKey(source: string, known: readonly string[], name: string = source): ProglogError {
   const nearest = findNearest(name, known);
-  return new ProglogError("INVALID_CONFIG", `Cannot use ${name}: there is no such key`, {
+  return new ProglogError("INVALID_CONFIG", `Cannot use ${source}: there is no such key`, {
     hint: nearest === undefined ? "See proglog serve --help." : `Did you mean ${nearest}?`,
-    details: { source: name },
+    details: { source },
   });
 }

@@ -1,3 +1,4 @@
 export { type Config, type ConfigKey, configKeys, type ConfigSources, parseConfig } from "./config.ts";
+export { loadConfig } from "./load-config.ts";
 export { createLogger } from "./logger.ts";
 export { type Node, type NodeParts, startNode } from "./node.ts";

@@ -15,7 +15,7 @@ export async function addServeCommand(program: Command, context: CommandContext,
     .summary("start a node")
     .description(
       "Starts a node, in the foreground. Ctrl-C or SIGTERM stops it in good order, a second one at once.\n" +
-        "Flags go before the environment. Sizes take units (64MiB), durations too (30s, 7d).",
+        "Flags go before the environment, and that before --config-file. Sizes take units (64MiB), durations too (30s, 7d).",
     )
     .addHelpText(
       "after",
@@ -61,8 +61,8 @@ const formats = { bytes: formatBytes, duration: formatDuration };
 
 async function serve(context: CommandContext, flags: Readonly<Record<string, unknown>>): Promise<ExitCode> {
   const { io, stdout, stderr, version } = context;
-  const { parseConfig, startNode } = await import("../../server/index.ts");
-  const config = parseConfig({ flags, env: io.env });
+  const { loadConfig, startNode } = await import("../../server/index.ts");
+  const config = loadConfig({ flags, env: io.env });
   setFlagsFromString(heapGrowth);
   using stop = listenForStop(io);
   await using node = await startNode(config, { version });
