@@ -256,6 +256,13 @@ export const grpcRejectedStreamsMaxCount = 10;
 /** A message that comes in pieces is gathered in a buffer of this size first: a length of megabytes may be a lie. */
 export const grpcAssemblyStartBytes = 64 * KiB;
 
+/**
+ * … or of so many times what arrived of it, up to this: one frame of HTTP/2, 16 KiB, makes room for a batch of the usual size, which
+ * else outgrows two buffers, and they are garbage outside of V8's heap.
+ */
+export const grpcAssemblyFastGrowth = 32;
+export const grpcAssemblyFastBytes = 320 * KiB;
+
 /** Messages that inflate to at most this are inflated on the loop: 0.1 ms. Larger ones go to the thread pool. */
 export const grpcInflateAtOnceMaxBytes = 64 * KiB;
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { grpcAssemblyStartBytes } from "../base/limits.ts";
+import { grpcAssemblyFastBytes, grpcAssemblyFastGrowth, grpcAssemblyStartBytes } from "../base/limits.ts";
 import { KiB, MiB } from "../base/units.ts";
 import { MessageDeframer } from "./message-deframer.ts";
 import { frameMessage } from "./message-sender.ts";
@@ -70,21 +70,31 @@ describe("messages in a stream of bytes", () => {
     assert.throws(() => collect(4 * MiB).deframer.push(prefix(0xffff_ffff)), { status: "RESOURCE_EXHAUSTED" });
   });
 
-  test("hold no more memory than twice what came of them, whatever their length says", () => {
+  test("hold little more memory than came of them, whatever their length says: twice as much beyond a few frames", () => {
     const { deframer, messages } = collect(4 * MiB);
     deframer.push(prefix(4 * MiB));
     assert.ok(deframer.isInsideMessage);
     let received = 0;
-    let most = 0;
-    for (const piece of [1, 1, 100, 60 * KiB, 10 * KiB, 200 * KiB, MiB]) {
+    for (const piece of [1, 1, 100, 1 * KiB, 4 * KiB, 60 * KiB, 10 * KiB, 200 * KiB, MiB]) {
       deframer.push(Buffer.alloc(piece, "x"));
       received += piece;
-      most = Math.max(grpcAssemblyStartBytes, 2 * received);
+      const fastBytes = Math.min(grpcAssemblyFastBytes, grpcAssemblyFastGrowth * received);
+      const most = Math.max(grpcAssemblyStartBytes, fastBytes, 2 * received);
       assert.ok(deframer.heldBytes <= most, `${deframer.heldBytes} of ${received}`);
     }
     deframer.push(Buffer.alloc(4 * MiB - received, "x"));
     assert.equal(messages[0]?.text.length, 4 * MiB);
     assert.equal(deframer.heldBytes, 0);
+  });
+
+  test("of a batch's usual size are gathered in one buffer from their first frame on", () => {
+    const { deframer, messages } = collect(4 * MiB);
+    const size = 256 * KiB + 1 * KiB;
+    const frame = 16 * KiB;
+    deframer.push(Buffer.concat([prefix(size), Buffer.alloc(frame - 5, "x")]));
+    assert.equal(deframer.heldBytes, size);
+    deframer.push(Buffer.alloc(size - frame + 5, "x"));
+    assert.equal(messages[0]?.text.length, size);
   });
 
   test("that lie whole in what came are views of it", () => {

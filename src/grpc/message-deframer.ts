@@ -1,4 +1,4 @@
-import { grpcAssemblyStartBytes } from "../base/limits.ts";
+import { grpcAssemblyFastBytes, grpcAssemblyFastGrowth, grpcAssemblyStartBytes } from "../base/limits.ts";
 import { GrpcStatusError } from "./grpc-status-error.ts";
 
 /**
@@ -7,8 +7,9 @@ import { GrpcStatusError } from "./grpc-status-error.ts";
  *     flag u8 (1 = compressed) │ length u32 BE │ message
  *
  * A message that lies whole in what was received is handed on as a view of it. One that comes in pieces is gathered in a buffer that
- * grows with what really arrived, twofold, up to its length: so a length alone allocates nothing, and neither do its many tiny
- * pieces. The length is held against the limit as soon as it is known.
+ * grows with what really arrived, twofold, up to its length: so a length alone allocates little, and neither do its many tiny pieces.
+ * Up to some size it grows faster: what is outgrown is garbage, and most messages of several frames need one buffer then. The length is
+ * held against the limit as soon as it is known.
  */
 export class MessageDeframer {
   readonly #maxBytes: number;
@@ -61,7 +62,7 @@ export class MessageDeframer {
         this.#onMessage(chunk.subarray(at, end), this.#isCompressed);
         at = end;
       } else {
-        this.#assembly = Buffer.allocUnsafeSlow(Math.min(this.#messageLength, grpcAssemblyStartBytes));
+        this.#assembly = this.#allocate(chunk.length - at);
         this.#assemblyLength = 0;
       }
     }
@@ -80,13 +81,20 @@ export class MessageDeframer {
     this.#isCompressed = flag === 1;
   }
 
+  /** Room for what arrived of the message, and for more as is to be expected. */
+  #allocate(arrivedBytes: number): Buffer {
+    const fastBytes = Math.min(grpcAssemblyFastBytes, grpcAssemblyFastGrowth * arrivedBytes);
+    const roomBytes = Math.max(grpcAssemblyStartBytes, fastBytes, 2 * arrivedBytes);
+    return Buffer.allocUnsafeSlow(Math.min(this.#messageLength, roomBytes));
+  }
+
   /** Takes from the chunk what belongs to the message under way, and returns how much that was. */
   #assemble(chunk: Buffer, at: number): number {
     let assembly = this.#assembly as Buffer;
     const wanted = Math.min(chunk.length - at, this.#messageLength - this.#assemblyLength);
     const needed = this.#assemblyLength + wanted;
     if (needed > assembly.length) {
-      const larger = Buffer.allocUnsafeSlow(Math.min(this.#messageLength, Math.max(needed, 2 * assembly.length)));
+      const larger = this.#allocate(needed);
       assembly.copy(larger, 0, 0, this.#assemblyLength);
       assembly = larger;
       this.#assembly = larger;
