@@ -245,9 +245,8 @@ class Wire {
     return this.#isOpen && (this.#requests.length > 0 || this.#answers.length > 0 || this.#isEnding);
   }
 
-  send(request: Buffer): void {
-    // A copy, as a socket takes it: what the sender does with its buffer afterwards must not matter.
-    this.#requests.push(Buffer.from(request));
+  send(request: Buffer | readonly Buffer[]): void {
+    this.#requests.push(Buffer.concat(request instanceof Uint8Array ? [request] : request));
     this.#ends.hasMessage();
   }
 

@@ -5,6 +5,7 @@ import {
   type CallKind,
   Channel,
   type ChannelOptions,
+  type EncodedMessage,
   type GrpcStatusError,
   isGrpcStatusError,
   type Method,
@@ -16,7 +17,7 @@ import type { CallOptions, RequestStream, StreamListener, Transport } from "./tr
 export class GrpcTransport implements Transport {
   readonly address: string;
   readonly #channel: Channel;
-  readonly #methods = new Map<string, Method<Buffer, Buffer>>();
+  readonly #methods = new Map<string, Method<EncodedMessage, Buffer>>();
 
   constructor(options: ChannelOptions) {
     this.address = options.address;
@@ -50,10 +51,10 @@ export class GrpcTransport implements Transport {
   }
 
   /** Messages are bytes here: whoever calls knows what they mean. */
-  #method<Kind extends CallKind>(path: string, kind: Kind): Method<Buffer, Buffer, Kind> {
+  #method<Kind extends CallKind>(path: string, kind: Kind): Method<EncodedMessage, Buffer, Kind> {
     let method = this.#methods.get(path);
     if (method === undefined) this.#methods.set(path, (method = { path, kind, request: bytesCodec, response: bytesCodec }));
-    return method as Method<Buffer, Buffer, Kind>;
+    return method as Method<EncodedMessage, Buffer, Kind>;
   }
 }
 
@@ -64,19 +65,19 @@ export class GrpcTransport implements Transport {
 class GrpcStream implements RequestStream {
   readonly #listener: StreamListener;
   readonly #address: string;
-  readonly #waiting: Buffer[] = [];
-  #call: BidiStreamCall<Buffer, Buffer> | undefined;
+  readonly #waiting: EncodedMessage[] = [];
+  #call: BidiStreamCall<EncodedMessage, Buffer> | undefined;
   #isSending = false;
   #isEnding = false;
   #isOver = false;
 
-  constructor(call: Promise<BidiStreamCall<Buffer, Buffer>>, listener: StreamListener, address: string) {
+  constructor(call: Promise<BidiStreamCall<EncodedMessage, Buffer>>, listener: StreamListener, address: string) {
     this.#listener = listener;
     this.#address = address;
     void this.#run(call);
   }
 
-  send(request: Buffer): void {
+  send(request: EncodedMessage): void {
     if (this.#isOver) return;
     this.#waiting.push(request);
     this.#goOn();
@@ -92,7 +93,7 @@ class GrpcStream implements RequestStream {
     this.#finish(new ProglogError("CANCELLED", "The stream was cancelled"));
   }
 
-  async #run(opening: Promise<BidiStreamCall<Buffer, Buffer>>): Promise<void> {
+  async #run(opening: Promise<BidiStreamCall<EncodedMessage, Buffer>>): Promise<void> {
     try {
       const call = await opening;
       if (this.#isOver) return call.cancel();
@@ -115,7 +116,7 @@ class GrpcStream implements RequestStream {
     void this.#sendAll(this.#call);
   }
 
-  async #sendAll(call: BidiStreamCall<Buffer, Buffer>): Promise<void> {
+  async #sendAll(call: BidiStreamCall<EncodedMessage, Buffer>): Promise<void> {
     try {
       // The call refuses what is far more than it has room for: so each waits until there is some.
       for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) await call.send(next);
@@ -135,7 +136,7 @@ class GrpcStream implements RequestStream {
   }
 }
 
-const bytesCodec = { encode: (bytes: Buffer) => bytes, decode: (bytes: Buffer) => bytes };
+const bytesCodec = { encode: (bytes: EncodedMessage) => bytes, decode: (bytes: Buffer) => bytes };
 
 function defined({ timeoutMs, signal }: CallOptions): { readonly timeoutMs?: number; readonly signal?: AbortSignal } {
   return { ...(timeoutMs === undefined ? {} : { timeoutMs }), ...(signal === undefined ? {} : { signal }) };

@@ -1,6 +1,7 @@
 import { ProglogError } from "../base/error.ts";
 import {
   decodeProduceResponse,
+  encodeBatchRequest,
   encodeProduceRequest,
   type ProduceRequest,
   type ProduceResponse,
@@ -33,11 +34,12 @@ export class ProduceChannel {
   }
 
   /** Rejects with the node's error, or UNAVAILABLE. */
-  produce(request: Omit<ProduceRequest, "answersErrors">): Promise<ProduceResponse> {
+  produce({ batch, ...rest }: Omit<ProduceRequest, "answersErrors">): Promise<ProduceResponse> {
     if (this.#end !== undefined) return Promise.reject(toError(this.#end.error));
     const { promise, resolve, reject } = Promise.withResolvers<ProduceResponse>();
     this.#waiting.push({ resolve, reject });
-    this.#stream.send(encodeProduceRequest({ ...request, answersErrors: true }));
+    const request = { ...rest, answersErrors: true };
+    this.#stream.send(batch === undefined ? encodeProduceRequest(request) : encodeBatchRequest({ ...request, batch }));
     return promise;
   }
 

@@ -21,8 +21,8 @@ export interface CallOptions {
 
 /** The sending side of a stream of requests. */
 export interface RequestStream {
-  /** In order. What the connection doesn't take yet waits: bound what you have under way. */
-  send(request: Buffer): void;
+  /** In order, whole or in parts, which must not be changed any more. What the connection doesn't take yet waits: bound what you have under way. */
+  send(request: Buffer | readonly Buffer[]): void;
   /** No further request; answers still come. */
   end(): void;
   /** Breaks it off. */

@@ -147,6 +147,15 @@ export function encodeProduceRequest(request: ProduceRequest): Buffer {
   return writer.finish();
 }
 
+/** The same in parts, of which the last is the batch itself: it isn't copied, and must not be changed until it is sent. */
+export function encodeBatchRequest({ batch, ...rest }: ProduceRequest & { readonly batch: Buffer }): readonly [Buffer, Buffer] {
+  const before = encodeProduceRequest(rest);
+  const head = new ProtoWriter(before.length + fieldSpanBytes(batch) - batch.length);
+  head.raw(before);
+  head.message(requestFields.batch, batch.length);
+  return [head.finish(), batch];
+}
+
 function tooManyError(): ProglogError {
   return new ProglogError(
     "BATCH_TOO_LARGE",

@@ -27,6 +27,7 @@ import {
   acksLevels,
   decodeProduceRequest,
   decodeProduceResponse,
+  encodeBatchRequest,
   encodeProduceRequest,
   encodeProduceResponse,
   type ProduceRequest,
@@ -118,6 +119,11 @@ describe("produce and consume messages", () => {
         });
         assert.deepEqual(encodeProduceRequest(request), twin);
         assert.deepEqual(encodeProduceRequest(decodeProduceRequest(twin)), twin);
+        if (request.batch !== undefined && request.batch.length > 0) {
+          const parts = encodeBatchRequest({ ...request, batch: request.batch });
+          assert.equal(parts.at(-1), request.batch);
+          assert.deepEqual(encodeProduceRequest(decodeProduceRequest(Buffer.concat(parts))), twin);
+        }
         const read = decodeProduceRequest(twin);
         assert.deepEqual(
           { ...read, record: plain(read.record), records: read.records.map(plain) },
