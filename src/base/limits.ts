@@ -439,30 +439,5 @@ export const peerBodyMaxBytes = 8 * MiB;
 export const controlEntriesMaxCount = 64;
 export const controlEntriesMaxBytes = 1 * MiB;
 
-/** Nodes that may form a cluster together: each has to be up at once and to promise, and a cluster grows by joining. */
-export const initialNodesMaxCount = 64;
-
-/** Addresses that a node without a cluster asks: what its join addresses resolve to, and nodes that these know of. */
-export const formationAddressesMaxCount = 256;
-
-/** Starts of nodes that a node without a cluster remembers to have heard of; of more, the one not heard of for longest is forgotten. */
-export const formationNodesMaxCount = 512;
-
-/** A question about formation, or its answer: `initialNodesMaxCount` members and `formationAddressesMaxCount` addresses of any length that a name has. */
-export const formationBodyMaxBytes = 256 * KiB;
-
-/** How often a node without a cluster asks others; two to three times a second is soon enough for people, and nothing for a network. */
-export const formationRoundMs = 400;
-
-/** How long one question may take, and for how long an answer counts: a node that was asked twice in vain isn't there. */
-export const formationAnswerMaxMs = 2 * secondMs;
-export const formationFreshMs = 5 * secondMs;
-
-/** For how long nothing new was heard before a node commits itself: all who start together have been heard of, those too many among them. */
-export const formationSettleMs = 1 * secondMs;
-
-/** How often a node that waits for others says again what for. */
-export const formationReminderMs = 60 * secondMs;
-
 /** A configuration file: each key stands once, so some KiB; read whole before anything of it is known. */
 export const configFileMaxBytes = 256 * KiB;
