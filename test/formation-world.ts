@@ -6,6 +6,7 @@ import type { Clock } from "../src/base/clock.ts";
 import { isProglogError, ProglogError } from "../src/base/error.ts";
 import type { Logger } from "../src/base/logger.ts";
 import { type ClusterFlags, type ClusterIdentity, openClusterIdentity } from "../src/replica/cluster/cluster-identity.ts";
+import type { Joined } from "../src/replica/cluster/formation-view.ts";
 import type { FormationNetwork } from "../src/replica/cluster/formation-driver.ts";
 import { type ClusterNode, judgeJoin } from "../src/replica/cluster/joining.ts";
 import type { NodeRecordState } from "../src/replica/cluster/node-record-state.ts";
@@ -285,7 +286,7 @@ export class WorldNode {
   }
 
   /** As the leader of group 0 does it. */
-  #admit(request: ClusterNode): { clusterId: string } {
+  #admit(request: ClusterNode): Joined {
     const clusterId = this.state?.clusterId ?? "";
     const nodes = this.#world.catalogs.get(clusterId);
     if (nodes === undefined || this.#world.random.chance(0.2))
@@ -293,7 +294,7 @@ export class WorldNode {
     const admission = judgeJoin(nodes, request);
     if (admission.kind !== "present")
       this.#world.catalogs.set(clusterId, [...nodes.filter(({ name }) => name !== request.name), request]);
-    return { clusterId };
+    return { clusterId, incarnation: nodes.length };
   }
 
   #end(): void {

@@ -12,6 +12,8 @@ export const goldenNodeRecord: NodeRecordState = {
     proposer: hex(1),
     members: [1, 2, 3].map((number) => ({ name: `n${number}`, storageId: hex(number), address: `n${number}.example:8000` })),
   },
+  catalogIncarnation: 4,
+  peers: [{ nodeId: "n2", address: "n2.example:8000" }],
   bootCounters: new Map([
     [hex(3), 2],
     [hex(2), 9],

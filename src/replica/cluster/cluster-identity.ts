@@ -8,7 +8,7 @@ import { manifestName, readManifest } from "../../log/manifest.ts";
 import type { PeerIdentity } from "../peer-network.ts";
 import { FormationDriver, type FormationNetwork } from "./formation-driver.ts";
 import { firstVoters, type FormationMember } from "./formation-proposal.ts";
-import { decodeJoinRequest, encodeJoined, type JoinRequest } from "./formation-view.ts";
+import { decodeJoinRequest, encodeJoined, type Joined, type JoinRequest } from "./formation-view.ts";
 import { NodeRecord } from "./node-record.ts";
 import { nodeRecordName, type NodeRecordState, readNodeRecord } from "./node-record-state.ts";
 import { checkPeer, type PeerKnowledge, type PeerStanding } from "./peer-check.ts";
@@ -36,7 +36,7 @@ export interface ClusterIdentityOptions {
    * Has a node taken in by the leader of group 0; resolves with its cluster when that is committed. Throws NODE_ALREADY_EXISTS as
    * `judgeJoin` does, NOT_LEADER, UNAVAILABLE and the like while it can't be done.
    */
-  readonly admit: (request: JoinRequest, signal: AbortSignal) => Promise<{ readonly clusterId: string }>;
+  readonly admit: (request: JoinRequest, signal: AbortSignal) => Promise<Joined>;
   /** Ends a start that waits for others. */
   readonly signal: AbortSignal;
 }
@@ -133,7 +133,7 @@ export class ClusterIdentity {
     if (clusterId === undefined)
       throw new ProglogError("UNAVAILABLE", `Cannot take in ${request.name}: ${this.name} doesn't belong to a cluster yet`);
     const admitted = await this.#options.admit(request, signal);
-    return encodeJoined(admitted.clusterId);
+    return encodeJoined(admitted);
   }
 
   /**

@@ -226,7 +226,7 @@ export class FormationDriver {
       try {
         const joined = decodeJoined(await network.ask({ address: peer.address }, "formation/join", body, { signal }));
         if (joined.clusterId !== clusterId) continue;
-        await record.join(clusterId);
+        await record.join(clusterId, joined.incarnation);
         return true;
       } catch (error) {
         if (isProglogError(error) && finalRefusals.has(error.code)) {

@@ -26,7 +26,8 @@ describe("a message about formation", () => {
     for (const message of messages) assert.deepEqual(decodeFormationMessage(encodeFormationMessage(message)), message);
     const request = { name: "n1", storageId: hex(1), address: "n1:8000" };
     assert.deepEqual(decodeJoinRequest(encodeJoinRequest(request)), request);
-    assert.deepEqual(decodeJoined(encodeJoined(hex(9))), { clusterId: hex(9) });
+    const joined = { clusterId: hex(9), incarnation: 7 };
+    assert.deepEqual(decodeJoined(encodeJoined(joined)), joined);
   });
 
   const view = JSON.parse(encodeFormationMessage({ view: makeView(1) }).toString()).view as Record<string, unknown>;

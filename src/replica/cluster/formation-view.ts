@@ -34,6 +34,13 @@ export interface FormationMessage {
   readonly refusal?: string;
 }
 
+/** What a node is told that was taken in. */
+export interface Joined {
+  readonly clusterId: string;
+  /** Of its replica of the catalog's group. */
+  readonly incarnation: number;
+}
+
 /** The body of formation/join. */
 export interface JoinRequest {
   readonly name: string;
@@ -69,12 +76,16 @@ export function decodeJoinRequest(body: Buffer): JoinRequest {
   return parseMember(parseObject(body), "who wants to join");
 }
 
-export function encodeJoined(clusterId: string): Buffer {
-  return Buffer.from(JSON.stringify({ clusterId }));
+export function encodeJoined({ clusterId, incarnation }: Joined): Buffer {
+  return Buffer.from(JSON.stringify({ clusterId, incarnation }));
 }
 
-export function decodeJoined(body: Buffer): { readonly clusterId: string } {
-  return { clusterId: hexId(parseObject(body)["clusterId"], "the cluster id") };
+export function decodeJoined(body: Buffer): Joined {
+  const fields = parseObject(body);
+  return {
+    clusterId: hexId(fields["clusterId"], "the cluster id"),
+    incarnation: whole(fields["incarnation"], "the incarnation"),
+  };
 }
 
 function parseView(value: unknown): NodeView {

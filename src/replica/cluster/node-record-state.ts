@@ -13,6 +13,7 @@ import {
   type WholeFileFormat,
 } from "../../log/whole-file.ts";
 import type { Member } from "../../raft/member.ts";
+import type { KnownPeer } from "../peer-network.ts";
 import { faultOfProposal, type FormationMember, type FormationProposal } from "./formation-proposal.ts";
 
 /**
@@ -34,6 +35,10 @@ export interface NodeRecordState {
   readonly promise: FormationProposal | undefined;
   /** The highest boot counter heard of each storage id; those heard last come last. */
   readonly bootCounters: ReadonlyMap<string, number>;
+  /** The incarnation of this node's replica of the catalog's group: 0 for those that formed the cluster. */
+  readonly catalogIncarnation: number;
+  /** The other nodes of the cluster as they were last known: whom to ask when nobody here knows the catalog yet. */
+  readonly peers: readonly KnownPeer[];
   /** The replicas that were ever made here and aren't forgotten, in order of their making. */
   readonly replicas: readonly ReplicaRecord[];
 }
@@ -71,6 +76,7 @@ export function readNodeRecord(disk: Disk, path: string): NodeRecordState | unde
 
 export function encodeNodeRecord(state: NodeRecordState): Buffer {
   const { generation, storageId, nodeName, clusterId, bootCounter, promise, bootCounters, replicas } = state;
+  const { catalogIncarnation, peers } = state;
   const body = {
     storageId,
     nodeName: nodeName ?? null,
@@ -78,6 +84,8 @@ export function encodeNodeRecord(state: NodeRecordState): Buffer {
     bootCounter,
     promise: promise ?? null,
     bootCounters: Object.fromEntries(bootCounters),
+    catalogIncarnation,
+    peers,
     replicas: replicas.map((replica) => ({ ...replica, firstMembers: replica.firstMembers ?? null })),
   };
   return encodeWholeFile({ generation, body }, nodeRecordFormat);
@@ -98,6 +106,8 @@ function parse({ generation, body }: WholeFile, corrupt: CorruptFile): NodeRecor
     bootCounter: counter(fields.bootCounter, "its boot counter", corrupt),
     promise: fields.promise === null ? undefined : parsePromise(fields.promise, corrupt),
     bootCounters: parseBootCounters(fields.bootCounters, corrupt),
+    catalogIncarnation: counter(fields.catalogIncarnation, "the incarnation of its catalog", corrupt),
+    peers: parsePeers(fields.peers, corrupt),
     replicas: parseReplicas(fields.replicas, corrupt),
   };
   const { promise, clusterId, storageId } = state;
@@ -110,7 +120,10 @@ function parse({ generation, body }: WholeFile, corrupt: CorruptFile): NodeRecor
   return state;
 }
 
-const bodyFields = ["storageId", "nodeName", "clusterId", "bootCounter", "promise", "bootCounters", "replicas"] as const;
+const bodyFields = [
+  ...(["storageId", "nodeName", "clusterId", "bootCounter", "promise", "bootCounters"] as const),
+  ...(["catalogIncarnation", "peers", "replicas"] as const),
+] as const;
 
 function parsePromise(value: unknown, corrupt: CorruptFile): FormationProposal {
   const fields = checkFields(value, ["clusterId", "proposer", "members"], "its promise", corrupt);
@@ -143,6 +156,16 @@ function parseBootCounters(value: unknown, corrupt: CorruptFile): ReadonlyMap<st
       counter(highest, "the boot counter of another node", corrupt),
     ]),
   );
+}
+
+function parsePeers(value: unknown, corrupt: CorruptFile): readonly KnownPeer[] {
+  return checkList(value, "its peers", corrupt).map((entry) => {
+    const { nodeId, address } = checkFields(entry, ["nodeId", "address"], "a peer", corrupt);
+    return {
+      nodeId: text(nodeId, "the name of a peer", corrupt),
+      address: text(address, "the address of a peer", corrupt),
+    };
+  });
 }
 
 function parseReplicas(value: unknown, corrupt: CorruptFile): readonly ReplicaRecord[] {

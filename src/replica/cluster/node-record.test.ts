@@ -108,21 +108,22 @@ describe("a node record", () => {
     await record.promise(proposal(9));
     await record.promise(proposal(9));
     await rejects(record.promise(proposal(8)), "PEER_REFUSED");
-    await rejects(record.join(hex(8)), "PEER_REFUSED");
+    await rejects(record.join(hex(8), 0), "PEER_REFUSED");
     await rejects(record.adopt(hex(8)), "PEER_REFUSED");
     await record.adopt(hex(9));
     await record.adopt(hex(9));
     await rejects(record.promise(proposal(8)), "PEER_REFUSED");
-    await rejects(record.join(hex(8)), "PEER_REFUSED");
+    await rejects(record.join(hex(8), 0), "PEER_REFUSED");
     await rejects(record.renew(hex(7), hex(9)), "PEER_REFUSED");
     assert.equal(record.state.clusterId, hex(9));
   });
 
   test("who joined a cluster promises nothing, and joins no other", async () => {
     const record = await open(await makeDisk());
-    await record.join(hex(8));
-    await record.join(hex(8));
-    await rejects(record.join(hex(9)), "PEER_REFUSED");
+    await record.join(hex(8), 12);
+    await record.join(hex(8), 12);
+    assert.equal(record.state.catalogIncarnation, 12);
+    await rejects(record.join(hex(9), 0), "PEER_REFUSED");
     await rejects(record.promise(proposal(9)), "PEER_REFUSED");
     await rejects(record.adopt(hex(9)), "PEER_REFUSED");
   });
@@ -208,11 +209,13 @@ describe("a node record's bytes", () => {
     bootCounter: 2,
     promise: undefined,
     bootCounters: new Map(),
+    catalogIncarnation: 0,
+    peers: [],
     replicas: [],
   };
 
   test("are those of docs/format.md", () => {
-    const json = `{"storageId":"${hex(1)}","nodeName":null,"clusterId":null,"bootCounter":2,"promise":null,"bootCounters":{},"replicas":[]}`;
+    const json = `{"storageId":"${hex(1)}","nodeName":null,"clusterId":null,"bootCounter":2,"promise":null,"bootCounters":{},"catalogIncarnation":0,"peers":[],"replicas":[]}`;
     const head = Buffer.alloc(32);
     head.write("PLNODER1", "latin1");
     head.writeUInt32LE(1, 12);
@@ -247,6 +250,8 @@ describe("a node record's bytes", () => {
     ["a promise of another cluster than its own", body({ promise, clusterId: hex(8) })],
     ["a promise whose proposer is no member", body({ promise: { ...promise, proposer: hex(5) } })],
     ["a promise with a member twice", body({ promise: { ...promise, members: [member(1), member(1)] } })],
+    ["a catalog's incarnation below zero", body({ catalogIncarnation: -1 })],
+    ["a peer without an address", body({ peers: [{ nodeId: "n2" }] })],
     ["boot counters of no disk", body({ bootCounters: { x: 1 } })],
     ["a boot counter below zero", body({ bootCounters: { [hex(2)]: -1 } })],
     ["a replica's group that is a path", body({ replicas: [{ ...oneReplica, groupId: "../../etc" }] })],
@@ -286,6 +291,8 @@ describe("a node record's bytes", () => {
       bootCounter: 1,
       promise: null,
       bootCounters: {},
+      catalogIncarnation: 0,
+      peers: [],
       replicas: [],
     };
     return { ...whole, ...change };

@@ -1,9 +1,11 @@
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { assert } from "../../base/assert.ts";
 import type { Disk } from "../../base/disk.ts";
 import { isProglogError, ProglogError } from "../../base/error.ts";
 import { bootCountersMaxCount, nodeRecordChangesMaxCount } from "../../base/cluster-limits.ts";
 import { writeWholeFile } from "../../log/whole-file.ts";
+import type { KnownPeer } from "../peer-network.ts";
 import type { FormationProposal } from "./formation-proposal.ts";
 import {
   encodeNodeRecord,
@@ -85,13 +87,18 @@ export class NodeRecord {
   }
 
   /** A cluster took this node in. Throws PEER_REFUSED when it promised another one, or belongs to it. */
-  async join(clusterId: string): Promise<void> {
+  async join(clusterId: string, catalogIncarnation: number): Promise<void> {
     await this.#change((state) => {
       if (state.clusterId === clusterId) return state;
       if (state.clusterId !== undefined) throw boundError(`join cluster ${clusterId}`, `it belongs to ${state.clusterId}`);
       if (state.promise !== undefined) throw boundError(`join cluster ${clusterId}`, `it promised ${state.promise.clusterId}`);
-      return { ...state, clusterId };
+      return { ...state, clusterId, catalogIncarnation };
     });
+  }
+
+  /** The other nodes, as the catalog has them now. */
+  async setPeers(peers: readonly KnownPeer[]): Promise<void> {
+    await this.#change((state) => (isDeepStrictEqual(state.peers, peers) ? state : { ...state, peers }));
   }
 
   /** Drops the promise of cluster `promisedId`, which can't come to be any more, together with the storage id that gave it. */
@@ -232,6 +239,8 @@ function emptyState(storageId: string): NodeRecordState {
     bootCounter: 0,
     promise: undefined,
     bootCounters: new Map(),
+    catalogIncarnation: 0,
+    peers: [],
     replicas: [],
   };
 }
