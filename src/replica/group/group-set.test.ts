@@ -15,7 +15,7 @@ import type { PeerIdentity, PeerMessage } from "../peer-network.ts";
 import { FakeMember } from "./fake-member.ts";
 import type { GroupSeams } from "./group-member.ts";
 import { GroupSet, hardStateName } from "./group-set.ts";
-import { encodeLeaderNews } from "./leader-news.ts";
+import { decodeLeaderNews, encodeLeaderNews } from "./leader-news.ts";
 
 const storageId = "00112233445566778899aabbccddeeff";
 const reason = new ProglogError("SHUTTING_DOWN", "Cannot use it: the node is stopping");
@@ -67,7 +67,7 @@ class World {
         send: () => true,
         ask: async (to, kind, body) => {
           this.asked.push(`${JSON.stringify(to)} ${kind} ${body.toString()}`);
-          return encodeLeaderNews({ isFull: true, leads: [], left: [] });
+          return encodeLeaderNews({ isFull: true, leads: [], left: [], out: [] });
         },
       },
       openMember: (group, seams) => this.#openMember(group, seams),
@@ -444,16 +444,44 @@ describe("what the groups of a node are told", () => {
     const told = (at: number): unknown => JSON.parse(world.asked[at]?.split(" leaders ")[1] ?? "null");
     world.clock.advance(groupTickMs);
     await settle();
-    assert.deepEqual(told(0), { isFull: true, leads: [[groupIdOf(1), 3]], left: [] });
+    assert.deepEqual(told(0), { isFull: true, leads: [[groupIdOf(1), 3]], left: [], out: [] });
     world.member(1).becomes(undefined, 4, "a");
     world.member(2).becomes("a", 3, "a");
     world.clock.advance(groupTickMs);
     await settle();
-    assert.deepEqual(told(1), { isFull: false, leads: [[groupIdOf(2), 3]], left: [[groupIdOf(1), 3]] });
+    assert.deepEqual(told(1), { isFull: false, leads: [[groupIdOf(2), 3]], left: [[groupIdOf(1), 3]], out: [] });
     assert.equal(set.findLeader(groupIdOf(1)), undefined);
-    const answer = set.answerLeaders("c", encodeLeaderNews({ isFull: true, leads: [[groupIdOf(1), 4]], left: [] }));
-    assert.deepEqual(JSON.parse(answer.toString()), { isFull: true, leads: [[groupIdOf(2), 3]], left: [] });
+    const answer = set.answerLeaders("c", encodeLeaderNews({ isFull: true, leads: [[groupIdOf(1), 4]], left: [], out: [] }));
+    assert.deepEqual(JSON.parse(answer.toString()), { isFull: true, leads: [[groupIdOf(2), 3]], left: [], out: [] });
     assert.deepEqual(set.findLeader(groupIdOf(1)), { leaderId: "c", term: 4 });
+    await set.close(reason);
+  });
+
+  test("a replica that is out of action while its node lives is lost to its group on other nodes, and found when it is back", async () => {
+    const world = new World();
+    const { set } = await world.open();
+    await Promise.all([1, 2].map((number) => set.create(recordOf(number))));
+    const says = (...out: string[]): void => {
+      set.answerLeaders("b", encodeLeaderNews({ isFull: false, leads: [], left: [], out }));
+    };
+    says(groupIdOf(1), groupIdOf(3), "of no group here");
+    says(groupIdOf(3));
+    assert.deepEqual([world.member(1).told, world.member(2).told], [["lost b", "found b"], []]);
+    await set.create(recordOf(3));
+    assert.deepEqual(world.member(3).told, ["lost b"], "one that opens later hears it, too");
+
+    set.connected(peerOf("b"));
+    world.clock.advance(groupTickMs);
+    await settle();
+    const outs = (): readonly (readonly string[])[] =>
+      world.asked.map((asked) => decodeLeaderNews(Buffer.from(asked.split(" leaders ")[1] ?? "")).out);
+    world.member(1).seams.failed(new Error("stopped itself"));
+    world.clock.advance(groupTickMs);
+    await settle();
+    await set.reopen(groupIdOf(1));
+    world.clock.advance(groupTickMs);
+    await settle();
+    assert.deepEqual(outs(), [[], [groupIdOf(1)], []]);
     await set.close(reason);
   });
 });

@@ -97,6 +97,8 @@ export class GroupSet<Member extends GroupMember> {
       logger,
       table: this.#leaders,
       led: () => this.#led(),
+      out: () => this.#out(),
+      heardOut: (nodeId, groupId, isOut) => this.#heardOut(nodeId, groupId, isOut),
     });
   }
 
@@ -323,6 +325,24 @@ export class GroupSet<Member extends GroupMember> {
     for (const { record, ledTerm } of this.#groups.values()) if (ledTerm > 0) yield [record.groupId, ledTerm];
   }
 
+  /** Whose replicas here say nothing any more, though the node lives. */
+  *#out(): Generator<string> {
+    for (const { record, state } of this.#groups.values())
+      if (state.kind === "failed" || state.kind === "lost") yield record.groupId;
+  }
+
+  #heardOut(nodeId: NodeId, groupId: string, isOut: boolean): void {
+    const group = this.#groups.get(groupId);
+    if (group?.state.kind !== "open") return;
+    const { member } = group.state;
+    this.#let(group, () => (isOut ? member.peerLost?.(nodeId) : member.peerFound?.(nodeId)));
+  }
+
+  #setState(group: Group<Member>, state: GroupState<Member>): void {
+    group.state = state;
+    this.#exchange.outChanged();
+  }
+
   #roleChanged(group: Group<Member>, { term, leader }: { readonly term: number; readonly leader: NodeId | undefined }): void {
     const { nodeId: leaderId } = this.#options;
     const { groupId } = group.record;
@@ -380,13 +400,13 @@ export class GroupSet<Member extends GroupMember> {
         await member.close(this.#closedError(`use a replica of group ${groupId}`));
         return;
       }
-      group.state = { kind: "open", member };
-      for (const nodeId of this.#liveness.lost) member.peerLost?.(nodeId);
+      this.#setState(group, { kind: "open", member });
+      for (const nodeId of [...this.#liveness.lost, ...this.#exchange.outOf(groupId)]) member.peerLost?.(nodeId);
       if (member.leader !== undefined) this.#roleChanged(group, { term: member.term, leader: member.leader });
     } catch (error) {
       this.#leaveAll(group);
       const isLost = isProglogError(error, "LOG_NOT_FOUND");
-      group.state = { kind: isLost ? "lost" : "failed", error };
+      this.#setState(group, { kind: isLost ? "lost" : "failed", error });
       this.#options.logger.error({ group: groupId, reason: messageOf(error) }, "a replica didn't open; the others go on");
     }
   }
@@ -421,7 +441,7 @@ export class GroupSet<Member extends GroupMember> {
       "a replica stopped itself; the others go on",
     );
     this.#leaveAll(group);
-    group.state = { kind: "failed", error };
+    this.#setState(group, { kind: "failed", error });
     if (state.kind !== "open") return;
     const { member } = state;
     void this.#inTurn(group, () => member.close(this.#closedError("use a replica that has stopped itself"))).catch(() => {
@@ -440,7 +460,7 @@ export class GroupSet<Member extends GroupMember> {
     const { state } = group;
     this.#leaveAll(group);
     if (state.kind !== "open") return;
-    group.state = { kind: "failed", error: reason };
+    this.#setState(group, { kind: "failed", error: reason });
     await state.member.close(reason);
   }
 

@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 import { keepAll, loseAll } from "../../../sim/crash.ts";
 import { createSimDisk, type SimDisk } from "../../../sim/disk.ts";
 import { crc32c } from "../../batch/crc32c.ts";
 import { isProglogError } from "../../base/error.ts";
 import { hardStateCopyMinBytes, hardStateMaxBytes } from "../../base/cluster-limits.ts";
+import { nodeDisk } from "../../base/node-disk.ts";
 import { silentLogger } from "../../base/logger.ts";
 import { encodeFile, encodeHead, hardStateHeadBytes, seedOf } from "./hard-state-file.ts";
 import { HardStateLog, type HardStateLogOptions } from "./hard-state-log.ts";
@@ -245,6 +249,30 @@ describe("the hard-state log", () => {
     await log.slot("a").write({ term, vote });
     assert.equal((await statesOn(disk.crash(loseAll))).get("a")?.term, term);
     await log.close();
+  });
+
+  test("on a real disk it is what it is in the simulator", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "proglog-hard-state-"));
+    try {
+      const open = (): Promise<HardStateLog> =>
+        HardStateLog.open(nodeDisk, join(directory, "hard-state"), { storageId, logger: silentLogger, ...smallCopy });
+      const log = await open();
+      for (let term = 1; term <= 60; term += 1)
+        await Promise.all(["a", "b"].map((groupId) => log.slot(groupId).write({ term, vote })));
+      await log.close();
+      assert.deepEqual(readdirSync(directory), ["hard-state"]);
+      const again = await open();
+      assert.deepEqual(
+        [savedIn(again, "a"), savedIn(again, "b")],
+        [
+          { term: 60, vote },
+          { term: 60, vote },
+        ],
+      );
+      await again.close();
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 
   test("a full disk doesn't keep it from opening", async () => {

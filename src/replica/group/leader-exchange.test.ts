@@ -14,10 +14,18 @@ const settle = async (): Promise<void> => {
   for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
 };
 
+interface NodeInTest {
+  readonly exchange: LeaderExchange;
+  readonly table: LeaderTable;
+  readonly led: Map<string, number>;
+  readonly out: Set<string>;
+  readonly heard: string[];
+}
+
 /** Nodes whose questions are counted, held and failed as a test likes. */
 class Nodes {
   readonly clock = createVirtualClock();
-  readonly nodes = new Map<NodeId, { exchange: LeaderExchange; table: LeaderTable; led: Map<string, number> }>();
+  readonly nodes = new Map<NodeId, NodeInTest>();
   readonly asked: string[] = [];
   failure: ProglogError | undefined;
   hold: Promise<void> | undefined;
@@ -33,12 +41,22 @@ class Nodes {
         if (this.failure !== undefined) throw this.failure;
         return this.get(to.nodeId).exchange.answer(nodeId, body);
       };
-      const exchange = new LeaderExchange({ ask, clock: this.clock, logger: silentLogger, table, led: () => led });
-      this.nodes.set(nodeId, { exchange, table, led });
+      const out = new Set<string>();
+      const heard: string[] = [];
+      const exchange = new LeaderExchange({
+        ask,
+        clock: this.clock,
+        logger: silentLogger,
+        table,
+        led: () => led,
+        out: () => out,
+        heardOut: (peer, groupId, isOut) => heard.push(`${peer} ${groupId} ${isOut ? "out" : "back"}`),
+      });
+      this.nodes.set(nodeId, { exchange, table, led, out, heard });
     }
   }
 
-  get(nodeId: NodeId) {
+  get(nodeId: NodeId): NodeInTest {
     const node = this.nodes.get(nodeId);
     assert.ok(node !== undefined);
     return node;
@@ -94,6 +112,26 @@ describe("who leads what", () => {
     assert.equal(nodes.get("b").table.find("g1"), undefined);
   });
 
+  test("replicas that are out of action are told of, and that they are back", async () => {
+    const nodes = new Nodes("a", "b");
+    const [a, b] = [nodes.get("a"), nodes.get("b")];
+    a.out.add("g1");
+    b.out.add("g2");
+    a.exchange.connected("b");
+    await nodes.tell("a");
+    assert.deepEqual([a.heard, b.heard], [["b g2 out"], ["a g1 out"]]);
+    assert.deepEqual([b.exchange.outOf("g1"), b.exchange.outOf("g2")], [["a"], []]);
+    a.out.delete("g1");
+    a.out.add("g3");
+    a.exchange.outChanged();
+    await nodes.tell("a");
+    assert.deepEqual(b.heard.slice(1), ["a g3 out", "a g1 back"]);
+    await nodes.tell("a");
+    assert.equal(nodes.asked.length, 2);
+    b.exchange.disconnected("a");
+    assert.deepEqual(b.exchange.outOf("g3"), []);
+  });
+
   test("what gathers while a question is under way goes together", async () => {
     const nodes = new Nodes("a", "b");
     const { exchange } = nodes.get("a");
@@ -139,12 +177,14 @@ describe("who leads what", () => {
   });
 
   test("news that isn't one is refused", () => {
-    const good = { isFull: true, leads: [["g", 1]] as GroupTerm[], left: [] };
+    const good = { isFull: true, leads: [["g", 1]] as GroupTerm[], left: [], out: ["h"] };
     assert.deepEqual(decodeLeaderNews(encodeLeaderNews(good)), good);
     const bad: unknown[] = [
       null,
       [],
       { ...good, isFull: 1 },
+      { ...good, out: undefined },
+      { ...good, out: [1] },
       { ...good, leads: undefined },
       { ...good, leads: [["g"]] },
       { ...good, leads: [["", 1]] },
