@@ -441,3 +441,9 @@ export const controlEntriesMaxBytes = 1 * MiB;
 
 /** A configuration file: each key stands once, so some KiB; read whole before anything of it is known. */
 export const configFileMaxBytes = 256 * KiB;
+
+/** A node's name: as long as a host's. It stands in each message between nodes and in every view of the cluster. */
+export const nodeNameMaxChars = 253;
+
+/** Join addresses: one name may mean many nodes, so more are a mistake. */
+export const joinAddressesMaxCount = 64;

@@ -1,20 +1,23 @@
 import { compressions } from "../batch/compression.ts";
-import { bodiesMaxBytes, bodyMaxBytes, connectionsMaxCount } from "../base/limits.ts";
+import { bodiesMaxBytes, bodyMaxBytes, connectionsMaxCount, initialNodesMaxCount } from "../base/limits.ts";
 import { dayMs, GiB, hourMs, KiB, MiB, minuteMs, secondMs } from "../base/units.ts";
 import type { Config } from "./config.ts";
 import type { ConfigValue } from "./config-value.ts";
 
 /** One key: what it may be, what it is when nobody says, and what it does. Names keep the book's words where the concept is the book's. */
 export interface ConfigDefinition<Value extends ConfigValue> {
-  /** `bytes` and `duration` take units: 64MiB, 7d. `flag` is true or false. `origins` are sites, with a comma between. */
-  readonly kind: "text" | "origins" | "flag" | "choice" | "integer" | "bytes" | "duration";
+  /**
+   * `bytes` and `duration` take units: 64MiB, 7d. `flag` is true or false. `origins` are sites, `addresses` are `host:port`, with a comma
+   * between.
+   */
+  readonly kind: "text" | "name" | "address" | "addresses" | "origins" | "flag" | "choice" | "integer" | "bytes" | "duration";
   readonly default: Value;
   /** For `integer`, `bytes` (in bytes) and `duration` (in ms): inclusive. */
   readonly min?: number;
   readonly max?: number;
   readonly choices?: readonly string[];
   /** The word for null, where null is possible. */
-  readonly nullWord?: "unlimited" | "off" | "none";
+  readonly nullWord?: "unlimited" | "off" | "none" | "auto";
   /** A sentence for `--help`. */
   readonly help: string;
 }
@@ -34,6 +37,33 @@ export const configDefinitions: { readonly [Property in keyof Config]: ConfigDef
     nullWord: "none",
     help: "File to read what follows from, YAML or JSON; flags and environment go before it.",
   },
+  advertiseAddr: {
+    kind: "address",
+    default: null,
+    nullWord: "auto",
+    help: "Where other nodes and clients reach this one, host:port; auto: --bind-addr and the port.",
+  },
+  nodeName: {
+    kind: "name",
+    default: null,
+    nullWord: "auto",
+    help: "Name of the node, unique in its cluster and kept; auto: the host's name and the port.",
+  },
+  startJoinAddrs: {
+    kind: "addresses",
+    default: null,
+    nullWord: "none",
+    help: "Nodes of the cluster to join or to form, host:port, several with a comma between; a name may mean many.",
+  },
+  initialNodes: {
+    kind: "integer",
+    default: null,
+    nullWord: "none",
+    min: 1,
+    max: initialNodesMaxCount,
+    help: "Form a cluster of so many new nodes, once they all are there; the same number on each.",
+  },
+  bootstrap: { kind: "flag", default: false, help: "Begin a cluster with this node alone, which others then join." },
   insecure: { kind: "flag", default: false, help: "Listen beyond this machine without encryption or authentication." },
   allowOrigin: {
     kind: "origins",

@@ -1,7 +1,9 @@
 import { unreachable } from "../base/assert.ts";
 import { ProglogError } from "../base/error.ts";
+import { joinAddressesMaxCount, nodeNameMaxChars } from "../base/limits.ts";
 import { formatBytes, formatDuration, parseBytes, parseDuration } from "../base/quantity.ts";
 import type { ConfigKey } from "./config.ts";
+import { formatNodeAddress, parseNodeAddress } from "./node-address.ts";
 
 export type ConfigValue = string | number | boolean | null;
 
@@ -20,8 +22,22 @@ export function parseConfigValue(key: ConfigKey, given: unknown, source: string)
       if (typeof given !== "string" || given.trim() === "") throw refuse("it is empty");
       return given;
     }
+    case "name": {
+      if (typeof given !== "string" || given === "") throw refuse("it is empty");
+      if (given.length > nodeNameMaxChars) throw refuse(`it has more than ${nodeNameMaxChars} characters`);
+      if (!/^[A-Za-z0-9._:-]+$/.test(given)) throw refuse("it holds other characters than letters, digits and . _ : -");
+      return given;
+    }
+    case "address":
+      return addressOf(given, refuse);
+    case "addresses": {
+      const addresses = listOf(given).map((address) => addressOf(address, refuse));
+      if (addresses.length === 0) throw refuse("it is empty");
+      if (addresses.length > joinAddressesMaxCount) throw refuse(`it has more than ${joinAddressesMaxCount} addresses`);
+      return [...new Set(addresses)].join(",");
+    }
     case "origins": {
-      const origins = typeof given === "string" ? given.split(",").map((origin) => origin.trim()) : [];
+      const origins = listOf(given);
       for (const origin of origins) {
         // Any page at all could read and write everything.
         if (origin === "*") throw refuse("every site there is may not be allowed; name them");
@@ -55,6 +71,18 @@ export function parseConfigValue(key: ConfigKey, given: unknown, source: string)
     default:
       return unreachable(key.kind);
   }
+}
+
+/** A list as a file has it, or as one text. */
+function listOf(given: unknown): readonly string[] {
+  const texts = Array.isArray(given) ? given.map(String) : typeof given === "string" ? [given] : [];
+  return texts.flatMap((text) => text.split(",").map((item) => item.trim()));
+}
+
+function addressOf(given: unknown, refuse: (reason: string) => ProglogError): string {
+  const address = typeof given === "string" ? parseNodeAddress(given) : undefined;
+  if (address === undefined) throw refuse("it isn't host:port, as in 10.0.0.1:8000, node-1.example:8000 or [::1]:8000");
+  return formatNodeAddress(address);
 }
 
 /** Exactly as a browser writes it: a longer or differently written one would never match. */

@@ -1,3 +1,4 @@
+import { checkClusterConfig } from "./cluster-config.ts";
 import { configDefinitions, type ConfigDefinition, environmentPrefix } from "./config-definitions.ts";
 import type { ConfigFile } from "./config-file.ts";
 import { type ConfigValue, parseConfigValue } from "./config-value.ts";
@@ -12,6 +13,15 @@ export interface Config {
   readonly rpcPort: number;
   /** Null: none. */
   readonly configFile: string | null;
+  /** `host:port`. Null: auto, where it listens. */
+  readonly advertiseAddr: string | null;
+  /** Null: auto, the host's name and the port. */
+  readonly nodeName: string | null;
+  /** `host:port` with a comma between. Null: none. */
+  readonly startJoinAddrs: string | null;
+  /** Null: none. */
+  readonly initialNodes: number | null;
+  readonly bootstrap: boolean;
   readonly insecure: boolean;
   /** Origins with a comma between. Null: off, none but the node's own. */
   readonly allowOrigin: string | null;
@@ -65,7 +75,7 @@ export interface ConfigSources {
 
 /**
  * The configuration that the sources make, defaults where they say nothing. Throws INVALID_CONFIG for an unknown key, naming the
- * nearest known one, and for a value that isn't of its key's kind or bounds; `details` has `key` and `source`. Throws
+ * nearest known one, for a value that isn't of its key's kind or bounds, and for a cluster's that contradict each other; `details` has `key` and `source`. Throws
  * UNSUPPORTED_COMPRESSION for a compression whose package isn't installed.
  */
 export function parseConfig({ flags = {}, env = {}, file }: ConfigSources = {}): Config {
@@ -94,6 +104,7 @@ export function parseConfig({ flags = {}, env = {}, file }: ConfigSources = {}):
   }
   // Every key has a default, and parseConfigValue returns what its kind says.
   const config = values as unknown as Config;
+  checkClusterConfig(config);
   checkCompression(config.compression, `Cannot use --compression ${config.compression}`);
   return config;
 }

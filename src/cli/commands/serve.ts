@@ -35,7 +35,13 @@ Examples:
 /** A flag may be told off as well as on, since the environment may have told it on. What a value is worth is the schema's to say. */
 function optionOf(key: ConfigKey): Option {
   const help = `${key.help} (default: ${defaultOf(key)}, env: ${key.environment})`;
-  return new Option(`--${key.name} ${valueOf(key)}`, help);
+  const option = new Option(`--${key.name} ${valueOf(key)}`, help);
+  // A list may come in one value or in several.
+  return key.kind === "addresses" ? option.argParser(addToList) : option;
+}
+
+function addToList(value: string, before: string | undefined): string {
+  return before === undefined ? value : `${before},${value}`;
 }
 
 function valueOf({ kind, choices = [] }: ConfigKey): string {
@@ -44,6 +50,9 @@ function valueOf({ kind, choices = [] }: ConfigKey): string {
 
 const valueNames: Readonly<Record<Exclude<ConfigKey["kind"], "choice">, string>> = {
   text: "<text>",
+  name: "<name>",
+  address: "<host:port>",
+  addresses: "<host:port,…>",
   origins: "<origins>",
   flag: "[true|false]",
   integer: "<number>",
