@@ -259,6 +259,13 @@ describe("the services over gRPC", () => {
     await read.return();
   });
 
+  test("what fails behind an answer that nobody waits for is counted", async () => {
+    const earlier = await node.metric("proglog_grpc_unheard_failures_total");
+    const request = { topic: "none", partition: 0, record: { value: "b" }, expectedOffset: 99, acks: "none" } as const;
+    await channel.unary(produce, produceBytes(request));
+    await node.until(async () => (await node.metric("proglog_grpc_unheard_failures_total")) === earlier + 1);
+  });
+
   test("records of one request stay together: without a partition they have to go to one", async () => {
     await client.createTopic("wide", { partitionCount: 8 });
     const records = Array.from({ length: 20 }, (_, i) => ({ key: `k${i}`, value: "x" }));

@@ -1,6 +1,6 @@
 import { GrpcStatusError } from "./grpc-status-error.ts";
 import { type Method, type MessageCodec, serve, type ServedMethod } from "./method.ts";
-import { findField, integerField, bytesField, readFields, textOf } from "./protobuf-fields.ts";
+import { bytesField, findField, integerField, type ProtobufField, readFields, textOf } from "./protobuf-fields.ts";
 
 export type ServingStatus = "UNKNOWN" | "SERVING" | "NOT_SERVING" | "SERVICE_UNKNOWN";
 
@@ -21,6 +21,7 @@ export class Health {
           throw new GrpcStatusError("NOT_FOUND", `Cannot check ${service.slice(0, 200)}: there is no such service`);
         return status;
       }),
+      serve(healthList, () => this.#statuses),
       serve(healthWatch, async (service, responses, call) => {
         let wake = (): void => {};
         const onChange = (): void => wake();
@@ -62,6 +63,30 @@ const servingStatuses: readonly ServingStatus[] = ["UNKNOWN", "SERVING", "NOT_SE
 const statusCodec: MessageCodec<ServingStatus> = {
   encode: (status) => integerField(1, servingStatuses.indexOf(status)),
   decode: (bytes) => servingStatuses[findField(readFields(bytes), 1)?.integer ?? 0] ?? "UNKNOWN",
+};
+
+/** A map from a service's name to what `Check` answers for it. */
+const statusesCodec: MessageCodec<ReadonlyMap<string, ServingStatus>> = {
+  encode: (statuses) => Buffer.concat([...statuses].map(([service, status]) => bytesField(1, encodeEntry(service, status)))),
+  decode: (bytes) => new Map(readFields(bytes).map(({ bytes: entry }) => decodeEntry(readFields(entry)))),
+};
+
+function encodeEntry(service: string, status: ServingStatus): Buffer {
+  return Buffer.concat([bytesField(1, service), bytesField(2, integerField(1, servingStatuses.indexOf(status)))]);
+}
+
+function decodeEntry(entry: readonly ProtobufField[]): [string, ServingStatus] {
+  return [textOf(entry, 1), statusCodec.decode(findField(entry, 2)?.bytes ?? Buffer.alloc(0))];
+}
+
+const emptyCodec: MessageCodec<undefined> = { encode: () => Buffer.alloc(0), decode: () => undefined };
+
+/** All services that `Check` knows. */
+export const healthList: Method<undefined, ReadonlyMap<string, ServingStatus>, "unary"> = {
+  path: "/grpc.health.v1.Health/List",
+  kind: "unary",
+  request: emptyCodec,
+  response: statusesCodec,
 };
 
 export const healthCheck: Method<string, ServingStatus, "unary"> = {

@@ -11,7 +11,7 @@ export {
   type ResponseStream,
   type ServerStreamCall,
 } from "./channel.ts";
-export { Health, healthCheck, healthWatch, type ServingStatus } from "./health.ts";
+export { Health, healthCheck, healthList, healthWatch, type ServingStatus } from "./health.ts";
 export { GrpcServer, type GrpcServerObserver, type GrpcServerOptions } from "./grpc-server.ts";
 export { type GrpcServerLimits, grpcServerLimits } from "./grpc-server-limits.ts";
 export { GrpcStatusError, type GrpcStatusErrorOptions, isGrpcStatusError } from "./grpc-status-error.ts";

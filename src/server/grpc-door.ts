@@ -141,6 +141,8 @@ export interface GrpcDoorParts {
   readonly random: Random;
   readonly logger: Logger;
   readonly observer: GrpcServerObserver;
+  /** An append failed whose client had its answer before (`acks` "none"). */
+  readonly onUnheardFailure: () => void;
   /** The nodes, as this one sees them. */
   readonly listServers: () => readonly ServerDescription[];
   readonly cluster: ClusterAdmin;

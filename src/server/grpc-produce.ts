@@ -15,13 +15,14 @@ export class GrpcProduce {
   readonly #produce: ProduceService;
   readonly #logger: Logger;
   readonly #stopping: AbortSignal;
+  readonly #onUnheardFailure: () => void;
   readonly #room = new ProduceRoom({ maxBytes: producesMaxBytes, waitingMaxBytes: producesWaitingMaxBytes });
 
-  /** `stopping` is aborted with the error that streams are to end with. */
-  constructor(parts: { readonly produce: ProduceService; readonly logger: Logger; readonly stopping: AbortSignal }) {
+  constructor(parts: GrpcProduceParts) {
     this.#produce = parts.produce;
     this.#logger = parts.logger;
     this.#stopping = parts.stopping;
+    this.#onUnheardFailure = parts.onUnheardFailure;
   }
 
   /** What all requests under way share. */
@@ -90,10 +91,20 @@ export class GrpcProduce {
     const appended = this.#produce.appendTo(topic, { partition, records: all, batch, options: optionsOf(request) });
     if (acks !== "none") return { answer: appended.then(toResponse), settled: appended };
     appended.catch((error: unknown) => {
+      this.#onUnheardFailure();
       this.#logger.warn({ topic: topic.name, reason: String(error) }, "an append that nobody waits for failed");
     });
     return { answer: answeredAtOnce, settled: appended };
   }
+}
+
+export interface GrpcProduceParts {
+  readonly produce: ProduceService;
+  readonly logger: Logger;
+  /** Aborted with the error that streams are to end with. */
+  readonly stopping: AbortSignal;
+  /** An append failed whose client had its answer before (`acks` "none"). */
+  readonly onUnheardFailure: () => void;
 }
 
 const nothing: ProduceResponse = { offset: 0, partition: 0, count: 0, appendTime: 0, isDurable: false, isDuplicate: false };

@@ -51,6 +51,10 @@ export class Metrics {
     "proglog_log_compaction_removed_tombstones_total",
     "Tombstones among the records removed",
   );
+  readonly #unheardFailures = this.#counter(
+    "proglog_grpc_unheard_failures_total",
+    "Appends that failed when their client had its answer already (acks none)",
+  );
   readonly #grpcCalls = this.#counter("proglog_grpc_calls_total", "gRPC calls ended, by status", ["method", "status"]);
 
   /** To be given to the gRPC server. */
@@ -115,6 +119,11 @@ export class Metrics {
   requestAnswered({ route, status, durationMs }: AnsweredRequest): void {
     this.#requests.inc({ route, status });
     if (durationMs !== undefined) this.#requestSeconds.observe({ route }, durationMs / 1000);
+  }
+
+  /** An append failed whose client had its answer before. */
+  unheardFailure(): void {
+    this.#unheardFailures.inc();
   }
 
   connectionAccepted(protocol: Protocol): void {

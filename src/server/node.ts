@@ -110,6 +110,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       observer: metrics.grpcObserver,
       cluster,
       listServers: () => [describeSelf()],
+      onUnheardFailure: () => metrics.unheardFailure(),
     });
     undo.push(() => door.close());
     const listener = await Listener.open({
