@@ -7,6 +7,7 @@ import type { StampedEntry } from "../../log/stamped-entry.ts";
 import type { Entry } from "../../raft/entry.ts";
 import { encodeMembership } from "../../raft/membership-payload.ts";
 import type { WriteOrder } from "../../raft/ready.ts";
+import type { UnsyncedAccount } from "./unsynced-bytes.ts";
 
 /**
  * Carries out write orders, one after the other: what gathers while one is synced goes together in the next. What is still to be
@@ -20,6 +21,7 @@ export class EntryWriter {
   readonly #clock: Clock;
   readonly #turn: WriteTurn;
   readonly #listener: EntryWriterListener;
+  readonly #unsynced: UnsyncedAccount | undefined;
   #orders: PendingOrder[] = [];
   #pendingTruncations = 0;
   readonly #unwritten = new Map<number, UnwrittenEntry>();
@@ -31,7 +33,14 @@ export class EntryWriter {
   #isRunning = false;
   #state: "open" | "out" | "ended" = "open";
 
-  constructor(log: ReplicaLog, clock: Clock, turn: WriteTurn, listener: EntryWriterListener) {
+  constructor(
+    log: ReplicaLog,
+    clock: Clock,
+    turn: WriteTurn,
+    listener: EntryWriterListener,
+    unsynced: UnsyncedAccount | undefined,
+  ) {
+    this.#unsynced = unsynced;
     this.#log = log;
     this.#clock = clock;
     this.#turn = turn;
@@ -43,6 +52,7 @@ export class EntryWriter {
   /** Nothing is written any more. */
   end(): void {
     this.#state = "ended";
+    this.#unsynced?.end();
   }
 
   /** The writing has ended by a failure. */
@@ -87,6 +97,7 @@ export class EntryWriter {
       this.#stampedTime = Math.max(this.#stampedTime, entry.appendTime);
     }
     if (this.#state !== "open") return;
+    this.#unsynced?.take(bytesOf(entries));
     if (truncateTo !== undefined) this.#pendingTruncations += 1;
     this.#orders.push({ order, entries });
     if (this.#isRunning) return;
@@ -123,6 +134,7 @@ export class EntryWriter {
       this.#orders = [];
       if (this.#state === "open") {
         this.#state = "out";
+        this.#unsynced?.end();
         this.#listener.failed(error);
       }
     } finally {
@@ -164,6 +176,7 @@ export class EntryWriter {
   async #append(entries: readonly StampedEntry[], generation: number): Promise<void> {
     if (entries.length > 0) {
       await this.#retrying(() => this.#log.append(entries.filter(({ index }) => index > this.#log.last.index)));
+      this.#unsynced?.give(bytesOf(entries));
       if (this.#hasEnded()) return;
       for (const entry of entries) if (this.#unwritten.get(entry.index)?.entry === entry) this.#unwritten.delete(entry.index);
       if (this.#unwritten.size === 0) this.#ahead = nothingAhead;
@@ -224,6 +237,10 @@ export interface EntryWriterListener {
 /** Whether it may be tried again, since nothing was done. */
 export function isPassing(error: unknown): boolean {
   return isProglogError(error, "DISK_FULL") || isProglogError(error, "OVERLOADED");
+}
+
+function bytesOf(entries: readonly StampedEntry[]): number {
+  return entries.reduce((sum, entry) => sum + storeBytesOf(entry), 0);
 }
 
 interface PendingOrder {

@@ -123,6 +123,7 @@ export class GroupAppends {
 
   #take({ batch, header }: AdmittedBatch, { acks = "quorum", expectedOffset }: GroupAppendOptions): Promise<AppendResult> {
     this.#checkMayAppend();
+    this.#parts.checkRoom?.(batch.length);
     const { promise, resolve, reject } = Promise.withResolvers<AppendResult>();
     const append: Append = { batch, header, acks, expectedOffset, resolve, reject };
     if (this.#held.length > 0 || !this.#mayJudge()) this.#hold(append);
@@ -278,6 +279,8 @@ export interface AppendParts {
   readonly actLater: (event: () => void) => boolean;
   /** Resolves once it is certain that this replica led when it was asked. */
   readonly confirm: () => Promise<void>;
+  /** Throws OVERLOADED where the node has too much that isn't synced. */
+  readonly checkRoom: ((bytes: number) => void) | undefined;
   /** Why this replica takes no appends; undefined while it does. */
   readonly findRefusal: (attempt: string) => ProglogError | undefined;
   readonly knownLeader: () => KnownLeader;

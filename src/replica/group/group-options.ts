@@ -12,6 +12,7 @@ import type { CatchUpOrder, Ready, RoleChange } from "../../raft/ready.ts";
 import type { PeerNetwork } from "../peer-network.ts";
 import type { WriteTurn } from "./entry-writer.ts";
 import type { HardStateSlot } from "./hard-state-slot.ts";
+import type { UnsyncedAccount } from "./unsynced-bytes.ts";
 
 export interface GroupReplicaOptions extends Pick<ReplicaLogOptions, "openFiles"> {
   /** Its storage id is that of the replica: `<storage id>/<incarnation>`. */
@@ -38,6 +39,10 @@ export interface GroupReplicaOptions extends Pick<ReplicaLogOptions, "openFiles"
   readonly listener?: GroupListener;
   /** Default: at once. */
   readonly writeTurn?: WriteTurn;
+  /** Is kept up with what this replica has taken and not synced. */
+  readonly unsynced?: UnsyncedAccount;
+  /** Throws OVERLOADED where the groups of the node together have too much that isn't synced: asked before an append is taken. */
+  readonly checkRoom?: (bytes: number) => void;
   /**
    * Brings a peer that lacks what was trimmed here up to the log's base, and resolves with the index it has then. Without it such a peer stays behind.
    */

@@ -78,21 +78,27 @@ export class GroupReplica {
       durable: ({ sequence }) => this.#act(() => raft.hardStateDurable(sequence)),
       failed: (error) => this.#fail(error),
     });
-    this.#writer = new EntryWriter(log, clock, writeTurn, {
-      truncating: (index) => options.witness?.truncating?.(index),
-      wrote: (entries) => {
-        options.witness?.wrote?.(entries);
-        this.#appends.written();
+    this.#writer = new EntryWriter(
+      log,
+      clock,
+      writeTurn,
+      {
+        truncating: (index) => options.witness?.truncating?.(index),
+        wrote: (entries) => {
+          options.witness?.wrote?.(entries);
+          this.#appends.written();
+        },
+        durable: (report) => {
+          this.#act(() => raft.durable(report));
+          this.#appends.durable(raft.state.log.durableIndex);
+          // What a quorum committed before this disk had it is news for readers alone.
+          if (!this.#isShowing) void this.#show();
+        },
+        stuck: (error) => this.#damage.stuck(error),
+        failed: (error) => this.#writeFailed(error),
       },
-      durable: (report) => {
-        this.#act(() => raft.durable(report));
-        this.#appends.durable(raft.state.log.durableIndex);
-        // What a quorum committed before this disk had it is news for readers alone.
-        if (!this.#isShowing) void this.#show();
-      },
-      stuck: (error) => this.#damage.stuck(error),
-      failed: (error) => this.#writeFailed(error),
-    });
+      options.unsynced,
+    );
     this.#dispatch = new SendDispatch({
       self,
       log,
@@ -109,6 +115,7 @@ export class GroupReplica {
       now: () => Math.max(0, clock.now(), log.last.appendTime),
       actLater: (event) => this.#actLater(event),
       confirm: () => this.#reads.confirm(),
+      checkRoom: options.checkRoom,
       findRefusal: (attempt) => this.#findRefusal(attempt),
       knownLeader: () => this.#knownLeader(),
       rpcAddressOf: (nodeId) => this.#rpcAddressOf(nodeId),

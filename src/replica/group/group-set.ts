@@ -35,6 +35,8 @@ export interface GroupSetOptions<Member extends GroupMember> {
   readonly peers: Pick<PeerNetwork, "send" | "ask">;
   /** Opens this node's replica of a group. LOG_NOT_FOUND where there are no files, and none are to be made. */
   readonly openMember: (group: ReplicaRecord, seams: GroupSeams) => Promise<Member>;
+  /** Default `unsyncedMaxBytes`. */
+  readonly unsyncedMaxBytes?: number;
   /** Default `groupTickMs`. */
   readonly tickMs?: number;
   /** Of the members' settings: what is made up after a stall at most. */
@@ -60,7 +62,7 @@ export type GroupState<Member> =
  */
 export class GroupSet<Member extends GroupMember> {
   readonly disk: GatedDisk;
-  readonly unsynced = new UnsyncedBytes();
+  readonly unsynced: UnsyncedBytes;
   readonly #options: GroupSetOptions<Member>;
   readonly #hardStates: HardStateLog;
   readonly #groups = new Map<string, Group<Member>>();
@@ -81,6 +83,7 @@ export class GroupSet<Member extends GroupMember> {
     const { clock, logger, peers, tickMs = groupTickMs, electionTicks = defaultSettings.electionTicks } = options;
     this.#options = options;
     this.disk = disk;
+    this.unsynced = new UnsyncedBytes(options.unsyncedMaxBytes);
     this.#hardStates = hardStates;
     this.#wakeTicks = Math.ceil(groupWakeMs / tickMs);
     this.#ticker = new GroupTicker({
@@ -255,6 +258,12 @@ export class GroupSet<Member extends GroupMember> {
   close(reason: ProglogError): Promise<void> {
     this.#closing ??= this.#close(reason);
     return this.#closing;
+  }
+
+  /** Stops at once, and leaves everything open. For a process that is gone. */
+  halt(): void {
+    this.#ticker.stop();
+    this.#closing ??= Promise.resolve();
   }
 
   async #close(reason: ProglogError): Promise<void> {
