@@ -447,3 +447,53 @@ export const nodeNameMaxChars = 253;
 
 /** Join addresses: one name may mean many nodes, so more are a mistake. */
 export const joinAddressesMaxCount = 64;
+
+/** A frame that comes in pieces is gathered in a buffer of this size first: a length of megabytes may be a lie. */
+export const peerAssemblyBytes = 1 * MiB;
+
+/** How long both ends of a connection between nodes have to say who they are; connecting and each address of a name included. */
+export const peerHandshakeMaxMs = 5 * secondMs;
+
+/**
+ * Bytes that wait for one peer: the appends under way of eight busy groups (`inflightMaxBytes`). Beyond it they are dropped, and
+ * their groups told so, which then probe: dearer than waiting, and yet a peer that doesn't read must not take the node's memory.
+ */
+export const peerBufferMaxBytes = 32 * MiB;
+
+/** What messages without entries, refusals and pongs may take beyond that: a full buffer must not cost a leader its heartbeats. */
+export const peerReserveBytes = 1 * MiB;
+
+/** Bytes handed to a peer's socket at a time. What comes meanwhile and is urgent overtakes all but these, and what the kernel holds. */
+export const peerSocketBytes = 256 * KiB;
+
+/** Entries up to this are copied together into one write, and so many bytes at a time: a write of its own costs what copying some KiB does. */
+export const peerSmallPieceBytes = 4 * KiB;
+export const peerGatherBytes = 64 * KiB;
+
+/** Questions that one connection may have under way, and the bytes of their bodies. Beyond it they are refused with OVERLOADED. */
+export const peerQuestionsMaxCount = 128;
+export const peerQuestionsMaxBytes = 32 * MiB;
+
+/** How often an opener pings, and how long a peer may say nothing: three pings lost, or a node that stands still for longer than an election. */
+export const peerPingMs = 1 * secondMs;
+export const peerSilenceMaxMs = 4 * secondMs;
+
+/** How long an ended connection may take to get its last bytes out; then it is dropped. */
+export const peerCloseMaxMs = 1 * secondMs;
+
+/** How long a connection that only asks waits for its next question. */
+export const peerIdleMaxMs = 10 * secondMs;
+
+/** Waits between two tries to reach a peer: a cluster has few, and one that restarts is to be found at once. */
+export const peerBackoffStartMs = 50;
+export const peerBackoffMaxMs = 1 * secondMs;
+
+/** Connections from peers, kept free beside those of clients: two of each of 30 nodes. The oldest that hasn't said who it is makes room. */
+export const peerConnectionsMaxCount = 64;
+
+/** Connections of one peer that only ask: it has one a node, and maybe one that it has given up. */
+export const peerAskersMaxCount = 4;
+
+/** Addresses that are asked at a time, and addresses of one name that are tried. */
+export const peerAskedAddressesMaxCount = 64;
+export const peerAddressesOfNameMaxCount = 16;

@@ -7,8 +7,8 @@ import type { Message } from "../raft/message.ts";
  */
 export interface PeerNetwork {
   /**
-   * Sends a message of a group. It may be lost, never altered; those to one node keep their order. False when it was dropped at
-   * once: there is no connection, or its buffer is full.
+   * Sends a message of a group. It may be lost, never altered; those of one group to one node keep their order. False when it was
+   * dropped at once: there is no connection, or its buffer is full.
    */
   send(to: NodeId, groupId: string, message: PeerMessage): boolean;
   /**
