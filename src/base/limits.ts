@@ -143,8 +143,11 @@ export const orphansMaxCount = 100;
 /** Connections of a node, unless configured. With the files of the logs it fits under a limit of 1,024 descriptors. */
 export const connectionsMaxCount = 512;
 
+/** Connections from peers, kept free beside those of clients: two of each of 30 nodes. The oldest that hasn't said who it is makes room. */
+export const peerConnectionsMaxCount = 64;
+
 /** Descriptors left to read files, connections and the rest, when partitions are counted against the process's limit. */
-export const reservedFilesCount = openFilesMaxCount + connectionsMaxCount + 64;
+export const reservedFilesCount = openFilesMaxCount + connectionsMaxCount + peerConnectionsMaxCount + 64;
 
 /** Requests that one connection may have waiting one behind the other (pipelining). Each could be a long poll. */
 export const pipelinedRequestsMaxCount = 16;
@@ -487,9 +490,6 @@ export const peerIdleMaxMs = 10 * secondMs;
 /** Waits between two tries to reach a peer: a cluster has few, and one that restarts is to be found at once. */
 export const peerBackoffStartMs = 50;
 export const peerBackoffMaxMs = 1 * secondMs;
-
-/** Connections from peers, kept free beside those of clients: two of each of 30 nodes. The oldest that hasn't said who it is makes room. */
-export const peerConnectionsMaxCount = 64;
 
 /** Connections of one peer that only ask: it has one a node, and maybe one that it has given up. */
 export const peerAskersMaxCount = 4;

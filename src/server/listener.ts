@@ -2,24 +2,32 @@ import { createServer, type AddressInfo, type Server, type Socket } from "node:n
 import type { Clock, Timer } from "../base/clock.ts";
 import { systemErrorCode } from "../base/disk.ts";
 import { messageOf, ProglogError } from "../base/error.ts";
-import { headersMaxMs } from "../base/limits.ts";
+import { headersMaxMs, peerConnectionsMaxCount } from "../base/limits.ts";
 import { classifyProtocol, type Protocol, protocolMaxBytes } from "./protocol.ts";
 
 /**
  * The one port. It reads a connection's first bytes, which tell what the other end speaks, puts them back, and hands the connection
  * to whoever serves that. What speaks nothing we know is dropped before anything is allocated for it, and one that says nothing is
  * dropped after five seconds: an open port costs no more than its connections' descriptors, whose number is capped.
+ *
+ * Other nodes come in by the same port, and clients must not keep them out: where peers are served, so many connections beyond the cap
+ * are theirs. Who speaks what isn't known before it speaks, so clients beyond their cap are dropped by their first bytes, and when
+ * all places are taken whoever has been silent the longest makes room: a peer says its magic at once.
  */
 export class Listener {
   readonly #server: Server;
   readonly #options: ListenerOptions;
   readonly #sockets = new Set<Socket>();
+  /** Oldest first. */
+  readonly #undecided = new Set<FirstBytes>();
+  #clientCount = 0;
 
   private constructor(options: ListenerOptions) {
     this.#options = options;
     // Half-open, as node:http wants its connections: it answers a client that has closed its sending side.
     this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#accept(socket));
-    this.#server.maxConnections = options.maxConnections;
+    // With peers it is counted here: a connection too many may be one of theirs.
+    if (options.onPeer === undefined) this.#server.maxConnections = options.maxConnections;
     this.#server.on("drop", () => options.onRefused("too-many"));
   }
 
@@ -65,19 +73,50 @@ export class Listener {
     socket.once("close", () => this.#sockets.delete(socket));
     // Without this a connection reset before it is handed over would end the process. Its end is all we need to know.
     socket.on("error", () => {});
-    new FirstBytes(socket, this.#options).read();
+    if (!this.#makeRoom()) {
+      this.#options.onRefused("too-many");
+      return void socket.destroy();
+    }
+    const first: FirstBytes = new FirstBytes(socket, this.#options, {
+      isAdmitted: (protocol) => this.#admit(socket, protocol),
+      left: () => this.#undecided.delete(first),
+    });
+    this.#undecided.add(first);
+    first.read();
+  }
+
+  /** False when all places are taken by connections that speak something. */
+  #makeRoom(): boolean {
+    const { maxConnections, onPeer } = this.#options;
+    if (onPeer === undefined || this.#sockets.size <= maxConnections + peerConnectionsMaxCount) return true;
+    const [oldest] = this.#undecided;
+    oldest?.refuse("too-many");
+    return oldest !== undefined;
+  }
+
+  #admit(socket: Socket, protocol: Protocol): boolean {
+    if (protocol === "peer") return true;
+    if (this.#clientCount >= this.#options.maxConnections) return false;
+    this.#clientCount += 1;
+    socket.once("close", () => {
+      this.#clientCount -= 1;
+    });
+    return true;
   }
 }
 
 export interface ListenerOptions {
   readonly host: string;
   readonly port: number;
+  /** Of clients; with `onPeer` there are `peerConnectionsMaxCount` more for peers. */
   readonly maxConnections: number;
   readonly clock: Clock;
   /** Takes over a connection that speaks HTTP/1.1. Its first bytes are to be read again. */
   readonly onHttp1: (socket: Socket) => void;
   /** The same for HTTP/2. */
   readonly onHttp2: (socket: Socket) => void;
+  /** The same for another node. Without it nothing is known of peers: they are refused as `unknown`. */
+  readonly onPeer?: (socket: Socket) => void;
   readonly onAccepted: (protocol: Protocol) => void;
   readonly onRefused: (reason: RefusedReason) => void;
   readonly onError: (error: Error) => void;
@@ -86,17 +125,27 @@ export interface ListenerOptions {
 /** `unknown`: neither HTTP nor anything else we know. `silent`: it didn't say in time what it speaks. `too-many`: over the cap. */
 export type RefusedReason = "unknown" | "silent" | "too-many";
 
+/** What the listener's counting has to say and to hear about one connection. */
+interface Places {
+  /** Asked once it is known what it speaks. */
+  readonly isAdmitted: (protocol: Protocol) => boolean;
+  /** It is handed over, or at its end. */
+  readonly left: () => void;
+}
+
 /** A connection until it is known what it speaks. */
 class FirstBytes {
   readonly #socket: Socket;
   readonly #options: ListenerOptions;
+  readonly #places: Places;
   readonly #timer: Timer;
   #received: Buffer = Buffer.alloc(0);
 
-  constructor(socket: Socket, options: ListenerOptions) {
+  constructor(socket: Socket, options: ListenerOptions, places: Places) {
     this.#socket = socket;
     this.#options = options;
-    this.#timer = options.clock.setTimer(headersMaxMs, () => this.#refuse("silent"));
+    this.#places = places;
+    this.#timer = options.clock.setTimer(headersMaxMs, () => this.refuse("silent"));
   }
 
   read(): void {
@@ -111,14 +160,16 @@ class FirstBytes {
     switch (protocol) {
       case "undecided":
         // A prefix of the HTTP/2 preface: it can't be longer than that.
-        if (this.#received.length >= protocolMaxBytes) this.#refuse("unknown");
+        if (this.#received.length >= protocolMaxBytes) this.refuse("unknown");
         return;
       case "unknown":
-        return this.#refuse("unknown");
+        return this.refuse("unknown");
+      case "peer":
+        if (this.#options.onPeer === undefined) return this.refuse("unknown");
+        return this.#decide(protocol);
       case "http2":
       case "http1":
-        this.#options.onAccepted(protocol);
-        return this.#handOver(protocol);
+        return this.#decide(protocol);
     }
   };
 
@@ -126,6 +177,12 @@ class FirstBytes {
     this.#leave();
     this.#socket.destroy();
   };
+
+  #decide(protocol: Protocol): void {
+    if (!this.#places.isAdmitted(protocol)) return this.refuse("too-many");
+    this.#options.onAccepted(protocol);
+    this.#handOver(protocol);
+  }
 
   #handOver(protocol: Protocol): void {
     this.#leave();
@@ -138,11 +195,12 @@ class FirstBytes {
       socket.allowHalfOpen = false;
       return this.#options.onHttp2(socket);
     }
+    if (protocol === "peer") return this.#options.onPeer?.(socket);
     this.#options.onHttp1(socket);
     socket.resume();
   }
 
-  #refuse(reason: RefusedReason): void {
+  refuse(reason: RefusedReason): void {
     this.#leave();
     this.#options.onRefused(reason);
     this.#socket.destroy();
@@ -150,6 +208,7 @@ class FirstBytes {
 
   #leave(): void {
     this.#timer.cancel();
+    this.#places.left();
     this.#socket.off("data", this.#onData);
     this.#socket.off("end", this.#onEnd);
     this.#socket.off("close", this.#onEnd);

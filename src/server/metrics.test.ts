@@ -23,3 +23,23 @@ test("compactions are counted by how they ended, with what they removed", async 
   ]);
   metrics.close();
 });
+
+test("what peers do is counted, and what waits for them shown", async () => {
+  const metrics = new Metrics();
+  metrics.peerObserver.dropped?.();
+  metrics.peerObserver.refused?.("unwanted");
+  metrics.watchPeers({
+    status: () => ({ knownCount: 2, reachedCount: 1, incomingCount: 3, bufferedBytes: 4096, questionsCount: 5 }),
+  });
+  const lines = (await metrics.text()).split("\n").filter((line) => line.startsWith("proglog_peer"));
+  assert.deepEqual(lines.sort(), [
+    "proglog_peer_buffered_bytes 4096",
+    "proglog_peer_connections 3",
+    "proglog_peer_messages_dropped_total 1",
+    "proglog_peer_questions 5",
+    'proglog_peer_refusals_total{reason="unwanted"} 1',
+    "proglog_peers 2",
+    "proglog_peers_reached 1",
+  ]);
+  metrics.close();
+});

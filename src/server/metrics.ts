@@ -6,6 +6,8 @@ import { type ReplicaStatus, replicaStates } from "../replica/replica.ts";
 import { type GrpcServerObserver, nameOfStatus } from "../grpc/index.ts";
 import type { GrpcDoor } from "./grpc-door.ts";
 import type { Listener, RefusedReason } from "./listener.ts";
+import type { PeerObserver } from "./peer-context.ts";
+import type { PeersStatus } from "./peer-transport.ts";
 import type { Protocol } from "./protocol.ts";
 import type { RouteServices } from "./route-services.ts";
 
@@ -61,6 +63,18 @@ export class Metrics {
   readonly grpcObserver: GrpcServerObserver = {
     callEnded: (method, code) => this.#grpcCalls.inc({ method, status: nameOfStatus(code) }),
     sessionRefused: (reason) => this.#refused.inc({ reason }),
+  };
+
+  readonly #peerRefusals = this.#counter("proglog_peer_refusals_total", "Connections from peers refused, and why", ["reason"]);
+  readonly #peerDrops = this.#counter(
+    "proglog_peer_messages_dropped_total",
+    "Messages to peers without a connection, or with a full buffer",
+  );
+
+  /** To be given to the transport between nodes. */
+  readonly peerObserver: PeerObserver = {
+    refused: (reason) => this.#peerRefusals.inc({ reason }),
+    dropped: () => this.#peerDrops.inc(),
   };
 
   /** To be given to all logs. Plain functions: it is spread into others. */
@@ -192,6 +206,21 @@ export class Metrics {
       (status) => status.logEndOffset,
     );
     this.#partitionGauge(storage, "proglog_high_watermark", "First offset not yet committed", (status) => status.highWatermark);
+  }
+
+  /** Adds what is asked of the transport between nodes at each scrape. To be called once. */
+  watchPeers(peers: { status(): PeersStatus }): void {
+    const gauge = (name: string, help: string, valueOf: (status: PeersStatus) => number): void =>
+      this.#gauge(name, help, [], (each) => each.set(valueOf(peers.status())));
+    gauge("proglog_peers", "Other nodes known", ({ knownCount }) => knownCount);
+    gauge(
+      "proglog_peers_reached",
+      "Of the other nodes known, those there is a connection to",
+      ({ reachedCount }) => reachedCount,
+    );
+    gauge("proglog_peer_connections", "Connections that other nodes opened", ({ incomingCount }) => incomingCount);
+    gauge("proglog_peer_buffered_bytes", "Bytes that wait to be sent to other nodes", ({ bufferedBytes }) => bufferedBytes);
+    gauge("proglog_peer_questions", "Questions from and to other nodes under way", ({ questionsCount }) => questionsCount);
   }
 
   get contentType(): string {

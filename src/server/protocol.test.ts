@@ -15,8 +15,16 @@ test("a method in capitals is HTTP/1.1 from the first byte that isn't the prefac
     assert.equal(classify(text), "http1", text);
 });
 
+test("another node is told by its eight bytes, and not before", () => {
+  const magic = "\0PLPEER1";
+  for (let length = 1; length < magic.length; length += 1) assert.equal(classify(magic.slice(0, length)), "undecided");
+  assert.equal(classify(magic), "peer");
+  assert.equal(classify(`${magic}more`), "peer");
+  for (const text of ["\0\0", "\0PLPEER2", "\0PLX", "\0G"]) assert.equal(classify(text), "unknown", text);
+});
+
 test("anything else is unknown from its first byte", () => {
-  for (const text of ["\x16\x03\x01", "\0", "get /", " GET", "\xff", "{"]) assert.equal(classify(text), "unknown", text);
+  for (const text of ["\x16\x03\x01", "\x01", "get /", " GET", "\xff", "{"]) assert.equal(classify(text), "unknown", text);
 });
 
 function classify(text: string): string {
