@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { createSeededRandom } from "../sim/random.ts";
+import { peerHelloMaxBytes } from "../src/base/cluster-limits.ts";
 import {
   peerAskersMaxCount,
   peerBodyMaxBytes,
   peerConnectionsMaxCount,
   peerHandshakeMaxMs,
-  peerHelloMaxBytes,
   peerQuestionsMaxCount,
 } from "../src/base/limits.ts";
 import { KiB, MiB } from "../src/base/units.ts";

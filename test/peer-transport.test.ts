@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { systemClock } from "../src/base/clock.ts";
 import { ProglogError } from "../src/base/error.ts";
+import { peerAnswerMaxMs } from "../src/base/cluster-limits.ts";
 import {
-  peerAnswerMaxMs,
   peerBackoffMaxMs,
   peerBackoffStartMs,
   peerBodyMaxBytes,

@@ -445,14 +445,8 @@ export const controlEntriesMaxBytes = 1 * MiB;
 /** A configuration file: each key stands once, so some KiB; read whole before anything of it is known. */
 export const configFileMaxBytes = 256 * KiB;
 
-/** A node's name: as long as a host's. It stands in each message between nodes and in every view of the cluster. */
-export const nodeNameMaxChars = 253;
-
 /** Join addresses: one name may mean many nodes, so more are a mistake. */
 export const joinAddressesMaxCount = 64;
-
-/** A frame that comes in pieces is gathered in a buffer of this size first: a length of megabytes may be a lie. */
-export const peerAssemblyBytes = 1 * MiB;
 
 /** How long both ends of a connection between nodes have to say who they are; connecting and each address of a name included. */
 export const peerHandshakeMaxMs = 5 * secondMs;

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { isProglogError } from "../base/error.ts";
-import { initialNodesMaxCount, joinAddressesMaxCount, nodeNameMaxChars } from "../base/limits.ts";
+import { initialNodesMaxCount, nodeNameMaxChars } from "../base/cluster-limits.ts";
+import { joinAddressesMaxCount } from "../base/limits.ts";
 import { advertisedAddress, checkClusterSync, clusterFlags, clusterWarnings, defaultNodeName } from "./cluster-config.ts";
 import { parseConfig } from "./config.ts";
 

@@ -1,5 +1,5 @@
 import { ProglogError } from "../base/error.ts";
-import { nodeNameMaxChars } from "../base/limits.ts";
+import { nodeNameMaxChars } from "../base/cluster-limits.ts";
 import type { ClusterFlags } from "../replica/cluster/cluster-identity.ts";
 import type { Config } from "./config.ts";
 import { formatNodeAddress } from "./node-address.ts";

@@ -1,5 +1,6 @@
 import { compressions } from "../batch/compression.ts";
-import { bodiesMaxBytes, bodyMaxBytes, connectionsMaxCount, initialNodesMaxCount } from "../base/limits.ts";
+import { initialNodesMaxCount } from "../base/cluster-limits.ts";
+import { bodiesMaxBytes, bodyMaxBytes, connectionsMaxCount } from "../base/limits.ts";
 import { dayMs, GiB, hourMs, KiB, MiB, minuteMs, secondMs } from "../base/units.ts";
 import type { Config } from "./config.ts";
 import type { ConfigValue } from "./config-value.ts";

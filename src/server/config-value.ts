@@ -1,6 +1,7 @@
 import { unreachable } from "../base/assert.ts";
 import { ProglogError } from "../base/error.ts";
-import { joinAddressesMaxCount, nodeNameMaxChars } from "../base/limits.ts";
+import { nodeNameMaxChars } from "../base/cluster-limits.ts";
+import { joinAddressesMaxCount } from "../base/limits.ts";
 import { formatBytes, formatDuration, parseBytes, parseDuration } from "../base/quantity.ts";
 import type { ConfigKey } from "./config.ts";
 import { formatNodeAddress, parseNodeAddress } from "./node-address.ts";

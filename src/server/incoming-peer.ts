@@ -2,14 +2,13 @@ import type { Socket } from "node:net";
 import { unreachable } from "../base/assert.ts";
 import type { Timer } from "../base/clock.ts";
 import { messageOf, ProglogError } from "../base/error.ts";
+import { peerHelloMaxBytes, peerRefusalMaxBytes } from "../base/cluster-limits.ts";
 import {
   peerBodyMaxBytes,
   peerHandshakeMaxMs,
-  peerHelloMaxBytes,
   peerMessagesMaxBytes,
   peerQuestionsMaxBytes,
   peerQuestionsMaxCount,
-  peerRefusalMaxBytes,
 } from "../base/limits.ts";
 import { toRefusal } from "../replica/peer-error.ts";
 import type { PeerIdentity } from "../replica/peer-network.ts";

@@ -1,14 +1,8 @@
 import type { Socket } from "node:net";
 import { unreachable } from "../base/assert.ts";
 import { messageOf, ProglogError } from "../base/error.ts";
-import {
-  peerAddressesOfNameMaxCount,
-  peerBodyMaxBytes,
-  peerHandshakeMaxMs,
-  peerHelloMaxBytes,
-  peerQuestionsMaxCount,
-  peerRefusalMaxBytes,
-} from "../base/limits.ts";
+import { peerHelloMaxBytes, peerRefusalMaxBytes } from "../base/cluster-limits.ts";
+import { peerAddressesOfNameMaxCount, peerBodyMaxBytes, peerHandshakeMaxMs, peerQuestionsMaxCount } from "../base/limits.ts";
 import { describePeer, noWayError } from "../replica/peer-error.ts";
 import type { PeerIdentity, PeerMessage } from "../replica/peer-network.ts";
 import { type PeerFrame, type PeerFrameType, peerMagic } from "../wire/peer-frame.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { formationAddressesMaxCount } from "../base/limits.ts";
+import { formationAddressesMaxCount } from "../base/cluster-limits.ts";
 import { resolveAddress } from "./resolve-address.ts";
 
 const found =

@@ -1,7 +1,7 @@
 import { lookup as systemLookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { ProglogError } from "../base/error.ts";
-import { formationAddressesMaxCount } from "../base/limits.ts";
+import { formationAddressesMaxCount } from "../base/cluster-limits.ts";
 import { formatNodeAddress, parseNodeAddress } from "./node-address.ts";
 
 export type Lookup = (host: string) => Promise<readonly { readonly address: string }[]>;
