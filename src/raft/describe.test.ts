@@ -13,10 +13,11 @@ describe("a description", () => {
     const line = describeReady({
       role: { kind: "leader", term: 2, leader: "n1" },
       hardState: { sequence: 3, term: 2, vote: { nodeId: "n1", storageId: "s1" } },
-      write: { generation: 4, install: { index: 2, term: 1, nextOffset: 2 }, truncateTo: 4, entries: [entry] },
+      write: { generation: 4, install: { index: 2, term: 1, nextOffset: 2, lastIndex: 3 }, truncateTo: 4, entries: [entry] },
       commitIndex: 4,
       sends: [{ id: 1, to: "n2", term: 2, generation: 4, prevIndex: 4, prevTerm: 1, commitIndex: 4, maxBytes: 100 }],
-      catchUps: [{ to: "n3", term: 2, matchIndex: 1 }],
+      catchUps: [{ id: 1, to: "n3", term: 2, baseIndex: 2, matchIndex: 1 }],
+      withdrawals: [{ id: 1, to: "n3" }],
       reads: [
         { id: 7, outcome: "confirmed", index: 4 },
         { id: 8, outcome: "failed" },
@@ -27,8 +28,8 @@ describe("a description", () => {
     assert.equal(
       line,
       "role leader term=2 leader=n1; wakes; hard-state 3 term=2 vote=n1; " +
-        "write generation=4 install=2@1 truncate=4 entries=5@2; commit 4; send n2 prev=4@1 max=100B generation=4; " +
-        "catch-up n3 behind 1; read 7 at 4; read 8 failed; n1>n2 timeout-now term=2",
+        "write generation=4 install=2@1 to 3 truncate=4 entries=5@2; commit 4; send n2 prev=4@1 max=100B generation=4; " +
+        "catch-up n3 behind 1; catch-up 1 of n3 withdrawn; read 7 at 4; read 8 failed; n1>n2 timeout-now term=2",
     );
   });
 

@@ -119,17 +119,8 @@ function describeProgress({ nodeId, flow, matchIndex, nextIndex, contradictsMatc
   return `${nodeId} ${flow.kind} match=${matchIndex} next=${nextIndex}${more}${contradictsMatch ? " contradicts" : ""}`;
 }
 
-export function describeReady({
-  hardState,
-  write,
-  sends,
-  messages,
-  catchUps,
-  commitIndex,
-  reads,
-  isAsleep,
-  role,
-}: Ready): string {
+export function describeReady(ready: Ready): string {
+  const { hardState, write, sends, messages, catchUps, withdrawals, commitIndex, reads, isAsleep, role } = ready;
   const parts = [
     ...(role === undefined ? [] : [`role ${role.kind} term=${role.term} leader=${role.leader ?? "-"}`]),
     ...(isAsleep === undefined ? [] : [isAsleep ? "sleeps" : "wakes"]),
@@ -140,6 +131,7 @@ export function describeReady({
     ...(commitIndex === undefined ? [] : [`commit ${commitIndex}`]),
     ...sends.map(describeSend),
     ...catchUps.map(({ to, matchIndex }) => `catch-up ${to} behind ${matchIndex}`),
+    ...withdrawals.map(({ to, id }) => `catch-up ${id} of ${to} withdrawn`),
     ...reads.map((read) => `read ${read.id} ${read.outcome === "confirmed" ? `at ${read.index}` : "failed"}`),
     ...messages.map(describeMessage),
   ];
@@ -149,7 +141,9 @@ export function describeReady({
 export function describeWrite({ generation, install, truncateTo, entries }: WriteOrder): string {
   const parts = [
     `write generation=${generation}`,
-    ...(install === undefined ? [] : [`install=${install.index}@${install.term}`]),
+    ...(install === undefined
+      ? []
+      : [`install=${install.index}@${install.term}${install.lastIndex > install.index ? ` to ${install.lastIndex}` : ""}`]),
     ...(truncateTo === undefined ? [] : [`truncate=${truncateTo}`]),
     ...(entries.length === 0 ? [] : [`entries=${entries.map(describeEntry).join(",")}`]),
   ];

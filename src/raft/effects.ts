@@ -1,6 +1,6 @@
 import { heldMessagesMaxCount } from "../base/cluster-limits.ts";
 import type { Envelope, Message } from "./message.ts";
-import type { CatchUpOrder, ReadAnswer, SendOrder } from "./ready.ts";
+import type { CatchUpOrder, CatchUpWithdrawal, ReadAnswer, SendOrder } from "./ready.ts";
 import type { RaftState } from "./raft-state.ts";
 
 /** What has come together since `ready()` was last called. */
@@ -10,6 +10,7 @@ export interface Effects {
   messages: Message[];
   sends: SendOrder[];
   catchUps: CatchUpOrder[];
+  withdrawals: CatchUpWithdrawal[];
   reads: ReadAnswer[];
   toldCommitIndex: number;
   toldAsleep: boolean;

@@ -1,7 +1,7 @@
 import { assert } from "../base/assert.ts";
 import type { Entry } from "./entry.ts";
 import type { ReplicaView } from "./group-witness.ts";
-import type { LogBase, MembershipAt } from "./log-coordinates.ts";
+import type { InstalledLog, LogBase, LogTail, MembershipAt } from "./log-coordinates.ts";
 import type { Member, NodeId } from "./member.ts";
 import { type Membership, unknownMembership } from "./membership.ts";
 import type { AppendMessage, Message } from "./message.ts";
@@ -37,8 +37,8 @@ export interface FakeReplica {
   orders: readonly SendOrder[];
   /** What was sent of orders and isn't reported yet. */
   reports: readonly (SentReport & { readonly term: number })[];
-  /** Installed bases whose files are here, by the membership that came with them. */
-  memberships: readonly MembershipAt[];
+  /** Logs whose files were shipped here. */
+  shipped: readonly FakeLog[];
 }
 
 export interface FakeDisk {
@@ -88,7 +88,7 @@ export function newFakeReplica(self: Member, disk: FakeDisk, settings: RaftSetti
     isSlowToSend: false,
     orders: [],
     reports: [],
-    memberships: [],
+    shipped: [],
   };
 }
 
@@ -100,7 +100,7 @@ export function processReady(replica: FakeReplica, effects: FakeEffects): void {
     if (ready.write !== undefined) {
       const { install, truncateTo, entries, generation } = ready.write;
       let log = replica.written;
-      if (install !== undefined) log = { base: install, membership: membershipAt(replica, install.index), entries: [] };
+      if (install !== undefined) log = shippedLog(replica, install);
       const kept = truncateTo === undefined ? log.entries : log.entries.slice(0, truncateTo - log.base.index);
       replica.written = { ...log, entries: [...kept, ...entries] };
       replica.generation = generation;
@@ -262,13 +262,25 @@ export function viewOf(replica: FakeReplica): ReplicaView {
   };
 }
 
+function shippedLog({ shipped }: FakeReplica, { index, term, lastIndex }: InstalledLog): FakeLog {
+  const found = shipped.findLast((log) => log.base.index === index && log.base.term === term && lastOf(log) === lastIndex);
+  assert(found !== undefined, "what is installed was shipped");
+  return found;
+}
+
+/** What a base doesn't tell of a log. */
+export function tailOf(self: Member, log: FakeLog): LogTail {
+  const { lastIndex, nextOffset, termHistory, memberships } = startOf(self, { term: 0, vote: undefined, log });
+  return { lastIndex, nextOffset, termHistory, memberships: memberships.slice(1) };
+}
+
 /** The newest membership at or before an index. */
-export function membershipAt({ written, memberships }: FakeReplica, index: number): MembershipAt {
+export function membershipAt({ written, shipped }: FakeReplica, index: number): MembershipAt {
   let found: MembershipAt = { index: 0, membership: unknownMembership };
   const inLog = written.entries.flatMap((entry) =>
     entry.membership === undefined ? [] : [{ index: entry.index, membership: entry.membership }],
   );
-  for (const candidate of [written.membership, ...inLog, ...memberships])
+  for (const candidate of [written.membership, ...inLog, ...shipped.map(({ membership }) => membership)])
     if (candidate.index <= index && candidate.index >= found.index) found = candidate;
   return found;
 }

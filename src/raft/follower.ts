@@ -1,3 +1,4 @@
+import { withdrawAll } from "./catch-up.ts";
 import { newForwardedReads } from "./forwarded-reads.ts";
 import { enterTerm } from "./hard-state.ts";
 import type { NodeId } from "./member.ts";
@@ -9,6 +10,7 @@ import type { Follower } from "./role.ts";
 export function becomeFollower(state: RaftState, term: number, leader: NodeId | undefined): Follower {
   if (term > state.hardState.term) enterTerm(state.hardState, term, undefined);
   failWaiting(state);
+  if (state.role.kind === "leader") withdrawAll(state, state.role);
   const role: Follower = {
     kind: "follower",
     leader,

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { findViolations, marksOf } from "./invariants.ts";
+import type { InstallRequest } from "./install.ts";
+import type { LogBase } from "./log-coordinates.ts";
 import { createRaft } from "./raft.ts";
 import { defaultSettings } from "./raft-settings.ts";
 import type { RaftStart } from "./raft-state.ts";
@@ -56,6 +58,102 @@ describe("a base that is installed", () => {
   });
 });
 
+describe("what was shipped with a base", () => {
+  test("is the log from then on, whatever was there, and counts when the disk has it", () => {
+    let count = 0;
+    for (const terms of logs(3))
+      for (let commit = 0; commit <= terms.length; commit += 1)
+        for (const tail of logs(2)) {
+          const base = { index: terms.length + 1, term: tail[0] ?? 3, nextOffset: 70 };
+          if (base.term < (terms[commit - 1] ?? 1)) continue;
+          checkTail(terms, commit, base, tail);
+          count += 1;
+        }
+    assert.ok(count > 300);
+  });
+
+  test("that no log could be is refused, and changes nothing", () => {
+    const base = { index: 5, term: 2, nextOffset: 50 };
+    const tail = {
+      ...{ lastIndex: 8, nextOffset: 80, memberships: [{ index: 7, membership: membership.membership }] },
+      termHistory: [
+        { term: 2, firstIndex: 6, firstOffset: 50 },
+        { term: 3, firstIndex: 8, firstOffset: 70 },
+      ],
+    };
+    const sound = { from: "n2", term: 3, base, membership, tail };
+    const history = (...starts: readonly (readonly [term: number, firstIndex: number, firstOffset: number])[]) => ({
+      tail: { ...tail, termHistory: starts.map(([term, firstIndex, firstOffset]) => ({ term, firstIndex, firstOffset })) },
+    });
+    const none = { voters: [], outgoing: [], learners: [] };
+    const wrongs: readonly (readonly [string, Partial<InstallRequest>])[] = [
+      ["malformed", { base: { ...base, index: 0 } }],
+      ["malformed", { base: { ...base, index: 1.5 } }],
+      ["malformed", { base: { ...base, term: 0 } }],
+      ["malformed", { base: { ...base, term: 4 } }],
+      ["malformed", { base: { ...base, nextOffset: -1 } }],
+      ["malformed", { term: 2 ** 33 }],
+      ["malformed", { membership: { ...membership, index: 6 } }],
+      ["malformed", { membership: { index: 5, membership: none } }],
+      ["malformed", { tail: { ...tail, lastIndex: 4 } }],
+      ["malformed", { tail: { ...tail, lastIndex: 7 } }],
+      ["malformed", { tail: { ...tail, nextOffset: 69 } }],
+      ["malformed", history()],
+      ["malformed", history([2, 7, 50])],
+      ["malformed", history([2, 6, 60])],
+      ["malformed", history([1, 6, 50])],
+      ["malformed", history([2, 6, 50], [2, 8, 70])],
+      ["malformed", history([2, 6, 50], [3, 6, 70])],
+      ["malformed", history([2, 6, 50], [3, 8, 40])],
+      ["malformed", history([2, 6, 50], [4, 8, 70])],
+      ["malformed", { tail: { ...tail, memberships: [{ index: 5, membership: membership.membership }] } }],
+      ["malformed", { tail: { ...tail, memberships: [{ index: 9, membership: membership.membership }] } }],
+      ["malformed", { tail: { ...tail, memberships: [{ index: 7, membership: none }] } }],
+      ["contradiction", { base: { index: 2, term: 1, nextOffset: 20 }, tail: { ...tail, ...history([2, 3, 20]).tail } }],
+      ["contradiction", { base: { index: 5, term: 1, nextOffset: 50 } }],
+    ];
+    for (const [outcome, wrong] of wrongs) {
+      const raft = createRaft(startOf([2, 2, 2], 3), defaultSettings, { float: () => 0 });
+      const before = JSON.stringify(raft.state);
+      assert.equal(raft.installBase({ ...sound, ...wrong }), outcome, JSON.stringify(wrong));
+      assert.equal(JSON.stringify(raft.state), before);
+    }
+    const raft = createRaft(startOf([2, 2, 2], 3), defaultSettings, { float: () => 0 });
+    assert.equal(raft.installBase(sound), "accepted");
+    assert.deepEqual(findViolations(raft.state), []);
+  });
+});
+
+function checkTail(terms: readonly number[], commit: number, base: LogBase, tail: readonly number[]): void {
+  const raft = createRaft(startOf(terms, commit), defaultSettings, { float: () => 0 });
+  const before = marksOf(raft.state);
+  const told = JSON.stringify({ terms, commit, base, tail });
+  const termHistory: TermStart[] = [];
+  const { index, nextOffset } = base;
+  for (const [i, term] of tail.entries())
+    extendHistory(termHistory, { term, firstIndex: index + 1 + i, firstOffset: nextOffset + 10 * i });
+  const end = { lastIndex: index + tail.length, nextOffset: nextOffset + 10 * tail.length };
+  const outcome = raft.installBase({ from: "n2", term: 9, base, membership, tail: { ...end, termHistory, memberships: [] } });
+  assert.equal(outcome, "accepted", told);
+  const { log, commitIndex } = raft.state;
+  assert.deepEqual([log.lastIndex, log.nextOffset, commitIndex], [end.lastIndex, end.nextOffset, index], told);
+  assert.deepEqual(
+    tail.map((_, i) => raft.termAt(index + 1 + i)),
+    tail,
+    told,
+  );
+  assert.deepEqual(findViolations(raft.state, before), [], told);
+  const ready = raft.ready();
+  assert.deepEqual(ready?.write?.install, { ...base, lastIndex: end.lastIndex }, told);
+  raft.hardStateDurable(ready?.hardState?.sequence ?? 0);
+  raft.durable({ index: end.lastIndex, generation: 2 });
+  assert.deepEqual(
+    raft.ready()?.messages.map((message) => message.kind === "append-accepted" && [message.matchIndex, message.agreedIndex]),
+    [[end.lastIndex, end.lastIndex]],
+    told,
+  );
+}
+
 const voters = ["n1", "n2", "n3"].map((nodeId) => ({ nodeId, storageId: `${nodeId}-disk` }));
 const membership = { index: 0, membership: { voters, outgoing: [], learners: [] } };
 
@@ -75,7 +173,7 @@ function checkInstall(terms: readonly number[], commit: number, at: { readonly i
   assert.equal(log.generation, isThere ? 1 : 2, told);
   assert.deepEqual(findViolations(raft.state, before), [], told);
   const ready = raft.ready();
-  assert.deepEqual(ready?.write?.install, isThere ? undefined : base, told);
+  assert.deepEqual(ready?.write?.install, isThere ? undefined : { ...base, lastIndex: at.index }, told);
   if (isThere) return;
   assert.equal(log.durableIndex, commit, told);
   // It counts when the swap is on the disk, and the log goes on behind it.

@@ -1,5 +1,6 @@
 import { assert } from "../base/assert.ts";
 import { addToWindow, emptyWindow, windowCount } from "./byte-window.ts";
+import { withdrawCatchUp } from "./catch-up.ts";
 import type { Entry, Proposal } from "./entry.ts";
 import { appendEntries } from "./log-coordinates.ts";
 import type { NodeId } from "./member.ts";
@@ -88,5 +89,6 @@ export function propose(state: RaftState, proposals: readonly Proposal[]): Propo
 export function settlePeers(state: RaftState, role: Leader): void {
   const others = membersOf(membershipOf(state)).filter(({ nodeId }) => nodeId !== state.self.nodeId);
   const peers = others.map(({ nodeId }) => findProgress(role.peers, nodeId) ?? newProgress(nodeId, state.log.lastIndex + 1));
+  for (const peer of role.peers) if (!peers.includes(peer)) withdrawCatchUp(state.effects, peer);
   role.peers.splice(0, role.peers.length, ...peers);
 }

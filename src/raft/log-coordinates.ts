@@ -35,13 +35,26 @@ export interface LogBase {
   readonly nextOffset: number;
 }
 
+/** What lies behind a base, up to an end. */
+export interface LogTail {
+  readonly lastIndex: number;
+  readonly nextOffset: number;
+  readonly termHistory: readonly TermStart[];
+  readonly memberships: readonly MembershipAt[];
+}
+
+/** A base, and the last index of what came with it. */
+export interface InstalledLog extends LogBase {
+  readonly lastIndex: number;
+}
+
 export interface MembershipAt {
   readonly index: number;
   readonly membership: Membership;
 }
 
 export interface PendingWrite {
-  install: LogBase | undefined;
+  install: InstalledLog | undefined;
   truncateTo: number | undefined;
   entries: Entry[];
 }
@@ -116,7 +129,7 @@ export function truncateLog(log: LogCoordinates, end: { readonly lastIndex: numb
 }
 
 /**
- * Begins the log anew behind `base`. What the disk has of the old log says nothing of the new one, except up to where the old one
+ * Begins the log anew behind `base`, with what came along. What the disk has of the old log says nothing of the new one, except up to where the old one
  * agreed with the leader whose base it is: until the swap is reported durable, that is all that may be acknowledged.
  */
 export function installLog(
@@ -124,18 +137,24 @@ export function installLog(
   {
     base,
     membership,
+    tail,
     agreedIndex,
-  }: { readonly base: LogBase; readonly membership: MembershipAt; readonly agreedIndex: number },
+  }: {
+    readonly base: LogBase;
+    readonly membership: MembershipAt;
+    readonly tail: LogTail | undefined;
+    readonly agreedIndex: number;
+  },
 ): void {
   log.base = base;
-  log.lastIndex = base.index;
-  log.nextOffset = base.nextOffset;
-  log.termHistory.length = 0;
-  log.memberships.splice(0, log.memberships.length, membership);
+  log.lastIndex = tail?.lastIndex ?? base.index;
+  log.nextOffset = tail?.nextOffset ?? base.nextOffset;
+  log.termHistory.splice(0, log.termHistory.length, ...(tail?.termHistory ?? []));
+  log.memberships.splice(0, log.memberships.length, membership, ...(tail?.memberships ?? []));
   log.generation += 1;
   log.durableIndex = Math.min(log.durableIndex, agreedIndex);
-  log.pending = { install: base, truncateTo: undefined, entries: [] };
-  log.handedIndex = base.index;
+  log.pending = { install: { ...base, lastIndex: log.lastIndex }, truncateTo: undefined, entries: [] };
+  log.handedIndex = log.lastIndex;
 }
 
 /** Forgets a prefix that was trimmed. */

@@ -47,6 +47,10 @@ export interface ReplicateFlow {
 /** It lacks what was trimmed here, and is given files by other means. */
 export interface CatchUpFlow {
   readonly kind: "catch-up";
+  /** Of the order. */
+  readonly id: number;
+  /** Where the leader's log began then. */
+  readonly baseIndex: number;
 }
 
 export function newProgress(nodeId: NodeId, nextIndex: number): Progress {
@@ -83,8 +87,8 @@ export function becomeReplicate(peer: Progress, nextIndex: number): void {
   giveUpOrder(peer);
 }
 
-export function becomeCatchUp(peer: Progress): void {
-  peer.flow = { kind: "catch-up" };
+export function becomeCatchUp(peer: Progress, order: { readonly id: number; readonly baseIndex: number }): void {
+  peer.flow = { kind: "catch-up", ...order };
   giveUpOrder(peer);
 }
 

@@ -40,6 +40,8 @@ export interface RaftState {
   electionTimeout: number;
   /** Of the last question that was forwarded for a reader; 0 before the first. */
   lastReadNumber: number;
+  /** The id of the last catch-up that was ordered. */
+  lastCatchUp: number;
   readonly effects: Effects;
 }
 
@@ -110,11 +112,13 @@ export function createRaftState(start: RaftStart, settings: RaftSettings, random
     electionElapsed: 0,
     electionTimeout: drawElectionTimeout(settings, random),
     lastReadNumber: 0,
+    lastCatchUp: 0,
     effects: {
       held: [],
       messages: [],
       sends: [],
       catchUps: [],
+      withdrawals: [],
       reads: [],
       toldCommitIndex: commitIndex,
       toldAsleep: false,

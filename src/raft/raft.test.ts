@@ -251,6 +251,35 @@ describe("the raft core", () => {
     assert.equal(raft.isQuiet, false);
   });
 
+  test("tells how far a trim cuts nobody off, but for members on lost nodes", () => {
+    const { raft, ready } = lead();
+    raft.durable({ index: 1, generation: 1 });
+    assert.equal(raft.trimMaxIndex, 0);
+    for (const { to, id } of ready.sends) raft.sent({ to, order: id, lastIndex: 1, bytes: 0 });
+    raft.step({ ...envelope("n2", 1), kind: "append-accepted", matchIndex: 1, agreedIndex: 1 });
+    assert.deepEqual([raft.commitIndex, raft.trimMaxIndex], [1, 0], "n3 may need it");
+    raft.peerLost("n3");
+    assert.equal(raft.trimMaxIndex, 1);
+    raft.trimmed({ index: 1, nextOffset: 0 });
+    raft.propose([record]);
+    drive(raft);
+    raft.peerFound("n3");
+    raft.step({ ...envelope("n3", 1), kind: "append-rejected", prevIndex: 1, hintIndex: 0, hintTerm: 0 });
+    raft.unreachable("n3");
+    raft.step({ ...envelope("n3", 1), kind: "heartbeat-response", round: 0, hasForgotten: false });
+    const [order] = raft.ready()?.catchUps ?? [];
+    assert.deepEqual(order, { id: 1, to: "n3", term: 1, baseIndex: 1, matchIndex: 0 });
+    raft.step({ ...envelope("n2", 1), kind: "append-accepted", matchIndex: 2, agreedIndex: 2 });
+    assert.deepEqual([raft.commitIndex, raft.trimMaxIndex], [2, 1], "what was ordered is there to be shipped");
+    raft.caughtUp({ to: "n3", id: 7, index: 2 });
+    const flowOf = (): string | undefined =>
+      raft.state.role.kind === "leader" ? raft.state.role.peers.find(({ nodeId }) => nodeId === "n3")?.flow.kind : undefined;
+    assert.equal(flowOf(), "catch-up", "that was of another order");
+    raft.catchUpFailed({ to: "n3", id: 1 });
+    raft.peerLost("n3");
+    assert.equal(raft.trimMaxIndex, 2);
+  });
+
   test("says once that it sleeps, isn't moved by ticks, and says once that it wakes", () => {
     const alone = createRaft(emptyStart(members[0]!, groupOf(1)), defaultSettings, random);
     drive(alone);

@@ -1,5 +1,6 @@
 import { assert } from "../base/assert.ts";
 import type { Random } from "../base/random.ts";
+import { type CatchUpReport, onCatchUpFailed, onCaughtUp, trimMaxIndex } from "./catch-up.ts";
 import { advanceCommit } from "./commit.ts";
 import { releaseHeld } from "./effects.ts";
 import { mayCampaign, onHardStateDurable, startElection } from "./election.ts";
@@ -19,7 +20,7 @@ import { assertSettings, type RaftSettings } from "./raft-settings.ts";
 import { isQuiet } from "./quiet.ts";
 import { beginRound, readIndex, type ReadOutcome } from "./read-index.ts";
 import type { Ready, RoleChange } from "./ready.ts";
-import { onCatchUpFailed, onCaughtUp, onSent, onUnreachable, pumpPeers, type SentReport } from "./replication.ts";
+import { onSent, onUnreachable, pumpPeers, type SentReport } from "./replication.ts";
 import { leaderOf } from "./role.ts";
 import { step, type StepOutcome } from "./step.ts";
 import { onPeerFound, onPeerLost, wake } from "./sleep.ts";
@@ -150,12 +151,18 @@ export class Raft {
     onUnreachable(this.state, to);
   }
 
-  caughtUp(report: { readonly to: NodeId; readonly index: number }): void {
+  /** The catch-up of that id is done: the peer has base and files, up to `index`. */
+  caughtUp(report: CatchUpReport & { readonly index: number }): void {
     onCaughtUp(this.state, report);
   }
 
-  catchUpFailed(to: NodeId): void {
-    onCatchUpFailed(this.state, to);
+  catchUpFailed(report: CatchUpReport): void {
+    onCatchUpFailed(this.state, report);
+  }
+
+  /** How far the log may be trimmed without cutting off a peer that can still be brought on. No more than advice: disks fill up. */
+  get trimMaxIndex(): number {
+    return trimMaxIndex(this.state);
   }
 
   /** A leader sent base record and segments, and they are durable in a place of their own. */
@@ -202,6 +209,7 @@ export class Raft {
       sends: effects.sends,
       messages: effects.messages,
       catchUps: effects.catchUps,
+      withdrawals: effects.withdrawals,
       commitIndex: effects.toldCommitIndex === state.commitIndex ? undefined : state.commitIndex,
       reads: effects.reads,
       isAsleep: effects.toldAsleep === state.isAsleep ? undefined : state.isAsleep,
@@ -216,6 +224,7 @@ export class Raft {
     if (effects.sends.length > 0) effects.sends = [];
     if (effects.messages.length > 0) effects.messages = [];
     if (effects.catchUps.length > 0) effects.catchUps = [];
+    if (effects.withdrawals.length > 0) effects.withdrawals = [];
     if (effects.reads.length > 0) effects.reads = [];
     effects.toldCommitIndex = state.commitIndex;
     effects.toldAsleep = state.isAsleep;
@@ -234,9 +243,10 @@ export function createRaft(start: RaftStart, settings: RaftSettings, random: Pic
   return new Raft(state);
 }
 
-function isNothing({ hardState, write, sends, messages, catchUps, commitIndex, reads, isAsleep, role }: Ready): boolean {
+function isNothing(ready: Ready): boolean {
+  const { hardState, write, sends, messages, catchUps, withdrawals, commitIndex, reads, isAsleep, role } = ready;
   if (hardState !== undefined || write !== undefined || commitIndex !== undefined || role !== undefined) return false;
-  if (isAsleep !== undefined) return false;
+  if (isAsleep !== undefined || withdrawals.length > 0) return false;
   return sends.length === 0 && messages.length === 0 && catchUps.length === 0 && reads.length === 0;
 }
 

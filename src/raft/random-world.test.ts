@@ -133,7 +133,7 @@ function actAt(world: ScriptWorld, random: SeededRandom, nodeId: NodeId, everyon
   else if (luck < 0.8) loseOrFind(world, random, nodeId, everyone);
   else if (luck < 0.83) world.act(nodeId, (raft) => raft.setDamaged(random.chance(0.2)));
   else if (luck < 0.86) trimAt(world, random, nodeId);
-  else if (luck < 0.92) catchUpAt(world, findLeader(world, everyone) ?? nodeId);
+  else if (luck < 0.92) catchUpAt(world, findLeader(world, everyone) ?? nodeId, random.integer(4));
   else if (luck < 0.95) world.crash(nodeId, random.chance(0.4));
   else cutOrHeal(world, random, nodeId, everyone);
 }
@@ -185,11 +185,11 @@ function trimAt(world: ScriptWorld, random: SeededRandom, nodeId: NodeId): void 
 }
 
 /** Whoever asked to have a peer caught up does it, for each that waits. */
-function catchUpAt(world: ScriptWorld, nodeId: NodeId): void {
+function catchUpAt(world: ScriptWorld, nodeId: NodeId, count: number): void {
   const { role } = world.get(nodeId).raft.state;
   if (role.kind !== "leader") return;
   for (const { nodeId: to, flow } of [...role.peers])
-    if (flow.kind === "catch-up" && world.replicas.get(to)?.isUp === true) world.catchUp(nodeId, to);
+    if (flow.kind === "catch-up" && world.replicas.get(to)?.isUp === true) world.catchUp(nodeId, to, count);
 }
 
 /** Rightly or not: a node that is lost for another may be there, and one that is gone may not be missed. */
@@ -244,7 +244,7 @@ function passTime(world: ScriptWorld, everyone: readonly NodeId[], rounds: numbe
       if ((round + position) % everyone.length !== 0 && world.get(nodeId).raft.state.role.kind !== "leader") continue;
       world.act(nodeId, (raft) => raft.tick());
       world.settle();
-      catchUpAt(world, nodeId);
+      catchUpAt(world, nodeId, round % 4);
       world.settle();
       world.lines = [];
     }

@@ -1,5 +1,5 @@
 import type { Entry } from "./entry.ts";
-import type { LogBase } from "./log-coordinates.ts";
+import type { InstalledLog } from "./log-coordinates.ts";
 import type { Member, NodeId } from "./member.ts";
 import type { Message } from "./message.ts";
 import type { Role } from "./role.ts";
@@ -11,6 +11,8 @@ export interface Ready {
   readonly sends: readonly SendOrder[];
   readonly messages: readonly Message[];
   readonly catchUps: readonly CatchUpOrder[];
+  /** Catch-ups that were ordered and aren't wanted any more. */
+  readonly withdrawals: readonly CatchUpWithdrawal[];
   /** When it moved. */
   readonly commitIndex: number | undefined;
   readonly reads: readonly ReadAnswer[];
@@ -30,7 +32,8 @@ export interface HardStateOrder {
 /** Install, truncate, append, in this order; then report durable what was synced, with this generation. */
 export interface WriteOrder {
   readonly generation: number;
-  readonly install: LogBase | undefined;
+  /** Of what was shipped: base, and entries up to `lastIndex`. */
+  readonly install: InstalledLog | undefined;
   /** The last index that stays. */
   readonly truncateTo: number | undefined;
   /** The very objects that came in a message or went out of `propose`. */
@@ -51,10 +54,19 @@ export interface SendOrder {
 
 /** The peer lacks what was trimmed here: give it base record and segments, then report `caughtUp` or `catchUpFailed`. */
 export interface CatchUpOrder {
+  readonly id: number;
   readonly to: NodeId;
   readonly term: number;
+  /** Where the log begins now: what lies behind it is to stay until this is answered. */
+  readonly baseIndex: number;
   /** What the peer is known to have. */
   readonly matchIndex: number;
+}
+
+/** The peer has it by now, is no member any more, or another leads: what is under way may end, and needs no report. */
+export interface CatchUpWithdrawal {
+  readonly id: number;
+  readonly to: NodeId;
 }
 
 /** Of a reader that asked by `id`. */

@@ -1,22 +1,14 @@
 import { assert } from "../base/assert.ts";
 import { probeMaxBytes } from "../base/cluster-limits.ts";
 import { addToWindow } from "./byte-window.ts";
+import { orderCatchUp, withdrawCatchUp } from "./catch-up.ts";
 import { advanceCommit } from "./commit.ts";
 import { emit } from "./effects.ts";
 import { pressHandover } from "./handover.ts";
 import { findAgreement, termAt } from "./log-coordinates.ts";
 import type { NodeId } from "./member.ts";
 import type { AppendAccepted, AppendRejected, HeartbeatResponse } from "./message.ts";
-import {
-  becomeCatchUp,
-  becomeProbe,
-  becomeReplicate,
-  endOrder,
-  findProgress,
-  isInflightFull,
-  type Progress,
-  raiseMatch,
-} from "./progress.ts";
+import { becomeProbe, becomeReplicate, endOrder, findProgress, isInflightFull, type Progress, raiseMatch } from "./progress.ts";
 import type { RaftState } from "./raft-state.ts";
 import { onRoundAnswered } from "./read-index.ts";
 import type { Leader } from "./role.ts";
@@ -35,8 +27,7 @@ function pump(state: RaftState, role: Leader, peer: Progress): void {
   if (prevTerm === undefined) {
     // Trimmed away. Who doesn't answer needn't be shipped a log.
     if (!peer.isActive) return;
-    becomeCatchUp(peer);
-    state.effects.catchUps.push({ to: peer.nodeId, term: state.hardState.term, matchIndex: peer.matchIndex });
+    orderCatchUp(state, peer);
     return;
   }
   const hasEntries = peer.nextIndex <= state.log.lastIndex;
@@ -132,6 +123,7 @@ export function onAppendAccepted(state: RaftState, role: Leader, message: Append
   if (peer.flow.kind === "probe") {
     becomeReplicate(peer, Math.max(message.agreedIndex, peer.matchIndex) + 1);
   } else if (peer.flow.kind === "catch-up" && peer.matchIndex >= state.log.base.index) {
+    withdrawCatchUp(state.effects, peer);
     becomeProbe(peer, peer.matchIndex + 1, false);
   }
   if (!hasMoved) return;
@@ -169,17 +161,4 @@ export function onHeartbeatResponse(state: RaftState, role: Leader, message: Hea
     else flow.isProbing = peer.matchIndex < state.log.lastIndex;
   }
   onRoundAnswered(state, role, message);
-}
-
-/** The peer was given everything up to `index` by other means. */
-export function onCaughtUp(state: RaftState, { to, index }: { readonly to: NodeId; readonly index: number }): void {
-  const peer = state.role.kind === "leader" ? findProgress(state.role.peers, to) : undefined;
-  if (peer?.flow.kind !== "catch-up") return;
-  becomeProbe(peer, Math.max(Math.min(index, state.log.lastIndex), peer.matchIndex) + 1, false);
-}
-
-/** It is asked for again when the peer next answers a heartbeat. */
-export function onCatchUpFailed(state: RaftState, to: NodeId): void {
-  const peer = state.role.kind === "leader" ? findProgress(state.role.peers, to) : undefined;
-  if (peer?.flow.kind === "catch-up") becomeProbe(peer, peer.matchIndex + 1, true);
 }

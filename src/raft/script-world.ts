@@ -18,6 +18,7 @@ import {
   sendAll,
   sendOne,
   syncHardState,
+  tailOf,
   viewOf,
 } from "./fake-replica.ts";
 import { newGroupWitness, witness } from "./group-witness.ts";
@@ -25,6 +26,7 @@ import { findViolations, marksOf } from "./invariants.ts";
 import type { Member, NodeId } from "./member.ts";
 import { type Membership, unknownMembership } from "./membership.ts";
 import type { Message } from "./message.ts";
+import { findProgress } from "./progress.ts";
 import type { Raft } from "./raft.ts";
 import { defaultSettings, type RaftSettings } from "./raft-settings.ts";
 import type { ReadOutcome } from "./read-index.ts";
@@ -194,15 +196,24 @@ export class ScriptWorld {
     return isBusy || messages.length > 0;
   }
 
-  /** What a catch-up order asks for: the sender's base goes to the receiver, in the place of its log. */
-  catchUp(from: NodeId, to: NodeId): void {
+  /** What a catch-up order asks for: the sender's base and so many entries behind it go to the receiver, in the place of its log. */
+  catchUp(from: NodeId, to: NodeId, count: number): void {
     const { written, raft } = this.get(from);
-    const membership = membershipAt(this.get(from), written.base.index);
+    const { role } = raft.state;
+    const flow = role.kind === "leader" ? findProgress(role.peers, to)?.flow : undefined;
+    const { base } = written;
+    const log = { ...written, membership: membershipAt(this.get(from), base.index), entries: written.entries.slice(0, count) };
     const receiver = this.get(to);
-    receiver.memberships = [...receiver.memberships, membership];
-    const outcome = this.act(to, (core) => core.installBase({ from, term: raft.term, base: written.base, membership }));
-    this.lines.push(`${to} installs ${written.base.index}@${written.base.term}: ${outcome}`);
-    if (outcome !== "stale") this.act(from, (core) => core.caughtUp({ to, index: written.base.index }));
+    receiver.shipped = [...receiver.shipped, log];
+    const tail = count > 0 ? { tail: tailOf(receiver.raft.state.self, log) } : {};
+    const { membership } = log;
+    const outcome = this.act(to, (core) => core.installBase({ from, term: raft.term, base, membership, ...tail }));
+    this.lines.push(
+      `${to} installs ${base.index}@${base.term}${lastOf(log) > base.index ? ` to ${lastOf(log)}` : ""}: ${outcome}`,
+    );
+    if (outcome === "stale" || flow?.kind !== "catch-up") return;
+    const index = outcome === "accepted" ? lastOf(log) : base.index;
+    this.act(from, (core) => core.caughtUp({ to, id: flow.id, index }));
   }
 
   trim(nodeId: NodeId, index: number): void {
@@ -266,7 +277,7 @@ export class ScriptWorld {
     this.network.push(...messages);
   }
 
-  #tell(nodeId: NodeId, { role, write, commitIndex, reads, catchUps, isAsleep }: Ready): void {
+  #tell(nodeId: NodeId, { role, write, commitIndex, reads, catchUps, withdrawals, isAsleep }: Ready): void {
     if (role !== undefined) {
       const of = role.kind === "follower" && role.leader !== undefined ? ` of ${role.leader}` : "";
       this.lines.push(`${nodeId} becomes ${role.kind}${of}, term=${role.term}`);
@@ -278,6 +289,7 @@ export class ScriptWorld {
       this.lines.push(`${nodeId} read ${read.id} ${read.outcome === "confirmed" ? `at ${read.index}` : "failed"}`);
     if (isAsleep !== undefined) this.lines.push(`${nodeId} ${isAsleep ? "falls asleep" : "wakes"}`);
     for (const { to, matchIndex } of catchUps) this.lines.push(`${nodeId} has ${to} caught up from ${matchIndex}`);
+    for (const { to, id } of withdrawals) this.lines.push(`${nodeId} withdraws catch-up ${id} of ${to}`);
   }
 
   /** G7: who asked doesn't miss what was committed before. */

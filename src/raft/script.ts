@@ -204,13 +204,14 @@ const commands: Readonly<Record<string, Command>> = {
     world.act(nodeId, (raft) => raft.setDamaged(false));
   },
   trim: (world, [nodeId = "", index = "0"]) => world.trim(nodeId, Number(index)),
-  "catch-up"(world, [way = ""]) {
+  "catch-up"(world, [way = "", count = "0"]) {
     const [from = "", to = ""] = way.split(">");
-    world.catchUp(from, to);
+    world.catchUp(from, to, Number(count));
   },
-  "catch-up-failed"(world, [way = ""]) {
+  "catch-up-failed"(world, [way = ""], options) {
     const [from = "", to = ""] = way.split(">");
-    world.act(from, (raft) => raft.catchUpFailed(to));
+    const id = Number(options.get("id") ?? world.get(from).raft.state.lastCatchUp);
+    world.act(from, (raft) => raft.catchUpFailed({ to, id }));
   },
 };
 

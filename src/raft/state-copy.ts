@@ -31,6 +31,7 @@ function copyState(state: RaftState): RaftState {
       messages: [...effects.messages],
       sends: [...effects.sends],
       catchUps: [...effects.catchUps],
+      withdrawals: [...effects.withdrawals],
       reads: [...effects.reads],
     },
   };

@@ -44,9 +44,10 @@ export interface GroupReplicaOptions extends Pick<ReplicaLogOptions, "openFiles"
   /** Throws OVERLOADED where the groups of the node together have too much that isn't synced: asked before an append is taken. */
   readonly checkRoom?: (bytes: number) => void;
   /**
-   * Brings a peer that lacks what was trimmed here up to the log's base, and resolves with the index it has then. Without it such a peer stays behind.
+   * Brings a peer that lacks what was trimmed here up to the log's base, and resolves with the index it has then. Without it such a peer stays
+   * behind. The signal aborts when nobody waits for it any more.
    */
-  readonly catchUp?: (order: CatchUpOrder) => Promise<number>;
+  readonly catchUp?: (order: CatchUpOrder, withdrawn: AbortSignal) => Promise<number>;
   readonly witness?: GroupReplicaWitness;
 }
 

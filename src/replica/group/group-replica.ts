@@ -57,6 +57,8 @@ export class GroupReplica {
   #ledTerm = 0;
   #leadership: AbortController | undefined;
   readonly #damage: GroupDamage;
+  /** Under way, by the orders' ids. */
+  readonly #catchUps = new Map<number, AbortController>();
   #events: ((listener: GroupListener) => void)[] = [];
   #isPumping = false;
   #isPumpDue = false;
@@ -347,6 +349,7 @@ export class GroupReplica {
     this.#trims.end();
     this.#loseLeadership("the replica was closed");
     this.#reads.end(reason);
+    for (const catchUp of this.#catchUps.values()) catchUp.abort();
   }
 
   /** Lets something happen to the core, and does what follows. */
@@ -420,6 +423,7 @@ export class GroupReplica {
     for (const order of ready.sends) this.#dispatch.dispatch(order);
     for (const message of ready.messages) this.#send({ message, frames: [] });
     for (const order of ready.catchUps) this.#catchUp(order);
+    for (const { id } of ready.withdrawals) this.#catchUps.get(id)?.abort();
     for (const read of ready.reads) this.#reads.answer(read);
     if (!this.#isShowing) void this.#show();
   }
@@ -453,19 +457,24 @@ export class GroupReplica {
   }
 
   #catchUp(order: CatchUpOrder): void {
-    const { to } = order;
+    const { to, id } = order;
     const { catchUp } = this.#options;
     if (catchUp === undefined) {
-      this.raft.catchUpFailed(to);
+      this.raft.catchUpFailed({ to, id });
       return;
     }
-    catchUp(order).then(
-      (index) => this.#act(() => this.raft.caughtUp({ to, index })),
-      (error: unknown) => {
-        this.#logger.warn({ group: this.#options.groupName, to, error }, "could not bring a replica up to the log's base");
-        this.#act(() => this.raft.catchUpFailed(to));
-      },
-    );
+    const withdrawn = new AbortController();
+    this.#catchUps.set(id, withdrawn);
+    catchUp(order, withdrawn.signal)
+      .then(
+        (index) => this.#act(() => this.raft.caughtUp({ to, id, index })),
+        (error: unknown) => {
+          if (withdrawn.signal.aborted) return;
+          this.#logger.warn({ group: this.#options.groupName, to, error }, "could not bring a replica up to the log's base");
+          this.#act(() => this.raft.catchUpFailed({ to, id }));
+        },
+      )
+      .finally(() => this.#catchUps.delete(id));
   }
 
   /** Shows readers what is committed and durable here, one step after the other. Never rejects. */
