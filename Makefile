@@ -11,7 +11,7 @@ runner := $(node) tools/test-runner/run.ts
 lint_paths := src sim test bench examples tools/test-runner
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-one test-debug prove-crash check types lint format format-check layering proto proto-check openapi openapi-check bench bench-peers build pack clean raft-scripts prove-raft sim
+.PHONY: help install run test test-one test-debug prove-crash check types lint format format-check layering proto proto-check openapi openapi-check bench bench-peers build pack clean raft-scripts prove-raft sim mutants
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -62,6 +62,9 @@ prove-crash: install ## runs the crash, fault and kill proofs in full: takes lon
 
 sim: install ## runs the simulated world: SEED=123 [SIZE=full] one run, MINUTES=5 fresh ones
 	@$(node) sim/run.ts --seed "$$SEED" --size "$$SIZE" --minutes "$$MINUTES" $(if $(STORY),--story)
+
+mutants: install ## breaks rules on purpose, one by one, and shows that the suites notice: ONLY=M03,S01 SEEDS=300 ALL=1
+	@$(node) test/mutants/run.ts --only "$$ONLY" --seeds "$${SEEDS:-300}" $(if $(ALL),--all)
 
 # ---- check ----
 
