@@ -1,4 +1,5 @@
-import { integerMax, termJumpMax, termMax } from "../base/limits.ts";
+import { termJumpMax, termMax } from "../base/cluster-limits.ts";
+import { integerMax } from "../base/limits.ts";
 import type { InstallRequest } from "./install.ts";
 import { type LogTail, termAt } from "./log-coordinates.ts";
 import { findMembershipFault } from "./membership.ts";
