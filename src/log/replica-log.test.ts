@@ -7,6 +7,7 @@ import { AssertionError } from "../base/assert.ts";
 import { isProglogError } from "../base/error.ts";
 import { KiB } from "../base/units.ts";
 import { encodeBatch } from "../batch/encode-batch.ts";
+import { encodeTrim } from "./control-entries.ts";
 import { entryFlags, type EntryKind } from "./frame.ts";
 import { openReplicaLog, type ReplicaLog, storeBytesOf } from "./replica-log.ts";
 import type { StampedEntry } from "./stamped-entry.ts";
@@ -115,6 +116,49 @@ describe("a replica's log", () => {
     assert.deepEqual(offsets, [0, 1]);
     await assert.rejects(log.truncate(3), (error) => isProglogError(error, "INTERNAL"));
     await log.close();
+  });
+
+  test("trims to an offset, and removes nothing that isn't shown, whatever its offset", async () => {
+    const world = new LogWorld();
+    const log = await openIn(world);
+    // The no-op spans no offsets, so the log start could be taken to lie behind its segment.
+    await log.append(entriesBehind(log, ["data", "data", "no-op", "data"], { beginsAt: [3, 4] }));
+    await log.show(2);
+    await log.trim(2);
+    assert.deepEqual([log.log.logStartOffset, log.base.index, world.segments()], [2, 2, [3, 4]]);
+    await log.trim(1);
+    assert.equal(log.log.logStartOffset, 2);
+    await log.show(4);
+    await log.trim(3);
+    assert.deepEqual([log.base.index, world.segments()], [3, [4]], "and begins no segment for it");
+    assert.equal(await log.findEndOf(3), 2);
+    assert.equal(await log.findEndOf(4), 3);
+    await log.close();
+  });
+
+  test("knows memberships and trims by their indexes after it was closed, killed, truncated and trimmed", async () => {
+    const world = new LogWorld();
+    const log = await openIn(world);
+    await log.append(entriesBehind(log, ["data", "membership", "data", "trim", "membership"], { beginsAt: [3] }));
+    const listOf = ({ controls }: ReplicaLog) => controls.entries.map(({ index, kind }) => `${index} ${kind}`);
+    assert.deepEqual(listOf(log), ["2 membership", "4 trim", "5 membership"]);
+    await log.truncate(4);
+    assert.deepEqual(listOf(log), ["2 membership", "4 trim"]);
+    await log.close();
+    const closed = await openIn(world);
+    // The trim here is to offset 0: it is done, and nobody needs it.
+    assert.deepEqual(listOf(closed), ["2 membership"]);
+    const [last] = entriesBehind(closed, ["trim"]);
+    await closed.append([{ ...last!, payload: encodeTrim(1) }]);
+    world.kill();
+    const killed = await openIn(world);
+    assert.deepEqual([listOf(killed), killed.controls.fromIndex], [["2 membership", "5 trim"], 1]);
+    await killed.show(5);
+    await killed.trim(1);
+    await killed.close();
+    const trimmed = await openIn(world);
+    assert.deepEqual(listOf(trimmed), ["2 membership"], "the one in force at the base");
+    await trimmed.close();
   });
 
   test("shows no more while a truncation is under way", async () => {

@@ -101,6 +101,11 @@ export class ReplicaLog {
     return this.#parts.state.description.controls;
   }
 
+  /** The payload of the newest membership; empty when there is none. */
+  get membership(): Buffer {
+    return this.#parts.state.description.sections().membership;
+  }
+
   /** What is known of those who wrote, up to the last entry written. Another object after each truncation. */
   get producers(): ProducerTable {
     return this.#parts.state.description.producers;

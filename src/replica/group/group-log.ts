@@ -44,18 +44,21 @@ export async function openGroupLog(
  * are enough, since no more than one isn't committed. Only where fewer are known and something is missing, the log is read.
  */
 async function findMemberships(log: ReplicaLog, first: Membership): Promise<MembershipAt[]> {
+  const { base, membership: newest } = log;
   const { fromIndex, entries } = log.controls;
-  const known = entries.filter(({ kind }) => kind === "membership");
-  const isKnown = fromIndex <= log.base.index + 1 || known.length >= 2;
+  const known: MembershipEntry[] = entries.filter(({ kind }) => kind === "membership");
+  const isKnown = fromIndex <= base.index + 1 || known.length >= 2;
   const found = isKnown ? known : await scanMemberships(log);
+  // The log knows of one, and it isn't behind the base.
+  if (found.length === 0 && newest.length > 0) found.push({ index: base.index, payload: newest });
   const memberships = found.map((entry) => ({ index: entry.index, membership: membershipOf(entry) }));
-  const isFirstNeeded = (memberships[0]?.index ?? Number.POSITIVE_INFINITY) > log.base.index && fromIndex <= 1;
-  if (isFirstNeeded) return [{ index: 0, membership: first }, ...memberships];
-  return memberships.length === 0 ? [{ index: 0, membership: first }] : memberships;
+  const isFirstInForce =
+    (memberships[0]?.index ?? Number.POSITIVE_INFINITY) > base.index && (fromIndex <= 1 || base.index === 0);
+  return isFirstInForce ? [{ index: 0, membership: first }, ...memberships] : memberships;
 }
 
-async function scanMemberships(log: ReplicaLog): Promise<Omit<ControlEntry, "kind">[]> {
-  const found: Omit<ControlEntry, "kind">[] = [];
+async function scanMemberships(log: ReplicaLog): Promise<MembershipEntry[]> {
+  const found: MembershipEntry[] = [];
   await log.scan(log.base.index + 1, ({ kind, index, payload }) => {
     if (kind === "membership") found.push({ index, payload: Buffer.from(payload) });
   });
@@ -72,10 +75,12 @@ export function findEntryOf(stamped: StampedEntry): Entry | undefined {
   return membership === undefined ? undefined : { ...entry, membership };
 }
 
-function membershipOf({ index, payload }: Pick<ControlEntry, "index" | "payload">): Membership {
+function membershipOf({ index, payload }: MembershipEntry): Membership {
   const membership = decodeMembership(payload);
   if (membership !== undefined) return membership;
   throw new ProglogError("LOG_CORRUPT", `Cannot open the log of a group: the membership at entry ${index} is unreadable`, {
     hint: "Its checksum is right, so it was written so: use the version of proglog that wrote it, or a newer one.",
   });
 }
+
+type MembershipEntry = Omit<ControlEntry, "kind">;

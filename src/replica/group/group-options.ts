@@ -37,6 +37,8 @@ export interface GroupReplicaOptions extends Pick<ReplicaLogOptions, "openFiles"
   readonly log?: Omit<ReplicaLogOptions, "logId" | "disk" | "clock" | "random" | "logger" | "openFiles">;
   readonly logger?: Logger;
   readonly listener?: GroupListener;
+  /** Told of the group, for metrics; the log's own is told of what is written and synced. */
+  readonly observer?: GroupObserver;
   /** Default: at once. */
   readonly writeTurn?: WriteTurn;
   /** Is kept up with what this replica has taken and not synced. */
@@ -60,6 +62,16 @@ export interface GroupListener {
   damaged?(error: ProglogError | undefined): void;
   /** It stopped itself: nothing that a disk or a network may bring about. */
   failed?(error: unknown): void;
+}
+
+/** Told what a group does. One that throws harms nobody and is logged. */
+export interface GroupObserver {
+  /** Entries were committed, as far as this replica knows: control entries among them. */
+  committed?(event: { readonly entries: number }): void;
+  /** An append message with entries went to a peer. `bytes` counts frames whole. */
+  sent?(event: { readonly to: NodeId; readonly entries: number; readonly bytes: number }): void;
+  /** This replica was elected. */
+  elected?(event: { readonly term: number }): void;
 }
 
 /** Sees each step as it is made: for the simulator. */

@@ -184,6 +184,28 @@ describe("a group's replica", () => {
     await group.close();
   });
 
+  test("and where all was trimmed up to the last membership, goes by that one", async () => {
+    const group = await TestGroup.open(["n1", "n2", "n3"], { log: { segmentMaxBytes: 1 * KiB } });
+    const leader = await group.elect("n1");
+    leader.changeMembership([{ kind: "remove", nodeId: "n3" }]);
+    await group.tick(5);
+    for (let count = 0; count < 30; count += 1) await group.done(leader.append([{ value: `${count}` }]));
+    await group.done(leader.trim(25));
+    const node = group.node("n2");
+    await node.stop();
+    const read = readBaseRecord(node.disk, "/log");
+    assert(read.state === "valid");
+    const older = { ...read.record, controls: { fromIndex: read.record.describedIndex + 1, entries: [] } };
+    for (const slot of [0, 1] as const)
+      await writeBaseRecord(node.disk, "/log", { slot, generation: read.generation + 1 + slot }, older);
+    const replica = await node.start();
+    assert.deepEqual(
+      replica.membership.voters.map(({ nodeId }) => nodeId),
+      ["n1", "n2"],
+    );
+    await group.close();
+  });
+
   test("drops what is no entry of its group, and goes on", async () => {
     const group = await TestGroup.open();
     const leader = await group.elect("n1");
@@ -276,6 +298,24 @@ describe("a group's replica", () => {
     assert.ok(calls >= 3);
     assert.equal(leader.isEnded, false);
     assert.deepEqual(group.node("n2").roles.at(-1), { kind: "follower", term: 1, leader: "n1" });
+    await group.close();
+  });
+
+  test("tells for metrics what is committed, sent and elected", async () => {
+    const group = await TestGroup.open();
+    const told: string[] = [];
+    group.node("n1").options = {
+      observer: {
+        committed: ({ entries }) => told.push(`committed ${entries}`),
+        sent: ({ to, entries, bytes }) => told.push(`sent ${entries} to ${to}${bytes > 56 ? "" : ", empty"}`),
+        elected: ({ term }) => told.push(`elected in ${term}`),
+      },
+    };
+    await group.node("n1").restart();
+    const leader = await group.elect("n1");
+    assert.deepEqual(told.splice(0), ["elected in 1", "sent 1 to n2, empty", "sent 1 to n3, empty", "committed 1"]);
+    await group.done(Promise.all(["a", "b"].map((value) => leader.append([{ value }]))));
+    assert.deepEqual(told, ["sent 2 to n2", "sent 2 to n3", "committed 2"]);
     await group.close();
   });
 

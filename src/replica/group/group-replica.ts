@@ -53,6 +53,7 @@ export class GroupReplica {
   /** When a peer was last heard of, by the monotonic clock. */
   readonly #heardMs = new Map<NodeId, number>();
   #ledSinceMs = 0;
+  #committedIndex: number;
   /** The term that this replica leads, as far as appends know; 0 none. */
   #ledTerm = 0;
   #leadership: AbortController | undefined;
@@ -72,6 +73,7 @@ export class GroupReplica {
     this.#logger = logger;
     this.raft = raft;
     this.#log = log;
+    this.#committedIndex = raft.commitIndex;
     this.#damage = new GroupDamage((damage) => {
       this.#events.push((listener) => listener.damaged?.(damage));
       this.#act(() => raft.setDamaged(damage !== undefined));
@@ -429,10 +431,20 @@ export class GroupReplica {
   }
 
   #send(message: PeerMessage): boolean {
-    return this.#options.send(message.message.to, this.#options.groupName, message);
+    const { to } = message.message;
+    const isTaken = this.#options.send(to, this.#options.groupName, message);
+    const { frames } = message;
+    if (isTaken && frames.length > 0 && this.#options.observer?.sent !== undefined) {
+      const bytes = frames.reduce((sum, frame) => sum + frame.length, 0);
+      this.#events.push(() => this.#options.observer?.sent?.({ to, entries: frames.length, bytes }));
+    }
+    return isTaken;
   }
 
   #committed(commitIndex: number): void {
+    const entries = commitIndex - this.#committedIndex;
+    this.#committedIndex = commitIndex;
+    this.#events.push(() => this.#options.observer?.committed?.({ entries }));
     this.#appends.committed(commitIndex);
     this.#events.push((listener) => listener.progress?.());
   }
@@ -445,6 +457,7 @@ export class GroupReplica {
       this.#ledTerm = change.term;
       this.#ledSinceMs = this.#options.clock.monotonic();
       this.#appends.led(role.noOpIndex);
+      this.#events.push(() => this.#options.observer?.elected?.({ term: change.term }));
     }
     this.#events.push((listener) => listener.roleChanged?.(change));
   }
@@ -501,9 +514,8 @@ export class GroupReplica {
   /** The listener hears when all is done, so that it may ask or order what it likes. */
   #tell(): void {
     if (this.#isPumping || this.#events.length === 0) return;
-    const { listener } = this.#options;
+    const { listener = {} } = this.#options;
     for (const event of this.#events.splice(0)) {
-      if (listener === undefined) continue;
       try {
         event(listener);
       } catch (error) {

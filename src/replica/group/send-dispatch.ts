@@ -87,9 +87,9 @@ export class SendDispatch {
 
 export interface SendParts {
   readonly self: Member;
-  readonly log: ReplicaLog;
-  readonly raft: Raft;
-  readonly writer: EntryWriter;
+  readonly log: Pick<ReplicaLog, "last" | "base" | "read" | "encodeForPeer">;
+  readonly raft: Pick<Raft, "term" | "generation" | "termAt" | "sent" | "unreachable">;
+  readonly writer: Pick<EntryWriter, "unwritten">;
   /** False when it was dropped. */
   readonly send: (message: PeerMessage) => boolean;
   /** Lets something happen to the core, and does what follows. */
