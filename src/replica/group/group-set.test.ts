@@ -151,6 +151,25 @@ describe("the groups of a node", () => {
     await set.close(reason);
   });
 
+  test("a node that stops while it opens its replicas opens no more of them", async () => {
+    const world = new World();
+    const first = await world.open();
+    await Promise.all(Array.from({ length: 10 }, (_, number) => first.set.create(recordOf(number))));
+    await first.set.close(reason);
+    const hold = Promise.withResolvers<void>();
+    const next = new World(world.disk);
+    next.openHold = hold.promise;
+    const { set } = await next.open();
+    const opening = set.openAll();
+    await settle();
+    const closing = set.close(reason);
+    hold.resolve();
+    await Promise.all([opening, closing]);
+    assert.equal(next.opened.length, logOpensMaxCount);
+    assert.ok([...next.members.values()].every(({ isClosed }) => isClosed));
+    assert.equal(next.disk.openFileCount, 0);
+  });
+
   test("one that doesn't open is failed, one without files is lost and isn't made anew, and the others serve", async () => {
     const world = new World();
     const first = await world.open();
@@ -185,6 +204,39 @@ describe("the groups of a node", () => {
     await assert.rejects(set.create(recordOf(2)), (error) => isProglogError(error, "DISK_FULL"));
     assert.deepEqual([kindsOf(set), record.state.replicas.length], [["failed"], 1]);
     await set.close(reason);
+  });
+
+  test("a creation that was cut short, at whatever call, is there, lost or never was, and the others are as they were", async () => {
+    const seen = new Set<string>();
+    for (let nth = 1, struck = true; struck; nth += 1) {
+      const world = new World();
+      const { set } = await world.open();
+      await set.create(recordOf(1));
+      await world.member(1).seams.hardState.write({ term: 3, vote });
+      const fault = world.disk.fail({
+        kind: ["write", "datasync", "rename", "make-directory", "sync-directory", "create"],
+        nth,
+        times: Number.POSITIVE_INFINITY,
+        code: "EIO",
+        effect: "none",
+      });
+      const outcome = await set.create(recordOf(2)).then(
+        () => "made",
+        () => "failed",
+      );
+      struck = fault.struckCount > 0;
+      assert.equal(outcome, struck ? "failed" : "made");
+      const next = new World(world.disk.crash(loseAll));
+      const again = await next.open();
+      await again.set.openAll();
+      const [first, second = "never was"] = kindsOf(again.set);
+      assert.equal(first, "open");
+      seen.add(second);
+      if (!struck) assert.equal(second, "open");
+      assert.deepEqual(next.member(1).seams.hardState.saved, { term: 3, vote });
+      await again.set.close(reason);
+    }
+    assert.deepEqual([...seen].toSorted(), ["lost", "never was", "open"]);
   });
 
   test("a deletion takes files and hard state, and leaves the others'; another incarnation may come after it", async () => {

@@ -403,7 +403,10 @@ export class GroupSet<Member extends GroupMember> {
     group.state = { kind: "opening" };
     const { groupId } = group.record;
     try {
-      const member = await this.#openings.run(() => this.#options.openMember(group.record, this.#seamsOf(group, how)));
+      const member = await this.#openings.run(() => {
+        this.#checkOpen(`open a replica of group ${groupId}`);
+        return this.#options.openMember(group.record, this.#seamsOf(group, how));
+      });
       // It may have stopped itself before it was here.
       if (group.state.kind !== "opening") {
         await member.close(this.#closedError(`use a replica of group ${groupId}`));
@@ -416,6 +419,7 @@ export class GroupSet<Member extends GroupMember> {
       this.#leaveAll(group);
       const isLost = isProglogError(error, "LOG_NOT_FOUND");
       this.#setState(group, { kind: isLost ? "lost" : "failed", error });
+      if (this.#closing !== undefined) return;
       this.#options.logger.error({ group: groupId, reason: messageOf(error) }, "a replica didn't open; the others go on");
     }
   }
