@@ -491,3 +491,29 @@ export const peerAskersMaxCount = 4;
 /** Addresses that are asked at a time, and addresses of one name that are tried. */
 export const peerAskedAddressesMaxCount = 64;
 export const peerAddressesOfNameMaxCount = 16;
+
+/** How often the controller looks around without being told that something changed: leaders move and nodes come back unannounced. */
+export const controllerIntervalMs = 1 * secondMs;
+
+/** Groups that the controller asks about, or changes, at once. Each is a question or two under way. */
+export const controllerStepsMaxCount = 16;
+
+/** Groups whose members are being changed at once: each copies a log, within the rate for catching up. */
+export const controllerMovesMaxCount = 8;
+
+/** A group that gets no further for so long makes room for another: what it waits for may be a node that is down. */
+export const controllerStallMs = 60 * secondMs;
+
+/** Groups whose leadership is being handed back at once: each has a moment without a leader. */
+export const controllerTransfersMaxCount = 4;
+
+/** How long the controller waits after a step of a group, and after one that failed: doubled from the first to the second. */
+export const controllerPauseMs = 100;
+export const controllerRetryMinMs = 500;
+export const controllerRetryMaxMs = 30 * secondMs;
+
+/** How long a node has to be back before it leads again what it is to lead: one that comes and goes shouldn't. */
+export const leaderReturnMs = 10 * secondMs;
+
+/** How long a node that votes in group 0 may be away before another one votes in its place. Longer than a restart. */
+export const catalogVoterGoneMs = 5 * 60 * secondMs;

@@ -16,7 +16,7 @@ const [group = "", otherGroup = "", thirdGroup = ""] = groups;
 describe("the catalog's commands", () => {
   test("do what their dumb twins do, and what doesn't apply changes nothing", () => {
     const seen = new Map<string, number>();
-    for (let seed = 0; seed < 40; seed += 1) {
+    for (let seed = 0; seed < 20; seed += 1) {
       const random = createSeededRandom(`catalog ${seed}`);
       const state = emptyCatalogState();
       let twin: DumbCatalog = emptyDumbCatalog;
@@ -34,9 +34,9 @@ describe("the catalog's commands", () => {
       }
     }
     // A test whose commands are all refused proves little.
-    for (const kind of changingKinds) assert.ok((seen.get(`${kind} applied`) ?? 0) >= 15, `${kind}: ${[...seen].join(" ")}`);
+    for (const kind of changingKinds) assert.ok((seen.get(`${kind} applied`) ?? 0) > 5, `${kind}: ${[...seen].join(" ")}`);
     for (const kind of changingKinds.filter((it) => it !== "set-policy" && it !== "forget-deleted"))
-      assert.ok((seen.get(`${kind} refused`) ?? 0) >= 10, `${kind}: ${[...seen].join(" ")}`);
+      assert.ok((seen.get(`${kind} refused`) ?? 0) > 5, `${kind}: ${[...seen].join(" ")}`);
   });
 
   test("nothing applies before the cluster is formed, and it is formed once", () => {

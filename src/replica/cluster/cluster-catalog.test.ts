@@ -3,7 +3,12 @@ import { describe, test } from "node:test";
 import { createVirtualClock } from "../../../sim/clock.ts";
 import { createSeededRandom } from "../../../sim/random.ts";
 import { ProglogError } from "../../base/error.ts";
-import { catalogProposalsMaxCount, catalogWaitsMaxCount } from "../../base/cluster-limits.ts";
+import {
+  catalogAppendMaxBytes,
+  catalogProposalsMaxCount,
+  catalogTurnMaxCount,
+  catalogWaitsMaxCount,
+} from "../../base/cluster-limits.ts";
 import { silentLogger } from "../../base/logger.ts";
 import type { TopicSettingChanges } from "../../base/topic-settings.ts";
 import type { PeerAddress } from "../peer-network.ts";
@@ -179,6 +184,29 @@ describe("the catalog of a cluster", () => {
     });
     assert.deepEqual(leads, [20, 20, 20]);
     assert.ok(world.appendCount - before < 30, `${world.appendCount - before}`);
+  });
+
+  test("an append takes so many changes and bytes, and no more", async () => {
+    await using world = await World.form(1);
+    const catalog = world.of("n1");
+    const appends: { readonly count: number; readonly bytes: number }[] = [];
+    const { promise, resolve } = Promise.withResolvers<void>();
+    world.log.beforeAppend = (values) => {
+      appends.push({ count: values.length, bytes: values.reduce((sum, value) => sum + value.length, 0) });
+      return appends.length === 1 ? promise : undefined;
+    };
+    const set = (policy: string): Promise<void> => catalog.propose({ kind: "set-policy", policy });
+    const calls = [set("first")];
+    await drain();
+    for (let count = 0; count < 2 * catalogTurnMaxCount; count += 1) calls.push(set("small"));
+    for (let count = 0; count < 4; count += 1) calls.push(set("p".repeat(600_000)));
+    resolve();
+    await world.run(Promise.all(calls));
+    assert.deepEqual(
+      appends.filter(({ bytes }) => bytes < 600_000).map(({ count }) => count),
+      [1, catalogTurnMaxCount, catalogTurnMaxCount],
+    );
+    assert.ok(appends.every(({ count, bytes }) => count === 1 || bytes <= catalogAppendMaxBytes));
   });
 
   test("two that add partitions at once both get theirs", async () => {

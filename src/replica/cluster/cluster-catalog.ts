@@ -3,6 +3,7 @@ import { isProglogError, messageOf, ProglogError } from "../../base/error.ts";
 import { catalogProposalMaxMs, catalogRetryMaxMs, catalogRetryMinMs, catalogWaitsMaxCount } from "../../base/cluster-limits.ts";
 import type { Logger } from "../../base/logger.ts";
 import type { Random } from "../../base/random.ts";
+import type { NodeId } from "../../raft/member.ts";
 import type { Catalog, NewTopic, TopicChange } from "../catalog.ts";
 import { changeSettings } from "../effective-settings.ts";
 import { checkPartitionCount } from "../partition-count.ts";
@@ -75,6 +76,11 @@ export class ClusterCatalog implements Catalog {
   /** Whether group 0 is led here: then `controller.ts` has something to do. */
   get isLeader(): boolean {
     return this.#group.isLeader;
+  }
+
+  /** Who leads group 0, as far as this node knows. */
+  get leader(): NodeId | undefined {
+    return this.#group.leader;
   }
 
   /** Calls `run` some time after the state has changed, once for many changes. Returns how to stop it. */

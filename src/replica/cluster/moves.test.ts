@@ -3,7 +3,14 @@ import { describe, test } from "node:test";
 import { createSeededRandom, type SeededRandom } from "../../../sim/random.ts";
 import { applyCommand } from "./apply-command.ts";
 import type { CatalogChange } from "./catalog-command.ts";
-import { type CatalogPartition, type CatalogState, emptyCatalogState, findPartition, partitionsOf } from "./catalog-state.ts";
+import {
+  type CatalogPartition,
+  type CatalogState,
+  emptyCatalogState,
+  findPartition,
+  partitionsOf,
+  type PlacedReplica,
+} from "./catalog-state.ts";
 import { type MoveOptions, type PlannedMove, planMoves } from "./moves.ts";
 import { defaultReplicationFactor, loadsOf, placePartitions } from "./placement.ts";
 import { randomUuid } from "./random-commands.ts";
@@ -128,6 +135,22 @@ describe("planning moves", () => {
     assert.ok(first !== undefined);
     world.place([first], { isDone: false });
     assert.ok(!planMoves(world.state, all).some(({ group, replicas }) => group === first.group && replicas !== first.replicas));
+  });
+
+  test("a replica that is leaving and hasn't left is called back, unless it is lost", () => {
+    const world = new World(createSeededRandom("back"), 3);
+    world.createTopic(1, 2);
+    const [{ partition: before } = { partition: undefined }] = [...partitionsOf(world.state)];
+    assert.ok(before !== undefined);
+    const [staying, leaving] = before.replicas;
+    const free = [...world.state.nodes.keys()].find((name) => !before.replicas.some(({ node }) => node === name)) ?? "";
+    assert.ok(staying !== undefined && leaving !== undefined);
+    const move = { group: before.uuid, basis: before.placedAt, replicas: [staying, { node: free }], leader: staying.node };
+    world.place([move], { isDone: false });
+    world.apply({ kind: "drain-node", name: free, isDraining: true });
+    assert.deepEqual(planMoves(world.state, all)[0]?.replicas, [staying, leaving]);
+    const isLost = (_: string, { node }: PlacedReplica): boolean => node === leaving.node;
+    assert.deepEqual(planMoves(world.state, { ...all, isLost })[0]?.replicas, [staying, { node: leaving.node }]);
   });
 
   test("a topic's number of replicas can be changed, either way", () => {

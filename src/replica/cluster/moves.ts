@@ -12,16 +12,19 @@ import { type CatalogState, partitionsOf, type PlacedReplica } from "./catalog-s
  *   to move anyway to make the counts equal;
  * - the same for wished leaders as far as the replicas allow, which costs no copy.
  *
+ * One that is leaving a node, and hasn't left, is called back rather than made anew.
+ *
  * A partition without any replica that isn't lost is left alone: what is begun anew there would be empty.
  */
 export function planMoves(
   state: CatalogState,
   { isAvailable, isLost, tolerance, maxCount }: MoveOptions,
 ): readonly PlannedMove[] {
-  const plan = new Plan(state, isAvailable);
+  const plan = new Plan(state, isAvailable, isLost);
   for (const draft of plan.drafts) {
-    if (plan.changedCount >= maxCount) return plan.moves();
-    plan.replaceLost(draft, isLost);
+    // One that is on its way already is no more work for being sent elsewhere.
+    if (plan.changedCount >= maxCount && !draft.isMoving) continue;
+    plan.replaceLost(draft);
     plan.leaveDraining(draft);
     plan.adjustCount(draft);
     plan.findLeader(draft);
@@ -38,7 +41,7 @@ export interface MoveOptions {
   readonly isLost: (group: string, replica: PlacedReplica) => boolean;
   /** Share of the mean by which nodes may differ before anything moves on that account; 0 for by one. */
   readonly tolerance: number;
-  /** More needn't be planned at once. */
+  /** How many partitions may be set moving; those that do already aren't counted. */
   readonly maxCount: number;
 }
 
@@ -56,6 +59,7 @@ interface Draft {
   readonly isMoving: boolean;
   readonly replicationFactor: number;
   readonly before: readonly PlacedReplica[];
+  readonly leaving: readonly PlacedReplica[];
   replicas: WishedReplica[];
   leaderBefore: string | undefined;
   leader: string | undefined;
@@ -74,8 +78,10 @@ class Plan {
   /** Of the nodes that don't drain. */
   readonly #loads: ReadonlyMap<string, Load>;
   readonly #changed = new Set<Draft>();
+  readonly #isLost: MoveOptions["isLost"];
 
-  constructor(state: CatalogState, isAvailable: (node: string) => boolean) {
+  constructor(state: CatalogState, isAvailable: MoveOptions["isAvailable"], isLost: MoveOptions["isLost"]) {
+    this.#isLost = isLost;
     const active = [...state.nodes.values()].filter(({ isDraining }) => !isDraining);
     this.#loads = new Map(
       active.map(({ name }) => [name, { name, isAvailable: isAvailable(name), replicas: new Set(), leads: new Set() }]),
@@ -86,6 +92,7 @@ class Plan {
       isMoving: partition.isMoving,
       replicationFactor: topic.replicationFactor,
       before: partition.replicas,
+      leaving: partition.leaving,
       replicas: [...partition.replicas],
       leaderBefore: partition.leader,
       leader: partition.leader,
@@ -97,7 +104,7 @@ class Plan {
   }
 
   get changedCount(): number {
-    return this.#changed.size;
+    return [...this.#changed].filter(({ isMoving }) => !isMoving).length;
   }
 
   moves(): PlannedMove[] {
@@ -107,8 +114,8 @@ class Plan {
     });
   }
 
-  replaceLost(draft: Draft, isLost: MoveOptions["isLost"]): void {
-    const lost = draft.before.filter((replica) => isLost(draft.group, replica));
+  replaceLost(draft: Draft): void {
+    const lost = draft.before.filter((replica) => this.#isLost(draft.group, replica));
     if (lost.length === 0 || lost.length === draft.before.length) return;
     for (const { node } of lost) {
       // Its node takes a new one, or another node does when that drains.
@@ -122,7 +129,7 @@ class Plan {
       const activeCount = draft.replicas.length - draft.replicas.filter((it) => !this.#loads.has(it.node)).length;
       const isNeeded = activeCount < Math.min(draft.replicationFactor, this.#loads.size);
       const target = isNeeded ? this.#freest(draft) : undefined;
-      if (target !== undefined) this.#put(draft, node, { node: target });
+      if (target !== undefined) this.#put(draft, node, this.#newReplica(draft, target));
       // Else it waits for a node that is away; or nobody else is there to take it, and it is one too many.
       else if (!isNeeded && draft.replicas.length > 1) this.#drop(draft, node);
     }
@@ -133,7 +140,7 @@ class Plan {
     while (draft.replicas.length > 0 && draft.replicas.length < wanted) {
       const target = this.#freest(draft);
       if (target === undefined) return;
-      this.#add(draft, { node: target });
+      this.#add(draft, this.#newReplica(draft, target));
     }
     while (draft.replicas.length > wanted && draft.replicas.every(({ node }) => this.#loads.has(node))) {
       const spare = draft.replicas.filter(({ node }) => node !== draft.leader).map(({ node }) => this.#getLoad(node));
@@ -206,6 +213,10 @@ class Plan {
       }
     }
     return undefined;
+  }
+
+  #newReplica({ group, leaving }: Draft, node: string): WishedReplica {
+    return leaving.findLast((replica) => replica.node === node && !this.#isLost(group, replica)) ?? { node };
   }
 
   #mayBalance(draft: Draft, from: string): boolean {

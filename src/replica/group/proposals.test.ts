@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { outcomeOf } from "../../../test/test-group.ts";
 import { ProglogError } from "../../base/error.ts";
-import { answersWaitingMaxCount } from "../../base/limits.ts";
+import { answersWaitingMaxCount } from "../../base/cluster-limits.ts";
 import type { AppendResult } from "../../log/index.ts";
 import { type Acks, Proposals } from "./proposals.ts";
 
