@@ -164,7 +164,14 @@ function begin(): WatchedGroup {
 
 const envelope = { from: "n1", fromStorage: "n1-disk1", to: "n2" } satisfies Partial<Message>;
 const forwarded = { recent: new Map<number, number>(), older: new Map<number, number>(), elapsed: 0 };
-const follower = { kind: "follower", leader: undefined, agreedIndex: 3, toldIndex: 0, forwarded } as const;
+const follower = {
+  kind: "follower",
+  leader: undefined,
+  agreedIndex: 3,
+  toldIndex: 0,
+  acknowledgedIndex: 0,
+  forwarded,
+} as const;
 
 function leaderOf({ role }: RaftState) {
   assert.ok(role.kind === "leader");

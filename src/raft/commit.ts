@@ -2,10 +2,10 @@ import { assert } from "../base/assert.ts";
 import { freeWindow } from "./byte-window.ts";
 import { beginHandover } from "./handover.ts";
 import { settleMemberships, newestMembership, termAt } from "./log-coordinates.ts";
-import { findMember } from "./member.ts";
+import { findMember, type NodeId } from "./member.ts";
 import { isJoint } from "./membership.ts";
 import { leave } from "./membership-change.ts";
-import { findProgress } from "./progress.ts";
+import { countedMatch, findProgress } from "./progress.ts";
 import { quorumValue } from "./quorum.ts";
 import { membershipOf, type RaftState } from "./raft-state.ts";
 import { tellLeaving } from "./removal.ts";
@@ -17,12 +17,17 @@ import type { Leader } from "./role.ts";
  */
 export function advanceCommit(state: RaftState, role: Leader): void {
   const index = quorumValue(membershipOf(state), (nodeId) =>
-    nodeId === state.self.nodeId ? ownMatch(state) : (findProgress(role.peers, nodeId)?.matchIndex ?? 0),
+    nodeId === state.self.nodeId ? ownMatch(state) : peerMatch(role, nodeId),
   );
   if (index <= state.commitIndex || termAt(state.log, index) !== state.hardState.term) return;
   raiseCommit(state, index);
   freeWindow(role.uncommitted, index);
   settleCommitted(state, role);
+}
+
+function peerMatch({ peers }: Leader, nodeId: NodeId): number {
+  const peer = findProgress(peers, nodeId);
+  return peer === undefined ? 0 : countedMatch(peer);
 }
 
 /** What a leader may count of itself: what its disk has, and nothing while it is damaged. */

@@ -87,6 +87,7 @@ export function describeState(state: RaftState): string {
     `end=${log.nextOffset}`,
     `durable=${log.durableIndex}`,
     `commit=${commitIndex}`,
+    ...(state.owed === undefined ? [] : [`owes=${state.owed.index}`]),
     `members=${describeMembership(newestMembership(log).membership)}`,
     describeRole(role),
   ];
@@ -109,14 +110,14 @@ function describeRole(role: Role): string {
   }
 }
 
-function describeProgress({ nodeId, flow, matchIndex, nextIndex, contradictsMatch }: Progress): string {
+function describeProgress({ nodeId, flow, matchIndex, nextIndex, lostIndex }: Progress): string {
   const more =
     flow.kind === "replicate" && windowCount(flow.inflight) > 0
       ? ` inflight=${windowCount(flow.inflight)}/${flow.inflight.bytes}B`
       : flow.kind === "probe" && flow.isWaiting
         ? " waiting"
         : "";
-  return `${nodeId} ${flow.kind} match=${matchIndex} next=${nextIndex}${more}${contradictsMatch ? " contradicts" : ""}`;
+  return `${nodeId} ${flow.kind} match=${matchIndex} next=${nextIndex}${more}${lostIndex > 0 ? ` lost=${lostIndex}` : ""}`;
 }
 
 export function describeReady(ready: Ready): string {

@@ -6,6 +6,7 @@ import { lastTerm } from "./log-coordinates.ts";
 import type { NodeId } from "./member.ts";
 import { isVoter, votersOf } from "./membership.ts";
 import type { PreVoteRequest, PreVoteResponse, TimeoutNow, VoteRequest, VoteResponse } from "./message.ts";
+import { mayVote } from "./owing.ts";
 import { electionResult } from "./quorum.ts";
 import { membershipOf, type RaftState, resetElectionTimer } from "./raft-state.ts";
 import { failWaiting } from "./read-index.ts";
@@ -16,8 +17,9 @@ import { type Candidate, leaderOf, type PreCandidate, recordVote, voteOf } from 
  * one with all that is committed, and the others can't do without it until that membership is. Its own vote counts only where it
  * still has one.
  */
-export function mayCampaign({ isDamaged, removedAt, log, self }: RaftState): boolean {
-  return !isDamaged && removedAt === 0 && log.memberships.some(({ membership }) => isVoter(membership, self));
+export function mayCampaign(state: RaftState): boolean {
+  const { removedAt, log, self } = state;
+  return mayVote(state) && removedAt === 0 && log.memberships.some(({ membership }) => isVoter(membership, self));
 }
 
 /**
@@ -60,7 +62,7 @@ export function onPreVoteRequest(state: RaftState, message: PreVoteRequest): voi
   const { term } = state.hardState;
   // For a term ahead there is no vote to give away yet; for this one it would be given as a real one is.
   const isFree = message.term > term || (message.term === term && isVoteFree(state, message));
-  const isGranted = isFree && !state.isDamaged && isUpToDate(state, message);
+  const isGranted = isFree && mayVote(state) && isUpToDate(state, message);
   // A grant names the term that was asked about. A refusal names ours, so that the asker learns of it; if the asker's own is the
   // later one, that: it would pass over an older.
   emit(
@@ -81,7 +83,7 @@ export function onPreVoteResponse(state: RaftState, message: PreVoteResponse): v
 
 /** The request is of this term: an older one was answered before, and a newer one entered. */
 export function onVoteRequest(state: RaftState, message: VoteRequest): void {
-  const isGranted = !state.isDamaged && isVoteFree(state, message) && isUpToDate(state, message);
+  const isGranted = mayVote(state) && isVoteFree(state, message) && isUpToDate(state, message);
   if (isGranted) {
     grantVote(state.hardState, { nodeId: message.from, storageId: message.fromStorage });
     resetElectionTimer(state);

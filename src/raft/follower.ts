@@ -16,6 +16,7 @@ export function becomeFollower(state: RaftState, term: number, leader: NodeId | 
     leader,
     agreedIndex: state.commitIndex,
     toldIndex: 0,
+    acknowledgedIndex: 0,
     forwarded: newForwardedReads(),
   };
   state.role = role;

@@ -8,6 +8,8 @@ import type { Leader } from "./role.ts";
  */
 export function sendHeartbeats(state: RaftState, role: Leader): void {
   const round = role.reads.running?.round ?? 0;
-  for (const { nodeId, matchIndex } of role.peers)
-    emit(state, nodeId, { kind: "heartbeat", commitIndex: state.commitIndex, matchIndex, round });
+  for (const peer of role.peers) {
+    const matchIndex = Math.max(peer.matchIndex, peer.lostIndex);
+    emit(state, peer.nodeId, { kind: "heartbeat", commitIndex: state.commitIndex, matchIndex, round });
+  }
 }

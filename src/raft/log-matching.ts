@@ -5,6 +5,7 @@ import type { Entry } from "./entry.ts";
 import { followLeader } from "./follower.ts";
 import { appendEntries, findAgreement, termAt, truncateLog } from "./log-coordinates.ts";
 import type { AppendMessage, CommitNotice, Heartbeat } from "./message.ts";
+import { noteAcknowledged, noteRejected } from "./owing.ts";
 import type { RaftState } from "./raft-state.ts";
 import type { Follower } from "./role.ts";
 
@@ -16,6 +17,7 @@ import type { Follower } from "./role.ts";
 export function onAppend(state: RaftState, message: AppendMessage): void {
   const role = followLeader(state, message.from);
   if (!hasPrevious(state, message)) {
+    noteRejected(state, role, message);
     reject(state, message);
     return;
   }
@@ -30,6 +32,7 @@ export function onAppend(state: RaftState, message: AppendMessage): void {
 export function onHeartbeat(state: RaftState, message: Heartbeat): void {
   const role = followLeader(state, message.from);
   raiseCommit(state, Math.min(message.commitIndex, role.agreedIndex));
+  noteAcknowledged(state, role, message);
   const hasForgotten = role.agreedIndex < message.matchIndex;
   emit(state, message.from, { kind: "heartbeat-response", round: message.round, hasForgotten });
 }

@@ -53,9 +53,9 @@ function enter(state: RaftState, role: Leader, membership: Membership) {
 
 /** Why a learner isn't ready to vote: from its promotion on, commits wait for its disk. */
 function findLag({ log, settings }: RaftState, role: Leader, learner: Progress | undefined): string | undefined {
+  if (learner !== undefined && learner.lostIndex > 0) return "it lost what it had acknowledged";
   if (learner === undefined || learner.matchIndex < role.noOpIndex) return "it hasn't got this leader's first entry yet";
   const lag = log.lastIndex - learner.matchIndex;
   if (lag > settings.promotionMaxLag) return `it is ${lag} entries behind`;
-  if (learner.contradictsMatch) return "it lost what it had acknowledged";
   return learner.isActive ? undefined : "it doesn't answer";
 }

@@ -98,7 +98,7 @@ export interface CommitNotice extends Envelope {
 export interface Heartbeat extends Envelope {
   readonly kind: "heartbeat";
   readonly commitIndex: number;
-  /** What the leader believes to be on the follower's disk. */
+  /** What the follower acknowledged to this leader, be it lost since. */
   readonly matchIndex: number;
   /** Of reads that wait for a quorum; 0 when none ever did. */
   readonly round: number;

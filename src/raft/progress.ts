@@ -21,8 +21,11 @@ export interface Progress {
   round: number;
   /** The last time that it fell asleep when asked to. */
   sleepRound: number;
-  /** It rejected what it had acknowledged in this term: its disk has lost something. It gets no further, and status shows it. */
-  contradictsMatch: boolean;
+  /**
+   * Up to here it had acknowledged, and then rejected it: its disk has lost something. It counts for nothing until it has that again;
+   * status shows it. 0 when nothing was lost.
+   */
+  lostIndex: number;
 }
 
 export type Flow = ProbeFlow | ReplicateFlow | CatchUpFlow;
@@ -65,7 +68,7 @@ export function newProgress(nodeId: NodeId, nextIndex: number): Progress {
     isActive: false,
     round: 0,
     sleepRound: 0,
-    contradictsMatch: false,
+    lostIndex: 0,
   };
 }
 
@@ -109,9 +112,21 @@ export function endOrder(peer: Progress): boolean {
 export function raiseMatch(peer: Progress, matchIndex: number): boolean {
   if (matchIndex <= peer.matchIndex) return false;
   peer.matchIndex = matchIndex;
+  if (matchIndex >= peer.lostIndex) peer.lostIndex = 0;
   peer.nextIndex = Math.max(peer.nextIndex, matchIndex + 1);
   if (peer.flow.kind === "replicate") freeWindow(peer.flow.inflight, matchIndex);
   return true;
+}
+
+/** It rejected what it had acknowledged. Nothing of what it said holds any more. */
+export function forgetMatch(peer: Progress): void {
+  peer.lostIndex = Math.max(peer.lostIndex, peer.matchIndex);
+  peer.matchIndex = 0;
+}
+
+/** What counts of it towards a commit: who broke its word is believed again when it is as good as that. */
+export function countedMatch({ matchIndex, lostIndex }: Progress): number {
+  return lostIndex > 0 ? 0 : matchIndex;
 }
 
 export interface InflightLimits {

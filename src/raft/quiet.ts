@@ -11,7 +11,8 @@ import type { RaftState } from "./raft-state.ts";
 export function isQuiet(state: RaftState): boolean {
   const { log, role, commitIndex, effects, lostNodes } = state;
   if (commitIndex !== log.lastIndex || log.durableIndex !== log.lastIndex || isPending(log)) return false;
-  if (!isHardStateDurable(state.hardState) || state.isDamaged || effects.held.length > 0) return false;
+  if (!isHardStateDurable(state.hardState) || state.isDamaged || state.owed !== undefined || effects.held.length > 0)
+    return false;
   if (role.kind === "follower" && countForwarded(role.forwarded) > 0) return false;
   if (role.kind === "follower") return role.leader !== undefined && role.agreedIndex === log.lastIndex;
   if (role.kind !== "leader" || role.handover !== undefined) return false;

@@ -30,6 +30,8 @@ export interface RaftState {
   isDamaged: boolean;
   /** The index of a committed membership that doesn't have this replica, when it was told of one; 0 otherwise. */
   removedAt: number;
+  /** What it acknowledged, by the word of its leader in that term, and hasn't got. */
+  owed: { readonly index: number; readonly term: number } | undefined;
   /** It isn't ticked. */
   isAsleep: boolean;
   /** Nodes that were lost and not found again. */
@@ -94,6 +96,7 @@ export function createRaftState(start: RaftStart, settings: RaftSettings, random
     leader: undefined,
     agreedIndex: commitIndex,
     toldIndex: 0,
+    acknowledgedIndex: 0,
     forwarded: newForwardedReads(),
   };
   const isRaised = term !== start.term;
@@ -107,6 +110,7 @@ export function createRaftState(start: RaftStart, settings: RaftSettings, random
     role,
     isDamaged: start.isDamaged ?? false,
     removedAt: 0,
+    owed: undefined,
     isAsleep: false,
     lostNodes: new Set(),
     electionElapsed: 0,

@@ -72,6 +72,9 @@ function runWorld(random: SeededRandom, steps: number, seen: Map<string, number>
   if (random.chance(0.5)) for (const nodeId of everyone) world.hold(nodeId, "sends");
   for (let step = 0; step < steps; step += 1) {
     takeStep(world, random, everyone);
+    for (const { raft } of world.replicas.values())
+      if (raft.state.owed !== undefined)
+        throw new Error(`a sound disk is taken for one that lost something: ${raft.state.self.nodeId}`);
     for (const line of world.takeLines()) {
       if (/: (contradiction|malformed|second-leader|not-for-us)$/.test(line))
         throw new Error(`sound peers say what is refused: ${line}`);

@@ -8,7 +8,16 @@ import { pressHandover } from "./handover.ts";
 import { findAgreement, termAt } from "./log-coordinates.ts";
 import type { NodeId } from "./member.ts";
 import type { AppendAccepted, AppendRejected, HeartbeatResponse } from "./message.ts";
-import { becomeProbe, becomeReplicate, endOrder, findProgress, isInflightFull, type Progress, raiseMatch } from "./progress.ts";
+import {
+  becomeProbe,
+  becomeReplicate,
+  endOrder,
+  findProgress,
+  forgetMatch,
+  isInflightFull,
+  type Progress,
+  raiseMatch,
+} from "./progress.ts";
 import type { RaftState } from "./raft-state.ts";
 import { onRoundAnswered } from "./read-index.ts";
 import type { Leader } from "./role.ts";
@@ -118,7 +127,6 @@ export function onAppendAccepted(state: RaftState, role: Leader, message: Append
   const peer = findProgress(role.peers, message.from);
   if (peer === undefined) return;
   peer.isActive = true;
-  peer.contradictsMatch = false;
   const hasMoved = raiseMatch(peer, message.matchIndex);
   if (peer.flow.kind === "probe") {
     becomeReplicate(peer, Math.max(message.agreedIndex, peer.matchIndex) + 1);
@@ -143,8 +151,9 @@ export function onAppendRejected(state: RaftState, role: Leader, message: Append
   if (peer.flow.kind === "catch-up") return;
   if (peer.flow.kind === "probe" && prevIndex !== peer.nextIndex - 1) return; // of an earlier probe
   if (prevIndex <= peer.matchIndex) {
-    peer.contradictsMatch = peer.flow.kind === "probe" && prevIndex === peer.matchIndex && prevIndex > 0;
-    return;
+    // Late, unless it is what was just asked: then it hasn't got what it acknowledged.
+    if (peer.flow.kind !== "probe" || prevIndex !== peer.matchIndex || prevIndex === 0) return;
+    forgetMatch(peer);
   }
   const agreement = findAgreement(state.log, { index: Math.min(hintIndex, prevIndex - 1), term: hintTerm });
   becomeProbe(peer, Math.max(agreement, peer.matchIndex) + 1, false);
@@ -157,7 +166,7 @@ export function onHeartbeatResponse(state: RaftState, role: Leader, message: Hea
   const { flow } = peer;
   if (flow.kind === "probe") flow.isWaiting = false;
   else if (flow.kind === "replicate") {
-    if (message.hasForgotten) becomeProbe(peer, peer.matchIndex + 1, false);
+    if (message.hasForgotten && peer.lostIndex === 0) becomeProbe(peer, peer.matchIndex + 1, false);
     else flow.isProbing = peer.matchIndex < state.log.lastIndex;
   }
   onRoundAnswered(state, role, message);

@@ -17,6 +17,8 @@ export interface Follower {
   agreedIndex: number;
   /** The highest index acknowledged in this term. */
   toldIndex: number;
+  /** The same by the leader's word, which knows of what was acknowledged before a restart. */
+  acknowledgedIndex: number;
   /** Readers here, for whom the leader was asked. */
   readonly forwarded: ForwardedReads;
 }

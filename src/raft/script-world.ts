@@ -172,6 +172,16 @@ export class ScriptWorld {
     this.#settle(replica);
   }
 
+  /** Starts a replica on a disk that has lost what lies behind `index`, synced as it was: put back from a copy. */
+  rollBack(nodeId: NodeId, index: number): void {
+    const replica = this.get(nodeId);
+    crash(replica, false);
+    const { log } = replica.disk;
+    replica.disk.log = { ...log, entries: log.entries.slice(0, index - log.base.index) };
+    replica.written = replica.disk.log;
+    this.restart(nodeId);
+  }
+
   /** Syncs and delivers, in a fixed order, until nothing is left to do. */
   settle(): void {
     for (let turns = 0; turns < 1_000; turns += 1) if (!this.#settleOnce()) return;

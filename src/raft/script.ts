@@ -197,6 +197,7 @@ const commands: Readonly<Record<string, Command>> = {
   release: (world, [nodeId = ""]) => world.release(nodeId),
   crash: (world, [nodeId = "", how]) => world.crash(nodeId, how === "keeping"),
   restart: (world, [nodeId = ""]) => world.restart(nodeId),
+  "roll-back": (world, [nodeId = "", index = "0"]) => world.rollBack(nodeId, Number(index)),
   damage(world, [nodeId = ""]) {
     world.act(nodeId, (raft) => raft.setDamaged(true));
   },

@@ -190,8 +190,20 @@ export function keyOfMessage(message: Message): string {
 
 /** What makes replicas behave alike: counters that only tell old from new count from their newest. */
 export function keyOfReplica({ raft, disk, written, syncing, generation, hardStatePending }: FakeReplica): string {
-  const { self, hardState, log, role, effects, commitIndex, electionElapsed, electionTimeout, isAsleep, removedAt, lostNodes } =
-    raft.state;
+  const {
+    self,
+    hardState,
+    log,
+    role,
+    effects,
+    commitIndex,
+    electionElapsed,
+    electionTimeout,
+    isAsleep,
+    removedAt,
+    owed,
+    lostNodes,
+  } = raft.state;
   const { sequence, durableSequence } = hardState;
   const roleKey =
     role.kind === "leader"
@@ -208,7 +220,7 @@ export function keyOfReplica({ raft, disk, written, syncing, generation, hardSta
       sequence - (hardStatePending?.sequence ?? sequence),
     ],
     [log.base, log.lastIndex, log.durableIndex, log.memberships, log.handedIndex],
-    [commitIndex, electionElapsed, electionTimeout, roleKey, isAsleep, removedAt, [...lostNodes]],
+    [commitIndex, electionElapsed, electionTimeout, roleKey, isAsleep, removedAt, owed?.index, [...lostNodes]],
     effects.held.map((held) => [sequence - held.sequence, held.message]),
     [disk.term, disk.vote?.nodeId, disk.log.base, entriesKey(disk.log.entries)],
     [written.base, entriesKey(written.entries)],
