@@ -37,12 +37,12 @@ export function reportOf({ role, log, commitIndex, self, isDamaged }: RaftState)
     membership,
     isSettled: hasCommitted && !isJoint(membership) && role.handover === undefined,
     lastIndex: log.lastIndex,
-    peers: role.peers.map(({ nodeId, matchIndex, isActive, contradictsMatch }) => ({
+    peers: role.peers.map(({ nodeId, matchIndex, isActive, lostIndex }) => ({
       nodeId,
       // One that hasn't got the leader's first entry isn't known to agree with anything behind its match.
       lag: log.lastIndex - matchIndex,
       isActive: isActive && matchIndex >= role.noOpIndex,
-      isLost: contradictsMatch,
+      isLost: lostIndex > 0,
     })),
   };
 }

@@ -101,13 +101,19 @@ async function begin(options: Partial<ReplicaLogOptions> = {}) {
   const observer = { synced: ({ batches }: { readonly batches: number }) => void syncs.push(batches) };
   const log = await openReplicaLog("/log", { disk, clock, index: "heap", logId: testGroupId, observer, ...options });
   const told: string[] = [];
-  const writer = new EntryWriter(log, clock, (write) => write(), {
-    truncating: (index) => told.push(`truncating behind ${index}`),
-    wrote: (entries) => told.push(`wrote ${entries[0]?.index}-${entries.at(-1)?.index}`),
-    durable: ({ index, generation }) => told.push(`durable ${index} of ${generation}`),
-    stuck: () => told.push("stuck"),
-    failed: () => told.push("failed"),
-  });
+  const writer = new EntryWriter(
+    log,
+    clock,
+    (write) => write(),
+    {
+      truncating: (index) => told.push(`truncating behind ${index}`),
+      wrote: (entries) => told.push(`wrote ${entries[0]?.index}-${entries.at(-1)?.index}`),
+      durable: ({ index, generation }) => told.push(`durable ${index} of ${generation}`),
+      stuck: () => told.push("stuck"),
+      failed: () => told.push("failed"),
+    },
+    undefined,
+  );
   const write = (
     indexes: readonly number[],
     { truncateTo, generation = 1 }: { readonly truncateTo?: number; readonly generation?: number } = {},

@@ -32,8 +32,8 @@ export interface PeerStatus {
   readonly flow: "probe" | "replicate" | "catch-up";
   /** Heard of lately. */
   readonly isActive: boolean;
-  /** It lost what it had acknowledged: it has to be replaced. */
-  readonly contradictsMatch: boolean;
+  /** It lost what it had acknowledged, up to here, and counts for nothing until it has that again; 0 when it lost nothing. */
+  readonly lostIndex: number;
 }
 
 export function describeGroup(
@@ -55,12 +55,12 @@ export function describeGroup(
     damage: around.damage,
     queuedBytes: around.heldBytes + (isLeader ? role.uncommitted.bytes : 0),
     peers: isLeader
-      ? role.peers.map(({ nodeId, matchIndex, flow, isActive, contradictsMatch }) => ({
+      ? role.peers.map(({ nodeId, matchIndex, flow, isActive, lostIndex }) => ({
           nodeId,
           matchIndex,
           flow: flow.kind,
           isActive,
-          contradictsMatch,
+          lostIndex,
         }))
       : [],
     handingOverTo: isLeader ? role.handover?.to : undefined,
