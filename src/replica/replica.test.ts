@@ -45,6 +45,17 @@ describe("a replica", () => {
     await assert.rejects(replica.append([{ value: "d" }], { expectedOffset: 2 }), { code: "CONDITION_FAILED" });
   });
 
+  test("says when nobody reads a batch any more: once it is appended, and never of one that is refused", async () => {
+    const replica = await open(createSimDisk());
+    const released: number[] = [];
+    const batch = encodeBatch([{ value: "a" }], { now: 1 });
+    await replica.appendBatch(batch, undefined, () => released.push(replica.range().highWatermark));
+    assert.deepEqual(released, [1]);
+    const refused = replica.appendBatch(batch, { expectedOffset: 0 }, () => released.push(-1));
+    await assert.rejects(refused, { code: "CONDITION_FAILED" });
+    assert.deepEqual(released, [1]);
+  });
+
   test("refuses an offset outside of its log, with the range", async () => {
     const replica = await open(createSimDisk());
     await replica.append([{ value: "a" }]);

@@ -119,10 +119,19 @@ export class Replica {
     return this.#use((log) => (this.#group ?? log).append(records, options));
   }
 
-  /** Appends a packed record batch v2 as it is. It must not be changed any more: in a group it may be written and sent after it is answered. */
-  appendBatch(batch: Buffer, options?: Pick<ReplicaAppendOptions, "acks" | "expectedOffset">): Promise<ReplicaAppend> {
+  /**
+   * Appends a packed record batch v2 as it is. It must not be changed any more: in a group it may be written and sent after it is answered.
+   * `onReleased` is called once nobody reads it any more, where that is known: on a single node when it is appended.
+   */
+  appendBatch(
+    batch: Buffer,
+    options?: Pick<ReplicaAppendOptions, "acks" | "expectedOffset">,
+    onReleased?: () => void,
+  ): Promise<ReplicaAppend> {
     this.#packer.flush();
-    return this.#use((log) => (this.#group ?? log).appendBatch(batch, options));
+    const appended = this.#use((log) => (this.#group ?? log).appendBatch(batch, options));
+    if (onReleased !== undefined && this.#group === undefined) appended.then(onReleased, ignore);
+    return appended;
   }
 
   /**
@@ -380,3 +389,6 @@ function checkReadable(offset: number, { logStartOffset, highWatermark }: Log): 
     details: { offset, logStartOffset, highWatermark },
   });
 }
+
+/** Whoever appended hears of it. */
+function ignore(): void {}

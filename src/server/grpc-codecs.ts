@@ -39,8 +39,25 @@ export function serverMethod<Request, Response, Kind extends CallKind>(
   };
 }
 
-export const produceMessages: MethodMessages<ProduceRequest, ProduceResponse> = {
-  decodeRequest: decodeProduceRequest,
+/** A produce request that came in. */
+export interface ReceivedProduce extends ProduceRequest {
+  /**
+   * All of the memory that its batch lies in, where nothing else lies there: it may be given back before a collection comes round to it, when
+   * nobody reads the batch any more.
+   */
+  readonly memory?: ArrayBuffer;
+}
+
+function decodeReceived(bytes: Buffer): ReceivedProduce {
+  const request = decodeProduceRequest(bytes);
+  const { buffer } = bytes;
+  // A message of several frames was gathered in memory of its own; a smaller one lies beside others in what was read from a socket.
+  const isAlone = bytes.byteOffset === 0 && bytes.length === buffer.byteLength && buffer instanceof ArrayBuffer;
+  return request.batch !== undefined && isAlone ? { ...request, memory: buffer } : request;
+}
+
+export const produceMessages: MethodMessages<ReceivedProduce, ProduceResponse> = {
+  decodeRequest: decodeReceived,
   encodeResponse: encodeProduceResponse,
 };
 

@@ -6,6 +6,7 @@ import type { Topic } from "../replica/catalog.ts";
 import type { AppendOptions } from "../replica/replica.ts";
 import type { ProduceRequest, ProduceResponse } from "../wire/produce-message.ts";
 import { toProtoError } from "../wire/proto-error.ts";
+import type { ReceivedProduce } from "./grpc-codecs.ts";
 import { ProduceRoom, roomOf } from "./produce-room.ts";
 import type { ProducedRange, ProduceService } from "./produce-service.ts";
 import { ProduceStream, type StreamAppend } from "./produce-stream.ts";
@@ -30,7 +31,7 @@ export class GrpcProduce {
     return this.#room;
   }
 
-  async produce(request: ProduceRequest, call: CallContext): Promise<ProduceResponse> {
+  async produce(request: ReceivedProduce, call: CallContext): Promise<ProduceResponse> {
     const bytes = roomOf(request);
     if (!this.#room.tryTake(bytes) && !(await this.#room.take(bytes, { signal: call.signal, heldBytes: bytes })))
       throw new GrpcStatusError("CANCELLED", "Cannot produce: the call is over");
@@ -47,7 +48,7 @@ export class GrpcProduce {
     }
   }
 
-  produceStream(requests: Requests<ProduceRequest>, responses: Responses<ProduceResponse>, call: CallContext): Promise<void> {
+  produceStream(requests: Requests<ReceivedProduce>, responses: Responses<ProduceResponse>, call: CallContext): Promise<void> {
     return new ProduceStream({
       requests,
       responses,
@@ -69,7 +70,7 @@ export class GrpcProduce {
   }
 
   /** As `#append`; the answer is the error's where the request wants that. */
-  #appendOrExplain(topic: Topic | ProglogError, request: ProduceRequest): StreamAppend {
+  #appendOrExplain(topic: Topic | ProglogError, request: ReceivedProduce): StreamAppend {
     let append: StreamAppend;
     try {
       if (topic instanceof ProglogError) throw topic;
@@ -84,11 +85,14 @@ export class GrpcProduce {
   }
 
   /** Throws what is wrong with the request, as far as that can be told at once. */
-  #append(topic: Topic, request: ProduceRequest): StreamAppend {
-    const { partition, records, batch, record, acks } = request;
+  #append(topic: Topic, request: ReceivedProduce): StreamAppend {
+    const { partition, records, batch, record, acks, memory } = request;
     checkContent(request);
     const all = record === undefined ? records : [record];
-    const appended = this.#produce.appendTo(topic, { partition, records: all, batch, options: optionsOf(request) });
+    // V8 would come round to it when some 100 MB of such memory have gathered.
+    const onReleased = memory && ((): void => void memory.transfer(0));
+    const options = optionsOf(request);
+    const appended = this.#produce.appendTo(topic, { partition, records: all, batch, options, onReleased });
     if (acks !== "none") return { answer: appended.then(toResponse), settled: appended };
     appended.catch((error: unknown) => {
       this.#onUnheardFailure();

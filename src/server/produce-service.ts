@@ -35,10 +35,10 @@ export class ProduceService {
   }
 
   /** Appends to a topic that is there: plain records as one batch of one partition, or a packed one as it is. */
-  appendTo(topic: Topic, { partition, records, batch, options }: SingleAppend): Promise<ProducedRange> {
+  appendTo(topic: Topic, { partition, records, batch, options, onReleased }: SingleAppend): Promise<ProducedRange> {
     const number = partition ?? this.#onlyPartition(records, topic);
     const replica = this.#storage.getLeaderOf(topic, number);
-    const appended = batch === undefined ? replica.append(records, options) : replica.appendBatch(batch, options);
+    const appended = batch === undefined ? replica.append(records, options) : replica.appendBatch(batch, options, onReleased);
     return appended.then((range) => ({ partition: number, ...range }));
   }
 
@@ -186,6 +186,8 @@ export interface SingleAppend {
   /** Instead of `records`. Not changed, and not to be until it is settled. */
   readonly batch?: Buffer | undefined;
   readonly options?: AppendOptions | undefined;
+  /** See `Replica.appendBatch`. */
+  readonly onReleased?: (() => void) | undefined;
 }
 
 export interface ProduceRequest extends ProducePlace, ProduceAppend {}
