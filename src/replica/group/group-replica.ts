@@ -14,9 +14,10 @@ import { type Membership, type MembershipChange, membersOf } from "../../raft/me
 import { createRaft, type Raft } from "../../raft/raft.ts";
 import { defaultSettings } from "../../raft/raft-settings.ts";
 import { membershipOf } from "../../raft/raft-state.ts";
-import type { CatchUpOrder, Ready, RoleChange } from "../../raft/ready.ts";
+import type { Ready, RoleChange } from "../../raft/ready.ts";
 import type { PeerMessage } from "../peer-network.ts";
 import type { StampedEntry } from "../../log/stamped-entry.ts";
+import { CatchUps } from "./catch-ups.ts";
 import { EntryWriter } from "./entry-writer.ts";
 import { GroupAppends, type GroupAppendOptions } from "./group-appends.ts";
 import { handingOverError, type KnownLeader, notLeaderError } from "./group-errors.ts";
@@ -58,8 +59,7 @@ export class GroupReplica {
   #ledTerm = 0;
   #leadership: AbortController | undefined;
   readonly #damage: GroupDamage;
-  /** Under way, by the orders' ids. */
-  readonly #catchUps = new Map<number, AbortController>();
+  readonly #catchUps: CatchUps;
   #events: ((listener: GroupListener) => void)[] = [];
   #isPumping = false;
   #isPumpDue = false;
@@ -129,6 +129,13 @@ export class GroupReplica {
       findRefusal: () => this.#ended,
       ask: (id, asked) => this.#act(() => asked(raft.readIndex(id))),
       shownIndex: () => log.shownIndex,
+    });
+    this.#catchUps = new CatchUps({
+      groupName: options.groupName,
+      logger,
+      catchUp: options.catchUp,
+      caughtUp: (report) => this.#act(() => raft.caughtUp(report)),
+      failed: (report) => this.#act(() => raft.catchUpFailed(report)),
     });
     this.#trims = new GroupTrims({
       log,
@@ -351,7 +358,7 @@ export class GroupReplica {
     this.#trims.end();
     this.#loseLeadership("the replica was closed");
     this.#reads.end(reason);
-    for (const catchUp of this.#catchUps.values()) catchUp.abort();
+    this.#catchUps.end();
   }
 
   /** Lets something happen to the core, and does what follows. */
@@ -424,8 +431,8 @@ export class GroupReplica {
     if (this.#writer.isOut && !this.isLeader) this.#writer.forget();
     for (const order of ready.sends) this.#dispatch.dispatch(order);
     for (const message of ready.messages) this.#send({ message, frames: [] });
-    for (const order of ready.catchUps) this.#catchUp(order);
-    for (const { id } of ready.withdrawals) this.#catchUps.get(id)?.abort();
+    for (const order of ready.catchUps) this.#catchUps.begin(order);
+    for (const withdrawal of ready.withdrawals) this.#catchUps.withdraw(withdrawal);
     for (const read of ready.reads) this.#reads.answer(read);
     if (!this.#isShowing) void this.#show();
   }
@@ -467,27 +474,6 @@ export class GroupReplica {
     this.#appends.lost(reason);
     this.#leadership?.abort(this.#ended ?? notLeaderError("go on reading", this.#knownLeader()));
     this.#leadership = undefined;
-  }
-
-  #catchUp(order: CatchUpOrder): void {
-    const { to, id } = order;
-    const { catchUp } = this.#options;
-    if (catchUp === undefined) {
-      this.raft.catchUpFailed({ to, id });
-      return;
-    }
-    const withdrawn = new AbortController();
-    this.#catchUps.set(id, withdrawn);
-    catchUp(order, withdrawn.signal)
-      .then(
-        (index) => this.#act(() => this.raft.caughtUp({ to, id, index })),
-        (error: unknown) => {
-          if (withdrawn.signal.aborted) return;
-          this.#logger.warn({ group: this.#options.groupName, to, error }, "could not bring a replica up to the log's base");
-          this.#act(() => this.raft.catchUpFailed({ to, id }));
-        },
-      )
-      .finally(() => this.#catchUps.delete(id));
   }
 
   /** Shows readers what is committed and durable here, one step after the other. Never rejects. */
