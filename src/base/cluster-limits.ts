@@ -189,3 +189,19 @@ export const formationSettleMs = 1 * secondMs;
 
 /** How often a node that waits for others says again what for. */
 export const formationReminderMs = 60 * secondMs;
+
+/** Replicas that a node makes or removes at a time: each syncs a handful of files, and what they note goes together. */
+export const replicaKeeperCreatesMaxCount = 32;
+
+/** How long a node waits before it tries again to make or remove a replica. */
+export const replicaKeeperRetryMs = 2 * secondMs;
+
+/** How long a node that stops waits for what it leads to be led elsewhere: an election's time. */
+export const handOverMaxMs = secondMs;
+
+/** How long a replica is out of action, while its node lives, before it counts as lost and another one is made. */
+export const replicaLostAfterMs = minuteMs;
+
+/** How long a request to the cluster waits until what it asked for is so, and how often that is looked at. */
+export const clusterAnswerMaxMs = 10 * secondMs;
+export const clusterPollMs = 5;

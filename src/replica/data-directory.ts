@@ -94,6 +94,10 @@ export class DataDirectory implements NodeStorage {
     return this.getReplicaOf(topic, partition);
   }
 
+  async handOver(): Promise<void> {
+    // There is nobody.
+  }
+
   findPlace(): PartitionPlace {
     return here;
   }

@@ -29,6 +29,8 @@ export interface NodeStorage {
   findPlace(topic: Topic, partition: number): PartitionPlace;
   /** What holds for a topic, its own settings and the node's together. */
   effectiveSettings(topic: Topic): TopicSettings;
+  /** Before a planned stop: what is led here is led elsewhere soon, where there is somebody. Never rejects. */
+  handOver(): Promise<void>;
   /** Waits for the topic change under way, syncs and closes all logs. Twice is fine. */
   close(reason: ProglogError): Promise<void>;
 }

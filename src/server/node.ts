@@ -6,10 +6,13 @@ import type { Logger } from "../base/logger.ts";
 import { nodeDisk } from "../base/node-disk.ts";
 import { type Random, systemRandom } from "../base/random.ts";
 import { DataDirectory, type LogSettings } from "../replica/data-directory.ts";
+import { isClustered } from "../replica/cluster/clustered-node.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
 import type { ServerDescription } from "../wire/topic-message.ts";
 import { addApiRoutes } from "./api-routes.ts";
 import { checkBindAddress, isLoopback } from "./bind-address.ts";
+import { clusterFlags } from "./cluster-config.ts";
+import { ClusteredAdmin } from "./clustered-admin.ts";
 import { addBookRoutes } from "./book-routes.ts";
 import type { Config } from "./config.ts";
 import { addConsumeRoutes } from "./consume-routes.ts";
@@ -21,6 +24,8 @@ import { HttpApp } from "./http-app.ts";
 import { Listener } from "./listener.ts";
 import { createLogger } from "./logger.ts";
 import { Metrics } from "./metrics.ts";
+import { openClustered } from "./open-clustered.ts";
+import type { PeerConnect } from "./peer-context.ts";
 import { ProduceService } from "./produce-service.ts";
 import { addProduceRoutes } from "./produce-routes.ts";
 import { RequestBodies } from "./request-bodies.ts";
@@ -48,6 +53,10 @@ export interface NodeParts {
   readonly logger?: Logger;
   /** The release, for the status. */
   readonly version?: string;
+  /** Ends a start that waits: for the other nodes of a cluster. */
+  readonly signal?: AbortSignal;
+  /** How other nodes are dialled. Default: TCP. */
+  readonly connectPeer?: PeerConnect;
 }
 
 /**
@@ -60,14 +69,11 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
   const metrics = new Metrics();
   const undo: (() => unknown)[] = [() => metrics.close()];
   try {
-    const storage: NodeStorage = await DataDirectory.open(config.dataDir, {
-      disk,
-      clock,
-      random,
-      logger,
-      log: logSettings(config),
-      observer: metrics.logObserver,
-    });
+    const shared = { disk, clock, random, logger, log: logSettings(config), observer: metrics.logObserver };
+    const clustered = isClustered(disk, config.dataDir, clusterFlags(config))
+      ? await openClustered(config, { ...shared, getPort: () => listener.address.port, connectPeer: parts.connectPeer })
+      : undefined;
+    const storage: NodeStorage = clustered?.node ?? (await DataDirectory.open(config.dataDir, shared));
     undo.push(() => storage.close(new ProglogError("SHUTTING_DOWN", "Cannot go on: the node didn't start")));
     const app = new HttpApp({
       logger,
@@ -101,7 +107,8 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       storageId: storage.storageId,
       isVoter: true,
     });
-    const cluster = new SingleNodeCluster(storage, describeSelf);
+    const admin = clustered === undefined ? undefined : new ClusteredAdmin(clustered.node, clock);
+    const cluster = admin ?? new SingleNodeCluster(storage, describeSelf);
     const door = new GrpcDoor({
       ...services,
       clock,
@@ -109,7 +116,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       logger,
       observer: metrics.grpcObserver,
       cluster,
-      listServers: () => [describeSelf()],
+      listServers: () => admin?.listServers() ?? [describeSelf()],
       onUnheardFailure: () => metrics.unheardFailure(),
     });
     undo.push(() => door.close());
@@ -120,6 +127,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       clock,
       onHttp1: (socket) => app.takeConnection(socket),
       onHttp2: (socket) => door.takeConnection(socket),
+      ...(clustered === undefined ? {} : { onPeer: clustered.takeConnection }),
       onAccepted: (protocol) => metrics.connectionAccepted(protocol),
       onRefused: (reason) => metrics.connectionRefused(reason),
       onError: (error) => logger.error({ reason: error.message }, "the listener failed"),
@@ -129,7 +137,11 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       listener.destroyConnections();
     });
     metrics.watch({ ...services, listener, door });
+    const abandon = (): void =>
+      void storage.close(new ProglogError("SHUTTING_DOWN", "Cannot start: the node was told to stop"));
+    parts.signal?.addEventListener("abort", abandon, { once: true });
     await storage.openReplicas();
+    parts.signal?.removeEventListener("abort", abandon);
     app.serve();
     door.serve();
     const node = new RunningNode({ ...services, config, app, door, listener, metrics, clock, logger });
@@ -167,6 +179,8 @@ class RunningNode implements Node {
   async #close(): Promise<void> {
     const { config, storage, app, door, listener, consume, tails, bodies, metrics, clock, logger } = this.#parts;
     listener.stop();
+    // While its peers are still connected: who leads next need not wait for an election.
+    const handedOver = storage.handOver();
     const drained = app.drain();
     const stopError = new ProglogError("SHUTTING_DOWN", "Cannot go on: the node is stopping", { hint: "Come back." });
     consume.stop();
@@ -175,6 +189,7 @@ class RunningNode implements Node {
     const doorDrained = door.drain(stopError, config.stopGraceMs);
     const grace = Promise.withResolvers<void>();
     const timer = clock.setTimer(config.stopGraceMs, grace.resolve);
+    await handedOver;
     await Promise.race([Promise.all([drained, doorDrained]), grace.promise]);
     timer.cancel();
     listener.destroyConnections();

@@ -74,7 +74,7 @@ async function serve(context: CommandContext, flags: Readonly<Record<string, unk
   const config = loadConfig({ flags, env: io.env });
   setFlagsFromString(heapGrowth);
   using stop = listenForStop(io);
-  await using node = await startNode(config, { version });
+  await using node = await startNode(config, { version, signal: stop.signal });
   try {
     await stdout.write(describeStart(node.url, { version, dataDir: resolve(config.dataDir) }));
   } catch (error) {

@@ -197,6 +197,13 @@ export class GroupSet<Member extends GroupMember> {
     return this.#leaders.find(groupId);
   }
 
+  /** Nodes whose replicas of a group are out of action while the nodes live, as they say; this one too. */
+  outOf(groupId: string): readonly NodeId[] {
+    const kind = this.#groups.get(groupId)?.state.kind;
+    const others = this.#exchange.outOf(groupId);
+    return kind === "lost" || kind === "failed" ? [...others, this.#options.nodeId] : others;
+  }
+
   get status(): GroupSetStatus {
     const { disk, unsynced } = this;
     return {

@@ -1,0 +1,554 @@
+import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import type { Clock, Timer } from "../../base/clock.ts";
+import { clusterAnswerMaxMs, handOverMaxMs, replicaLostAfterMs } from "../../base/cluster-limits.ts";
+import type { Disk, DiskLock } from "../../base/disk.ts";
+import { isProglogError, messageOf, ProglogError } from "../../base/error.ts";
+import { controllerIntervalMs } from "../../base/limits.ts";
+import type { Logger } from "../../base/logger.ts";
+import type { Random } from "../../base/random.ts";
+import type { TopicSettings } from "../../base/topic-settings.ts";
+import { minuteMs } from "../../base/units.ts";
+import { manifestName, readManifest } from "../../log/manifest.ts";
+import { OpenFiles } from "../../log/open-files.ts";
+import type { NodeId } from "../../raft/member.ts";
+import type { RaftSettings } from "../../raft/raft-settings.ts";
+import type { Catalog, Topic } from "../catalog.ts";
+import type { LogObserver, LogSettings } from "../data-directory.ts";
+import { effectiveSettings } from "../effective-settings.ts";
+import { notLeaderError } from "../group/group-errors.ts";
+import { GroupReplica } from "../group/group-replica.ts";
+import { GroupSet } from "../group/group-set.ts";
+import { leadersQuestion } from "../group/leader-exchange.ts";
+import { memberOptionsOf } from "../group/member-options.ts";
+import { topicNotFound } from "../manifest-catalog.ts";
+import type { NodeStorage, PartitionPlace, ReplicaLookup } from "../node-storage.ts";
+import type { KnownPeer, PeerIdentity, PeerListener, PeerTransport } from "../peer-network.ts";
+import type { Replica } from "../replica.ts";
+import { CatalogReplica } from "./catalog-replica.ts";
+import { type CatalogPartition, partitionsOf } from "./catalog-state.ts";
+import { proposeQuestion, ClusterCatalog } from "./cluster-catalog.ts";
+import { type ClusterFlags, type ClusterIdentity, openClusterIdentity } from "./cluster-identity.ts";
+import { ClusterFacts } from "./cluster-facts.ts";
+import { Controller } from "./controller.ts";
+import type { Joined, JoinRequest } from "./formation-view.ts";
+import { formCatalog } from "./form-catalog.ts";
+import { GroupAnswers } from "./group-answers.ts";
+import { judgeJoin } from "./joining.ts";
+import { catalogVersion } from "./catalog-fold.ts";
+import { nodeRecordName, readNodeRecord, type ReplicaRecord } from "./node-record-state.ts";
+import { mayAsk } from "./peer-check.ts";
+import { PendingCatalog } from "./pending-catalog.ts";
+import { ReplicaKeeper } from "./replica-keeper.ts";
+import { ServedReplicas } from "./served-replicas.ts";
+import { TopicLogs } from "./topic-logs.ts";
+
+export interface ClusteredNodeOptions {
+  /** The data directory. */
+  readonly path: string;
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** How logs behave where their topic doesn't say. */
+  readonly log: LogSettings;
+  readonly observer?: LogObserver;
+  readonly flags: ClusterFlags;
+  readonly defaultName: () => string;
+  /** Where others reach this node. Asked once it listens. */
+  readonly address: () => string;
+  /** The addresses behind a join address. */
+  readonly resolve: (address: string) => Promise<readonly string[]>;
+  readonly connectPeers: (parts: { readonly identity: () => PeerIdentity; readonly listener: PeerListener }) => PeerTransport;
+  readonly settings?: RaftSettings;
+  readonly tickMs?: number;
+}
+
+/** Whether a directory is, or by these flags begins to be, a cluster's. */
+export function isClustered(disk: Disk, path: string, flags: ClusterFlags): boolean {
+  const record = readNodeRecord(disk, join(path, nodeRecordName));
+  if (record?.clusterId !== undefined || record?.promise !== undefined) return true;
+  return flags.isBootstrapping || flags.initialNodes !== undefined || flags.startJoinAddrs.length > 0;
+}
+
+/**
+ * A node of a cluster: who it is, its groups, its share of the catalog, and on one node at a time the controller. Opening takes the lock; then
+ * `openReplicas`, called when the node listens, takes as long as it takes until the directory belongs to a cluster. Disk, clock, chance
+ * and network are handed in: the simulator runs this as it is.
+ */
+export class ClusteredNode implements NodeStorage {
+  readonly catalog: Catalog;
+  readonly replicas: ReplicaLookup;
+  readonly #options: ClusteredNodeOptions;
+  readonly #lock: DiskLock;
+  readonly #openFiles = new OpenFiles();
+  readonly #stopping = new AbortController();
+  readonly #storageIdBefore: string | undefined;
+  readonly #peerListener: PeerListener = {
+    check: (peer) => this.#check(peer),
+    received: (from, groupId, message) => {
+      if (this.#isMember(from)) this.#groups?.received(groupId, message);
+    },
+    answer: (from, kind, body, signal) => this.#answer(from, kind, body, signal),
+    connected: (peer) => this.#connected(peer),
+    disconnected: (nodeId) => this.#disconnected(nodeId),
+  };
+  #identity: ClusterIdentity | undefined;
+  #peers: PeerTransport | undefined;
+  #groups: GroupSet<GroupReplica> | undefined;
+  #catalog: ClusterCatalog | undefined;
+  #keeper: ReplicaKeeper | undefined;
+  #controller: Controller | undefined;
+  #answers: GroupAnswers | undefined;
+  #facts: ClusterFacts | undefined;
+  #logs: TopicLogs | undefined;
+  #watch: Timer | undefined;
+  #knownPeers: readonly KnownPeer[] = [];
+  readonly #connectedPeers = new Map<NodeId, PeerIdentity>();
+  #closing: Promise<void> | undefined;
+
+  private constructor(options: ClusteredNodeOptions, lock: DiskLock, storageId: string | undefined) {
+    this.#options = options;
+    this.#lock = lock;
+    this.#storageIdBefore = storageId;
+    this.catalog = new PendingCatalog(() => this.#catalog);
+    this.replicas = new ServedReplicas({
+      clock: options.clock,
+      catalog: () => this.#catalog?.state,
+      groups: () => this.#groups,
+    });
+  }
+
+  /** Throws LOG_LOCKED, MANIFEST_CORRUPT, UNSUPPORTED_FORMAT or DISK_FAILED. */
+  static async open(options: ClusteredNodeOptions): Promise<ClusteredNode> {
+    const { disk, path } = options;
+    let lock: DiskLock | undefined;
+    try {
+      await disk.makeDirectory(path);
+      lock = disk.lock(join(path, "lock"));
+      const record = readNodeRecord(disk, join(path, nodeRecordName));
+      const storageId = record?.storageId ?? readManifest(disk, join(path, manifestName))?.storageId;
+      return new ClusteredNode(options, lock, storageId);
+    } catch (error) {
+      lock?.release();
+      if (isProglogError(error)) throw error;
+      throw new ProglogError("DISK_FAILED", `Cannot use the data directory ${path}: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  get storageId(): string {
+    return this.#identity?.record.state.storageId ?? this.#storageIdBefore ?? unknownStorageId;
+  }
+
+  /** This node's name; undefined before it begins. */
+  get nodeId(): string | undefined {
+    return this.#identity?.name;
+  }
+
+  get clusterId(): string | undefined {
+    return this.#identity?.record.state.clusterId;
+  }
+
+  /** Of nodes that have the cluster's catalog, as this one knows it. */
+  get clusterCatalog(): ClusterCatalog | undefined {
+    return this.#catalog;
+  }
+
+  get groups(): GroupSet<GroupReplica> | undefined {
+    return this.#groups;
+  }
+
+  get controller(): Controller | undefined {
+    return this.#controller;
+  }
+
+  /** What the node knows of others beside the catalog. */
+  get facts(): ClusterFacts | undefined {
+    return this.#facts;
+  }
+
+  get peers(): PeerTransport | undefined {
+    return this.#peers;
+  }
+
+  get orphans(): readonly string[] {
+    return [];
+  }
+
+  get openFileCount(): number {
+    return this.#openFiles.count;
+  }
+
+  /**
+   * Forms or joins the cluster, or goes on as its node; opens this node's replicas. Errors as those of `openClusterIdentity`. Resolves without
+   * waiting for a leader.
+   */
+  async openReplicas(): Promise<void> {
+    const { path, disk, clock, random, logger, flags, resolve } = this.#options;
+    const identity = await openClusterIdentity({
+      ...{ disk, directory: path, clock, random, logger, flags, resolve },
+      defaultName: this.#options.defaultName(),
+      address: this.#options.address(),
+      connect: (opened) => this.#connect(opened),
+      admit: (request, signal) => this.#admit(request, signal),
+      signal: this.#stopping.signal,
+    });
+    const clusterId = identity?.record.state.clusterId;
+    if (identity === undefined || clusterId === undefined || this.#peers === undefined)
+      throw new ProglogError("INVALID_CONFIG", `Cannot begin as a node of a cluster: ${path} is a single node's`);
+    this.#identity = identity;
+    const groups = await this.#openGroups(identity, this.#peers);
+    this.#stopIfClosed();
+    this.#groups = groups;
+    for (const peer of this.#connectedPeers.values()) groups.connected(peer);
+    this.#setPeers(identity.record.state.peers, identity);
+    await groups.openAll();
+    this.#stopIfClosed();
+    if (groups.stateOf(clusterId) === undefined) await this.#createCatalogGroup(identity, clusterId);
+    this.#begin(identity, clusterId, groups, this.#peers);
+  }
+
+  getTopic(name: string): Topic {
+    const topic = this.catalog.findTopic(name);
+    if (topic === undefined) throw topicNotFound(name, "use");
+    return topic;
+  }
+
+  getReplica(topicName: string, partition: number): Replica {
+    return this.getReplicaOf(this.getTopic(topicName), partition);
+  }
+
+  getReplicaOf(topic: Topic, partition: number): Replica {
+    const uuid = uuidOf(topic, partition);
+    const replica = this.replicas.find(uuid);
+    if (replica !== undefined) return replica;
+    const { nodeId, rpcAddress } = this.#leaderOf(uuid);
+    const reason = nodeId === undefined ? "and nobody is known to lead it" : `${nodeId} leads it`;
+    throw new ProglogError(
+      "NOT_A_REPLICA",
+      `Cannot read partition ${partition} of topic ${topic.name}: this node doesn't have it; ${reason}`,
+      {
+        hint: rpcAddress === undefined ? "Try again soon, or ask another node." : `Ask ${rpcAddress}.`,
+        details: {
+          ...(nodeId !== undefined && { leaderId: nodeId }),
+          ...(rpcAddress !== undefined && { leaderRpcAddr: rpcAddress }),
+        },
+      },
+    );
+  }
+
+  getLeaderOf(topic: Topic, partition: number): Replica {
+    const uuid = uuidOf(topic, partition);
+    const replica = this.replicas.find(uuid);
+    // A replica that doesn't lead says so by itself, and knows better who does.
+    if (replica !== undefined) return replica;
+    throw notLeaderError(`append to partition ${partition} of topic ${topic.name}`, this.#leaderOf(uuid));
+  }
+
+  findPlace(topic: Topic, number: number): PartitionPlace {
+    const partition = topic.partitions[number] as CatalogPartition | undefined;
+    if (partition === undefined) return { leader: undefined, replicas: [], term: 0 };
+    const known = this.#groups?.findLeader(partition.uuid);
+    const leader = known === undefined ? undefined : { nodeId: known.leaderId, address: this.#addressOf(known.leaderId) ?? "" };
+    const status = this.#groups?.find(partition.uuid)?.status();
+    const outOf = this.#groups?.outOf(partition.uuid) ?? [];
+    const replicas = partition.replicas.map(({ node }) => {
+      const peer = status?.peers.find(({ nodeId }) => nodeId === node);
+      const isLeader = known?.leaderId === node;
+      // Who leads knows how far the others are; who doesn't knows only who is there.
+      const lag = isLeader ? 0 : peer === undefined ? undefined : (status?.lastIndex ?? 0) - peer.matchIndex;
+      const isThere = this.#facts?.presenceOf(node).isConnected === true && !outOf.includes(node);
+      const isInSync = isLeader || (isThere && (peer === undefined || (peer.isActive && peer.flow === "replicate")));
+      const isVoter = status === undefined || status.membership.voters.some(({ nodeId }) => nodeId === node);
+      return { nodeId: node, address: this.#addressOf(node) ?? "", isVoter, isInSync, lag };
+    });
+    return { leader, replicas, term: known?.term ?? 0 };
+  }
+
+  effectiveSettings({ settings }: Topic): TopicSettings {
+    return effectiveSettings(settings, this.#options.log);
+  }
+
+  /** Asks a node of the cluster, this one included. */
+  askNode(nodeId: NodeId, kind: string, body: Buffer): Promise<Buffer> {
+    if (this.#identity === undefined || this.#peers === undefined) throw startingError();
+    return this.#askAnyone(this.#identity, this.#peers)({ nodeId }, kind, body, {
+      timeoutMs: clusterAnswerMaxMs,
+      signal: this.#stopping.signal,
+    });
+  }
+
+  /** Closes everything. Twice is fine. */
+  close(reason: ProglogError): Promise<void> {
+    this.#closing ??= this.#close(reason);
+    return this.#closing;
+  }
+
+  async #close(reason: ProglogError): Promise<void> {
+    this.#stopping.abort(reason);
+    this.#logs?.close();
+    this.#watch?.cancel();
+    try {
+      await this.#controller?.close();
+      await this.#keeper?.close();
+      await this.#catalog?.close(reason);
+      await this.#groups?.close(reason);
+    } finally {
+      await this.#peers?.close();
+      this.#openFiles.forgetAll("");
+      this.#lock.release();
+    }
+  }
+
+  /** A planned stop needn't cost anybody an election timeout. */
+  async handOver(): Promise<void> {
+    const { clock } = this.#options;
+    const groups = this.#groups;
+    if (groups === undefined) return;
+    await this.#controller?.close();
+    groups.handOverAll();
+    const endMs = clock.monotonic() + handOverMaxMs;
+    const leadsSome = (): boolean => {
+      for (const { state } of groups.states())
+        if (state.kind === "open" && state.member.isLeader && state.member.membership.voters.length > 1) return true;
+      return false;
+    };
+    while (leadsSome() && clock.monotonic() < endMs) {
+      await new Promise<void>((resolve) => void clock.setTimer(handOverPollMs, resolve));
+    }
+  }
+
+  #stopIfClosed(): void {
+    if (this.#stopping.signal.aborted) throw this.#stopping.signal.reason;
+  }
+
+  #connect(identity: ClusterIdentity): PeerTransport {
+    this.#identity = identity;
+    this.#peers = this.#options.connectPeers({ identity: () => identity.peer, listener: this.#peerListener });
+    return this.#peers;
+  }
+
+  #openGroups(identity: ClusterIdentity, peers: PeerTransport): Promise<GroupSet<GroupReplica>> {
+    const { path, disk, clock, logger, tickMs, settings } = this.#options;
+    return GroupSet.open<GroupReplica>({
+      ...{ disk, directory: path, clock, logger, nodeId: identity.name, record: identity.record, peers },
+      ...(tickMs !== undefined && { tickMs }),
+      ...(settings !== undefined && { electionTicks: settings.electionTicks }),
+      openMember: async (record, seams) => {
+        const { storageId } = identity.record.state;
+        return this.#openMember(record, memberOptionsOf(record, seams, { nodeId: identity.name, storageId }));
+      },
+    });
+  }
+
+  async #openMember(record: ReplicaRecord, options: ReturnType<typeof memberOptionsOf>): Promise<GroupReplica> {
+    const { clock, random, logger, log, observer, settings } = this.#options;
+    // One log for all topics' settings until the catalog says which this one has: none of them matters before it is led.
+    const { segmentMaxBytes, segmentMaxAgeMs, index, compression, scrubIntervalMs } = log;
+    const group = await GroupReplica.open({
+      ...options,
+      disk: this.#groups?.disk ?? this.#options.disk,
+      ...{ clock, random, logger, openFiles: this.#openFiles },
+      rpcAddressOf: (nodeId) => this.#addressOf(nodeId),
+      ...(settings !== undefined && { settings }),
+      log: {
+        ...options.log,
+        ...(segmentMaxBytes !== undefined && { segmentMaxBytes }),
+        ...(segmentMaxAgeMs !== undefined && { segmentMaxAgeMs }),
+        ...(index !== undefined && { index }),
+        ...(compression !== undefined && { compression }),
+        ...(scrubIntervalMs !== undefined && { scrubIntervalMs }),
+        ...(observer !== undefined && { observer }),
+      },
+    });
+    this.#logs?.configure(record.groupId, group);
+    return group;
+  }
+
+  /** This node's replica of the catalog, the first time. */
+  async #createCatalogGroup(identity: ClusterIdentity, clusterId: string): Promise<void> {
+    const { membership } = identity;
+    const incarnation = identity.record.state.catalogIncarnation;
+    const voters = membership?.role === "voter" ? membership.firstVoters : undefined;
+    const firstMembers = voters?.map(({ name, storageId }) => ({ nodeId: name, storageId: `${storageId}/${incarnation}` }));
+    await this.#groups?.create({ groupId: clusterId, incarnation, logId: clusterId, firstMembers });
+  }
+
+  #begin(identity: ClusterIdentity, clusterId: string, groups: GroupSet<GroupReplica>, peers: PeerTransport): void {
+    const { clock, random, logger, path, disk } = this.#options;
+    const findLeader = (group: string): NodeId | undefined => groups.find(group)?.leader ?? groups.findLeader(group)?.leaderId;
+    const catalogGroup = new CatalogReplica({
+      find: () => groups.find(clusterId),
+      findLeader: () => groups.findLeader(clusterId)?.leaderId,
+      clock,
+    });
+    const asking = { ask: this.#askAnyone(identity, peers) };
+    const catalog = new ClusterCatalog(catalogGroup, { clock, random, logger, peers: asking });
+    const facts = new ClusterFacts({
+      self: identity.name,
+      startedMs: clock.monotonic(),
+      now: () => clock.monotonic(),
+      leaderOf: findLeader,
+      outOf: (group) => groups.outOf(group),
+      lostAfterMs: replicaLostAfterMs,
+    });
+    for (const nodeId of this.#connectedPeers.keys()) facts.connected(nodeId);
+    this.#facts = facts;
+    this.#answers = new GroupAnswers({
+      find: (group) => groups.find(group),
+      findLeader,
+      addressOf: (node) => this.#addressOf(node),
+    });
+    this.#catalog = catalog;
+    const { log } = this.#options;
+    const retentionIntervalMs = log.retentionIntervalMs ?? minuteMs;
+    this.#logs = new TopicLogs({ groups, catalog: () => catalog.state, log, retentionIntervalMs, clock, logger });
+    catalog.watch(() => this.#catalogChanged(identity));
+    this.#keeper = new ReplicaKeeper({
+      ...{ catalog, record: identity.record, groups, self: identity.name, clock, logger },
+      changed: () => this.#logs?.configureAll(),
+    });
+    this.#controller = new Controller({ catalog, facts, peers: asking, clock, logger });
+    void formCatalog({ catalog, identity, disk, directory: path, clock, logger, signal: this.#stopping.signal });
+    this.#scheduleWatch();
+  }
+
+  /** Asks any node, this one included. */
+  #askAnyone(identity: ClusterIdentity, peers: PeerTransport): PeerTransport["ask"] {
+    return async (to, kind, body, options) => {
+      if (!("nodeId" in to) || to.nodeId !== identity.name) return peers.ask(to, kind, body, options);
+      return this.#answer(identity.peer, kind, body, options?.signal ?? this.#stopping.signal);
+    };
+  }
+
+  #catalogChanged(identity: ClusterIdentity): void {
+    const others = [...(this.#catalog?.state.nodes.values() ?? [])].filter(({ name }) => name !== identity.name);
+    const peers = others.map(({ name, address }): KnownPeer => ({ nodeId: name, address }));
+    this.#logs?.configureAll();
+    if (peers.length === 0 && this.#catalog?.state.clusterId === undefined) return;
+    if (isDeepStrictEqual(peers, this.#knownPeers)) return;
+    this.#setPeers(peers, identity);
+    identity.record.setPeers(peers).catch((error: unknown) => {
+      this.#options.logger.warn({ reason: messageOf(error) }, "the cluster's nodes can't be noted");
+    });
+    this.#announceAddress(identity);
+  }
+
+  #setPeers(peers: readonly KnownPeer[], identity: ClusterIdentity): void {
+    const formed = identity.membership?.members ?? [];
+    const fallback = formed.flatMap(({ name, address }) => (name === identity.name ? [] : [{ nodeId: name, address }]));
+    const known = peers.length > 0 || this.#catalog?.state.clusterId !== undefined ? peers : fallback;
+    this.#knownPeers = known;
+    this.#peers?.setPeers(known);
+    this.#groups?.setPeers(known.map(({ nodeId }) => nodeId));
+  }
+
+  /** A node that starts again elsewhere tells so. */
+  #announceAddress(identity: ClusterIdentity): void {
+    const known = this.#catalog?.state.nodes.get(identity.name);
+    const { address, storageId } = identity.peer;
+    if (known === undefined || known.address === address || known.storageId !== storageId) return;
+    const node = { name: identity.name, storageId, address, version: catalogVersion };
+    this.#catalog?.propose({ kind: "update-node", node, isRenewed: false }).catch((error: unknown) => {
+      this.#options.logger.warn({ reason: messageOf(error) }, "the cluster can't be told where this node is now");
+    });
+  }
+
+  /** Looks after which replicas are lost, now and then. */
+  #scheduleWatch(): void {
+    this.#watch = this.#options.clock.setTimer(controllerIntervalMs, () => {
+      const state = this.#catalog?.state;
+      if (state !== undefined && this.#catalog?.isLeader === true)
+        this.#facts?.watchReplicas(function* () {
+          for (const { partition } of partitionsOf(state)) yield partition;
+        });
+      if (!this.#stopping.signal.aborted) this.#scheduleWatch();
+    });
+  }
+
+  #leaderOf(uuid: string): { readonly nodeId: NodeId | undefined; readonly rpcAddress: string | undefined } {
+    const leaderId = this.#groups?.findLeader(uuid)?.leaderId;
+    // That one isn't here was just found.
+    const nodeId = leaderId === this.nodeId ? undefined : leaderId;
+    return { nodeId, rpcAddress: nodeId === undefined ? undefined : this.#addressOf(nodeId) };
+  }
+
+  #addressOf(nodeId: NodeId): string | undefined {
+    return this.#catalog?.state.nodes.get(nodeId)?.address;
+  }
+
+  /** Has a node taken in, by way of the leader of group 0. */
+  async #admit(request: JoinRequest, _signal: AbortSignal): Promise<Joined> {
+    const catalog = this.#catalog;
+    const clusterId = catalog?.state.clusterId;
+    if (catalog === undefined || clusterId === undefined)
+      throw new ProglogError("UNAVAILABLE", `Cannot take in ${request.name}: this node hasn't heard from its cluster yet`);
+    await catalog.refresh();
+    const node = { ...request, version: catalogVersion };
+    const admission = judgeJoin(catalog.state.nodes.values(), request);
+    if (admission.kind === "new") await catalog.propose({ kind: "add-node", node });
+    else if (admission.kind === "moved") await catalog.propose({ kind: "update-node", node, isRenewed: false });
+    const incarnation = catalog.state.nodes.get(request.name)?.incarnation;
+    if (incarnation === undefined)
+      throw new ProglogError("UNAVAILABLE", `Cannot take in ${request.name}: it was removed meanwhile`);
+    return { clusterId, incarnation };
+  }
+
+  #check(peer: PeerIdentity): void {
+    const nodes = [...(this.#catalog?.state.nodes.values() ?? [])];
+    this.#identity?.check(peer, { nodes, connected: this.#connectedPeers.values() });
+  }
+
+  /** Of this cluster, as the catalog has it; before there is one, by its own word. */
+  #isMember({ nodeId, storageId, clusterId }: PeerIdentity): boolean {
+    if (clusterId === undefined || clusterId !== this.clusterId) return false;
+    const nodes = this.#catalog?.state.nodes;
+    return nodes === undefined || nodes.size === 0 || nodes.get(nodeId)?.storageId === storageId;
+  }
+
+  async #answer(from: PeerIdentity, kind: string, body: Buffer, signal: AbortSignal): Promise<Buffer> {
+    const standing = this.#isMember(from)
+      ? ({ kind: "member", movedFrom: undefined } as const)
+      : ({ kind: "outsider" } as const);
+    if (!mayAsk(standing, kind))
+      throw new ProglogError("PEER_REFUSED", `Cannot answer ${from.nodeId}: it isn't known to be of this cluster`, {
+        details: { node: from.nodeId, storageId: from.storageId, reason: "outsider" },
+      });
+    if (kind.startsWith("formation/")) {
+      if (this.#identity === undefined) throw startingError();
+      return this.#identity.answer(kind, body, signal);
+    }
+    if (kind === leadersQuestion) return this.#groups?.answerLeaders(from.nodeId, body) ?? Buffer.alloc(0);
+    if (this.#catalog === undefined || this.#answers === undefined) throw startingError();
+    if (kind === proposeQuestion) return this.#catalog.answer(body);
+    return this.#answers.answer(kind, body);
+  }
+
+  #connected(peer: PeerIdentity): void {
+    this.#connectedPeers.set(peer.nodeId, peer);
+    this.#facts?.connected(peer.nodeId);
+    this.#groups?.connected(peer);
+  }
+
+  #disconnected(nodeId: NodeId): void {
+    this.#connectedPeers.delete(nodeId);
+    this.#facts?.disconnected(nodeId);
+    this.#groups?.disconnected(nodeId);
+  }
+}
+
+const handOverPollMs = 10;
+const unknownStorageId = "0".repeat(32);
+
+function uuidOf(topic: Topic, partition: number): string {
+  const uuid = topic.partitions[partition]?.uuid;
+  if (uuid !== undefined) return uuid;
+  throw new ProglogError(
+    "PARTITION_NOT_FOUND",
+    `Cannot use partition ${partition} of topic ${topic.name}: it has ${topic.partitions.length}, from 0`,
+  );
+}
+
+function startingError(): ProglogError {
+  return new ProglogError("UNAVAILABLE", "Cannot answer: this node is starting");
+}

@@ -1,0 +1,130 @@
+import type { Clock, Timer } from "../../base/clock.ts";
+import { replicaKeeperCreatesMaxCount, replicaKeeperRetryMs } from "../../base/cluster-limits.ts";
+import { isProglogError, messageOf } from "../../base/error.ts";
+import type { Logger } from "../../base/logger.ts";
+import type { GroupMember } from "../group/group-member.ts";
+import type { GroupSet } from "../group/group-set.ts";
+import type { ClusterCatalog } from "./cluster-catalog.ts";
+import type { NodeRecord } from "./node-record.ts";
+import { type PlannedReplica, planReplicas } from "./replica-plan.ts";
+
+/**
+ * Sees to it that this node has the replicas that the catalog places on it, and no others: whenever the catalog changes, and again a
+ * little later where something failed. It knows of no state of its own, so it may begin anywhere.
+ */
+export class ReplicaKeeper {
+  readonly #options: ReplicaKeeperOptions;
+  readonly #stopWatching: () => void;
+  #running: Promise<void> | undefined;
+  #isAskedAgain = false;
+  #retry: Timer | undefined;
+  #isClosed = false;
+
+  constructor(options: ReplicaKeeperOptions) {
+    this.#options = options;
+    this.#stopWatching = options.catalog.watch(() => this.#wake());
+    this.#wake();
+  }
+
+  /** Waits for what is under way. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#stopWatching();
+    this.#retry?.cancel();
+    await this.#running;
+  }
+
+  #wake(): void {
+    if (this.#isClosed) return;
+    if (this.#running !== undefined) {
+      this.#isAskedAgain = true;
+      return;
+    }
+    this.#running = this.#takeTurn()
+      .catch((error: unknown) => this.#failed("a turn of the replicas failed", error))
+      .finally(() => {
+        this.#running = undefined;
+        if (!this.#isAskedAgain) return;
+        this.#isAskedAgain = false;
+        this.#wake();
+      });
+  }
+
+  async #takeTurn(): Promise<void> {
+    const { catalog, record, groups, self, changed } = this.#options;
+    if (catalog.state.clusterId === undefined) return;
+    const { create, remove } = planReplicas(
+      catalog.state,
+      { node: self, storageId: record.state.storageId },
+      record.state.replicas,
+    );
+    await inTurns(remove, async ({ groupId, incarnation }) => {
+      // One whose deletion a start found is being deleted already.
+      if (groups.stateOf(groupId) === undefined) return;
+      await groups
+        .delete(groupId, incarnation)
+        .catch((error: unknown) => this.#failed("a replica couldn't be deleted yet", error, groupId));
+    });
+    await inTurns(create, async (planned) => this.#create(planned));
+    changed();
+    await this.#forgetDeleted();
+  }
+
+  async #create({ groupId, incarnation, logId, firstMembers }: PlannedReplica): Promise<void> {
+    if (this.#isClosed) return;
+    try {
+      await this.#options.groups.create({ groupId, incarnation, logId, firstMembers });
+    } catch (error) {
+      this.#failed("a replica couldn't be made yet", error, groupId);
+    }
+  }
+
+  /** Tells the cluster of deleted groups that this node has nothing of any more, so that it need not remember them for its sake. */
+  async #forgetDeleted(): Promise<void> {
+    const { catalog, record, self } = this.#options;
+    const present = new Set(record.state.replicas.flatMap(({ groupId, state }) => (state === "deleted" ? [] : [groupId])));
+    const gone = [...catalog.state.deleted].flatMap(([group, nodes]) => {
+      return nodes.includes(self) && !present.has(group) ? [group] : [];
+    });
+    if (gone.length === 0 || this.#isClosed) return;
+    await catalog.propose({ kind: "forget-deleted", node: self, groups: gone }).catch((error: unknown) => {
+      // Nobody leads, mostly: it is said later.
+      if (!isProglogError(error)) throw error;
+      this.#retryLater();
+    });
+  }
+
+  #failed(what: string, error: unknown, group?: string): void {
+    this.#options.logger.warn({ ...(group !== undefined && { group }), reason: messageOf(error) }, what);
+    this.#retryLater();
+  }
+
+  #retryLater(): void {
+    if (this.#retry !== undefined || this.#isClosed) return;
+    this.#retry = this.#options.clock.setTimer(replicaKeeperRetryMs, () => {
+      this.#retry = undefined;
+      this.#wake();
+    });
+  }
+}
+
+export interface ReplicaKeeperOptions {
+  readonly catalog: Pick<ClusterCatalog, "state" | "watch" | "propose">;
+  readonly record: NodeRecord;
+  readonly groups: Pick<GroupSet<GroupMember>, "create" | "delete" | "stateOf">;
+  /** This node's name. */
+  readonly self: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** The replicas are as the catalog had them; settings may be others. */
+  readonly changed: () => void;
+}
+
+/** For each, some at a time: what they make durable goes together. */
+async function inTurns<Item>(items: readonly Item[], run: (item: Item) => Promise<void>): Promise<void> {
+  const waiting = items.values();
+  const worker = async (): Promise<void> => {
+    for (const item of waiting) await run(item);
+  };
+  await Promise.all(Array.from({ length: Math.min(replicaKeeperCreatesMaxCount, items.length) }, worker));
+}

@@ -1,0 +1,62 @@
+import { hostname } from "node:os";
+import type { Socket } from "node:net";
+import type { Clock } from "../base/clock.ts";
+import type { Disk } from "../base/disk.ts";
+import type { Logger } from "../base/logger.ts";
+import type { Random } from "../base/random.ts";
+import { ClusteredNode } from "../replica/cluster/clustered-node.ts";
+import type { LogObserver, LogSettings } from "../replica/data-directory.ts";
+import { advertisedAddress, checkClusterSync, clusterFlags, clusterWarnings, defaultNodeName } from "./cluster-config.ts";
+import type { Config } from "./config.ts";
+import type { PeerConnect } from "./peer-context.ts";
+import { SocketPeers } from "./peer-transport.ts";
+import { resolveAddress } from "./resolve-address.ts";
+
+/** A node of a cluster with its sockets: what listens hands peers' connections to it. */
+export interface OpenedCluster {
+  readonly node: ClusteredNode;
+  /** Takes over a connection that begins as a peer's; one that comes too early is dropped, and comes again. */
+  readonly takeConnection: (socket: Socket) => void;
+  readonly peers: () => SocketPeers | undefined;
+}
+
+export interface OpenClusteredOptions {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly log: LogSettings;
+  readonly observer: LogObserver;
+  /** The port that the node listens on; asked once it does. */
+  readonly getPort: () => number;
+  /** Default: TCP, in clear. */
+  readonly connectPeer?: PeerConnect | undefined;
+}
+
+/** Takes the directory of a node that is, or is to be, in a cluster. Errors as those of `ClusteredNode.open`, and INVALID_CONFIG. */
+export async function openClustered(config: Config, options: OpenClusteredOptions): Promise<OpenedCluster> {
+  const { disk, clock, random, logger, log, observer, getPort, connectPeer } = options;
+  checkClusterSync(config);
+  for (const warning of clusterWarnings(config)) logger.warn({}, warning);
+  let peers: SocketPeers | undefined;
+  const node = await ClusteredNode.open({
+    ...{ path: config.dataDir, disk, clock, random, logger, log, observer },
+    flags: clusterFlags(config),
+    defaultName: () => defaultNodeName(hostname(), getPort()),
+    address: () => advertisedAddress(config, getPort()),
+    resolve: (address) => resolveAddress(address),
+    connectPeers: (parts) => {
+      const connect = connectPeer === undefined ? {} : { connect: connectPeer };
+      peers = new SocketPeers({ ...parts, ...connect, clock, random, logger });
+      return peers;
+    },
+  });
+  return {
+    node,
+    takeConnection: (socket) => {
+      if (peers === undefined) socket.destroy();
+      else peers.takeConnection(socket);
+    },
+    peers: () => peers,
+  };
+}
