@@ -20,6 +20,7 @@ describe("a cluster begins", () => {
       }
       await allIn(world);
       assert.deepEqual(nodes.map(roleOf), ["voter", "voter", "voter"]);
+      assert.equal(nodes[0]?.identity?.waitsFor, undefined);
     });
 
   test("with the number of nodes that is asked for, of which three or five vote", async () => {
@@ -130,6 +131,7 @@ describe("nothing begins", () => {
     await world.run(30_000);
     assert.equal(world.clusterIds.length, 0);
     assertTells(a, /2 of 3 nodes are there: /);
+    assert.match(a?.identity?.waitsFor ?? "", /^2 of 3 nodes are there: /);
   });
 
   test("with a node too many, until one is stopped", async () => {

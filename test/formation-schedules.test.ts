@@ -94,9 +94,9 @@ async function play(world: FormationWorld, expectation: Expectation): Promise<vo
   world.cuts.clear();
   heal?.();
   const areAllIn = (): boolean => nodes.every((node) => !node.isUp || node.clusterId !== undefined);
-  for (let attempt = 0; attempt < 8; attempt += 1) {
+  for (let attempt = 0; attempt < 12; attempt += 1) {
     for (const node of nodes) if (!isStopped(node)) node.start();
-    if (await world.run(30_000, areAllIn)) break;
+    if (await world.run(15_000, areAllIn)) break;
     operate(world);
   }
   world.checkFormed();

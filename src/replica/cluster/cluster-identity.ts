@@ -29,7 +29,7 @@ export interface ClusterIdentityOptions {
   readonly resolve: (address: string) => Promise<readonly string[]>;
   /**
    * Begins to listen, with `identity.answer` for the questions of formation and `identity.peer` for introductions. Called once, when
-   * this start is durably counted and before anything is sent.
+   * this start is durably counted and before anything is sent. What it opened is the caller's to close, also when the start fails.
    */
   readonly connect: (identity: ClusterIdentity) => Promise<FormationNetwork> | FormationNetwork;
   /**
@@ -113,6 +113,11 @@ export class ClusterIdentity {
   get peer(): PeerIdentity {
     const { clusterId, storageId, bootCounter } = this.record.state;
     return { clusterId, nodeId: this.name, storageId, bootCounter, address: this.#options.address };
+  }
+
+  /** What the start waits for, for a status; undefined once the directory belongs to a cluster. */
+  get waitsFor(): string | undefined {
+    return this.#driver.waitsFor;
   }
 
   /** Undefined until the directory belongs to a cluster. */

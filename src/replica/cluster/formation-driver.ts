@@ -107,6 +107,11 @@ export class FormationDriver {
     };
   }
 
+  /** Why there is no cluster yet, as a sentence; undefined once there is one. */
+  get waitsFor(): string | undefined {
+    return this.#options.record.state.clusterId === undefined ? this.#told?.why : undefined;
+  }
+
   /** Resolves when the node belongs to a cluster. Throws why it can't: NODE_ALREADY_EXISTS, INVALID_CONFIG, PEER_REFUSED, a disk's errors. */
   async form(network: FormationNetwork, signal: AbortSignal): Promise<void> {
     const onAbort = (): void => this.#changed();

@@ -139,6 +139,11 @@ describe("a node that is asked to promise", () => {
     ["doesn't while it joins", { isJoining: true }, /take it in/],
     ["doesn't while it sees a cluster", { others: [makeView(5, { clusterId: hex(8) })] }, /n5 belongs to cluster/],
     ["doesn't while it sees another candidate", { others: [makeView(4)] }, /n4 at n4:8000 is there too/],
+    [
+      "doesn't while a member runs on another directory",
+      { others: [makeView(4, { name: "n3" })] },
+      /n3 at n4:8000 runs on another/,
+    ],
     ["does beside one that only joins", { others: [makeView(4, joiner)] }, undefined],
     ["doesn't beside a copy", { others: [makeView(2), makeView(3, { storageId: hex(2) })] }, /copies/],
   ];

@@ -84,10 +84,12 @@ export function refusalOfPromise(situation: FormationSituation, proposal: Format
   if (isJoining) return "it asked a cluster to take it in";
   const member = others.find(({ clusterId }) => clusterId !== undefined);
   if (member !== undefined) return `${member.name} belongs to cluster ${member.clusterId}, which it would join`;
-  const stranger = others.find(
-    (other) => isCandidate(other) && !proposal.members.some(({ storageId }) => storageId === other.storageId),
-  );
-  if (stranger !== undefined) return `${describe(stranger)} is there too, and not among the members`;
+  const isMember = ({ storageId }: NodeView): boolean => proposal.members.some((other) => other.storageId === storageId);
+  const stranger = others.find((other) => isCandidate(other) && !isMember(other));
+  if (stranger !== undefined)
+    return proposal.members.some(({ name }) => name === stranger.name)
+      ? `${describe(stranger)} runs on another directory now`
+      : `${describe(stranger)} is there too, and not among the members`;
   return findCopy(situation) ?? faultOfProposal(proposal);
 }
 

@@ -137,6 +137,7 @@ describe("a node record", () => {
     await record.renew(hex(5), hex(9));
     assert.equal(record.state.storageId, hex(5));
     assert.equal(record.state.promise, undefined);
+    await rejects(record.promise(proposal(9)), "PEER_REFUSED");
     assert.deepEqual(readNodeRecord(disk.crash(loseAll), path), record.state);
   });
 

@@ -61,18 +61,16 @@ export class NodeRecord {
     await this.#change((state) => (state.nodeName === nodeName ? state : { ...state, nodeName }));
   }
 
-  /** Throws PEER_REFUSED when this storage id promised something else, or belongs to a cluster. */
+  /** Throws PEER_REFUSED when this storage id promised something else, belongs to a cluster, or isn't among the members. */
   async promise(proposal: FormationProposal): Promise<void> {
     await this.#change((state) => {
-      assert(
-        proposal.members.some(({ storageId }) => storageId === state.storageId) || state.promise !== undefined,
-        "a node promises what it is part of",
-      );
       if (state.promise?.clusterId === proposal.clusterId) return state;
       if (state.clusterId !== undefined)
         throw boundError(`promise cluster ${proposal.clusterId}`, `it belongs to ${state.clusterId}`);
       if (state.promise !== undefined)
         throw boundError(`promise cluster ${proposal.clusterId}`, `it promised ${state.promise.clusterId}`);
+      if (!proposal.members.some(({ storageId }) => storageId === state.storageId))
+        throw boundError(`promise cluster ${proposal.clusterId}`, `${state.storageId} isn't among its members`);
       return { ...state, promise: proposal };
     });
   }
