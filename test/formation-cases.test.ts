@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createSeededRandom } from "../sim/random.ts";
 import { isProglogError } from "../src/base/error.ts";
+import { formationReminderMs } from "../src/base/cluster-limits.ts";
 import { writeManifest } from "../src/log/manifest.ts";
 import type { ClusterFlags } from "../src/replica/cluster/cluster-identity.ts";
 import { FormationWorld, type WorldNode } from "./formation-world.ts";
@@ -128,8 +129,9 @@ describe("nothing begins", () => {
     const [a, b] = addCandidates(world, ["a", "b", "c"]);
     a?.start();
     b?.start();
-    await world.run(30_000);
+    await world.run(2.5 * formationReminderMs);
     assert.equal(world.clusterIds.length, 0);
+    assert.equal(a?.log.filter((line) => line.startsWith("info waiting for a cluster: 2 of 3")).length, 3, "now and then");
     assertTells(a, /2 of 3 nodes are there: /);
     assert.match(a?.identity?.waitsFor ?? "", /^2 of 3 nodes are there: /);
   });

@@ -56,10 +56,22 @@ export function readWholeFile(disk: Disk, path: string, format: WholeFileFormat)
 }
 
 /**
- * Puts a file in the place of the one at `path`, durably. When it throws DISK_FULL or DISK_FAILED, `details.isReplaced` says whether
- * the new one may be found at the next start: false, the old one stands; true, it can't be known.
+ * Puts a file in the place of the one at `path`, durably. When it throws DISK_FULL or DISK_FAILED, or OVERLOADED for more than can be
+ * read again, `details.isReplaced` says whether the new one may be found at the next start: false, the old one stands; true, it can't
+ * be known.
  */
-export async function writeWholeFile(disk: Disk, path: string, { noun }: WholeFileFormat, bytes: Buffer): Promise<void> {
+export async function writeWholeFile(
+  disk: Disk,
+  path: string,
+  { noun, maxBytes }: WholeFileFormat,
+  bytes: Buffer,
+): Promise<void> {
+  if (bytes.length > maxBytes)
+    throw new ProglogError(
+      "OVERLOADED",
+      `Cannot write the ${noun} ${path}: it would have ${bytes.length} bytes, and at most ${maxBytes} are read again`,
+      { details: { isReplaced: false } },
+    );
   const temporaryPath = `${path}.tmp`;
   let isReplaced = false;
   try {

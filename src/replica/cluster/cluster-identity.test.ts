@@ -54,10 +54,13 @@ describe("the identity of a node", () => {
     const moved = [{ name: "b", storageId: b.peer.storageId, address: "elsewhere:1" }];
     assert.deepEqual(a.check(b.peer, { ...none, nodes: moved }), { kind: "member", movedFrom: "elsewhere:1" });
     a.check({ ...b.peer, bootCounter: 7 }, none);
+    const stranger = "f".repeat(32);
+    assert.equal(a.check({ ...b.peer, clusterId: undefined, nodeId: "x", storageId: stranger }, none).kind, "outsider");
     await world.until(a.record.setName("a"));
     assert.throws(() => a.check(b.peer, none), { code: "PEER_REFUSED" });
     const read = await NodeRecord.open(world.diskOf("a"), "/data", () => assert.fail());
     assert.equal(read.state.bootCounters.get(b.peer.storageId), 7);
+    assert.equal(read.state.bootCounters.has(stranger), false);
   });
 
   test("takes nobody in before there is a cluster", async () => {

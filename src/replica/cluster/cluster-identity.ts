@@ -142,7 +142,7 @@ export class ClusterIdentity {
   }
 
   /**
-   * Judges who introduces itself, and remembers its boot counter. `nodes` are the catalog's, as far as it is known here; `connected` who
+   * Judges who introduces itself, and remembers its boot counter if it is of this cluster. `nodes` are the catalog's, as far as it is known here; `connected` who
    * is connected at the moment. Throws PEER_REFUSED as `checkPeer` does.
    */
   check(peer: PeerIdentity, { nodes, connected }: Pick<PeerKnowledge, "nodes" | "connected">): PeerStanding {
@@ -151,7 +151,10 @@ export class ClusterIdentity {
     const known = new Map((clusterId === undefined ? [] : (promise?.members ?? [])).map((member) => [member.name, member]));
     for (const node of nodes) known.set(node.name, node);
     const standing = checkPeer(peer, { self: { clusterId, storageId }, nodes: known.values(), bootCounters, connected });
-    if (peer.storageId !== storageId) this.record.noteBootCounter(peer.storageId, peer.bootCounter).catch(this.#noteFailed);
+    // Of those who are nobody here, any number could come, and push out those who are.
+    const isSomebody = clusterId === undefined || [...known.values()].some((node) => node.storageId === peer.storageId);
+    if (isSomebody && peer.storageId !== storageId)
+      this.record.noteBootCounter(peer.storageId, peer.bootCounter).catch(this.#noteFailed);
     return standing;
   }
 
