@@ -63,6 +63,18 @@ describe("the identity of a node", () => {
     assert.equal(read.state.bootCounters.has(stranger), false);
   });
 
+  test("is had by way of a member that comes by itself, though the join addresses lead to nobody else", async () => {
+    const world = new World();
+    await world.until(world.open("b", { isBootstrapping: true }));
+    world.peers.cut("a", "b");
+    world.peers.cut("b", "a");
+    const opening = world.open("a", { startJoinAddrs: ["a:8000"] });
+    await world.pass(10_000);
+    assert.equal(world.identityOf("a").membership, undefined);
+    world.peers.mendAll();
+    assert.equal((await world.until(opening))?.membership?.role, "joined");
+  });
+
   test("takes nobody in before there is a cluster", async () => {
     const world = new World();
     const controller = new AbortController();
@@ -112,7 +124,8 @@ class World {
       },
       admit: async (request) => {
         if (judgeJoin(this.#catalog, request).kind === "new") this.#catalog.push(request);
-        return { clusterId: this.#identities.get("a")?.membership?.clusterId ?? "", incarnation: 1 };
+        const clusterIds = [...this.#identities.values()].map(({ membership }) => membership?.clusterId);
+        return { clusterId: clusterIds.find((clusterId) => clusterId !== undefined) ?? "", incarnation: 1 };
       },
       signal,
     });

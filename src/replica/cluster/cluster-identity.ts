@@ -151,6 +151,7 @@ export class ClusterIdentity {
     const known = new Map((clusterId === undefined ? [] : (promise?.members ?? [])).map((member) => [member.name, member]));
     for (const node of nodes) known.set(node.name, node);
     const standing = checkPeer(peer, { self: { clusterId, storageId }, nodes: known.values(), bootCounters, connected });
+    if (clusterId === undefined) this.#driver.introduce(peer.address);
     // Of those who are nobody here, any number could come, and push out those who are.
     const isSomebody = clusterId === undefined || [...known.values()].some((node) => node.storageId === peer.storageId);
     if (isSomebody && peer.storageId !== storageId)

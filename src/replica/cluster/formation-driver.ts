@@ -57,6 +57,8 @@ export class FormationDriver {
   readonly #known = new KnownNodes();
   readonly #run: string;
   readonly #underWay = new Set<string>();
+  /** Where nodes are that came to this one by themselves. */
+  readonly #introduced = new Set<string>();
   /** Addresses at which this node answered itself. */
   readonly #own = new Set<string>();
   /** By storage id, why it doesn't promise. */
@@ -110,6 +112,11 @@ export class FormationDriver {
   /** Why there is no cluster yet, as a sentence; undefined once there is one. */
   get waitsFor(): string | undefined {
     return this.#options.record.state.clusterId === undefined ? this.#told?.why : undefined;
+  }
+
+  /** A node came by itself: one of a cluster that looks for who was here before may be all that leads there. */
+  introduce(address: string): void {
+    if (this.#introduced.size < formationAddressesMaxCount) this.#introduced.add(address);
   }
 
   /** Resolves when the node belongs to a cluster. Throws why it can't: NODE_ALREADY_EXISTS, INVALID_CONFIG, PEER_REFUSED, a disk's errors. */
@@ -270,6 +277,7 @@ export class FormationDriver {
       ...(record.state.promise?.members ?? []).map((member) => member.address),
       ...fresh.map((other) => other.address),
       ...this.#resolved,
+      ...this.#introduced,
       ...fresh.flatMap((other) => other.addresses),
     ]);
     addresses.delete(own);
