@@ -16,6 +16,7 @@ import { grpcLayer } from "./grpc-layer.ts";
 import { indexMemory } from "./index-memory.ts";
 import { manyLogs } from "./many-logs.ts";
 import { manySegments } from "./many-segments.ts";
+import { peerTransport } from "./peer-transport.ts";
 import { peersDefault, peersDurable } from "./peers/compare.ts";
 import { readRandom } from "./read-random.ts";
 import { readSequential } from "./read-sequential.ts";
@@ -39,6 +40,7 @@ const benches: readonly Bench[] = [
   grpcLayer,
   clientOverGrpc,
   compaction,
+  peerTransport,
   peersDurable,
   peersDefault,
 ];

@@ -1,4 +1,4 @@
-import { recordMaxBytes } from "./limits.ts";
+import { peerHeadsMaxBytes, recordMaxBytes, sendMaxBytes } from "./limits.ts";
 import { dayMs, minuteMs, secondMs, KiB, MiB } from "./units.ts";
 
 /** The bounds of groups, nodes that speak with each other, and the catalog; as in limits.ts, each with its reason and a test at it. */
@@ -45,8 +45,8 @@ export const peerHelloMaxBytes = 4 * KiB;
 /** An error as a peer's answer: its texts are cut before, so only details could be too large, and are left out then. */
 export const peerRefusalMaxBytes = 16 * KiB;
 
-/** A frame that comes in pieces is gathered in a buffer of this size first: a length of megabytes may be a lie. */
-export const peerAssemblyBytes = 1 * MiB;
+/** A frame that comes in pieces is gathered in a buffer of this size first: an append of the usual most, and a larger length may be a lie. */
+export const peerAssemblyBytes = sendMaxBytes + peerHeadsMaxBytes;
 
 /**
  * One copy of a node's hard states, of the two in their file: some 400 changes of one group until it is written anew. Zeros ahead of

@@ -432,8 +432,8 @@ export const peerHeadsMaxBytes = 256 * KiB;
 /** A frame of messages: an entry of the largest kind, what fits beside it, and the heads. */
 export const peerMessagesMaxBytes = entryMaxBytes + sendMaxBytes + peerHeadsMaxBytes;
 
-/** Entries that one frame gathers, but for a single append of more: heartbeats of other groups wait for no more than that. */
-export const peerFrameEntriesBytes = sendMaxBytes;
+/** Entries that one frame gathers, but for a single append of more: larger frames save nothing, and what is urgent waits for them. */
+export const peerFrameEntriesBytes = 256 * KiB;
 
 /** The body of a question or an answer: two batches of the largest kind. More is fetched in pieces. */
 export const peerBodyMaxBytes = 8 * MiB;

@@ -171,7 +171,7 @@ export class PeerSender {
     for (const each of this.#bulk) {
       if (each.kind === "frame") break;
       const isFirst = messages.length === 0;
-      if (!isFirst && entriesBytes + each.entriesBytes > peerFrameEntriesBytes) break;
+      if (!isFirst && each.entriesBytes > 0 && entriesBytes + each.entriesBytes > peerFrameEntriesBytes) break;
       if (!isFirst && headBytes + each.headBytes > peerHeadsMaxBytes) break;
       headBytes += each.headBytes;
       entriesBytes += each.entriesBytes;
