@@ -4,9 +4,12 @@ import { systemClock } from "../src/base/clock.ts";
 import { ProglogError } from "../src/base/error.ts";
 import { peerAnswerMaxMs } from "../src/base/cluster-limits.ts";
 import {
+  peerAddressesOfNameMaxCount,
+  peerAskedAddressesMaxCount,
   peerBackoffMaxMs,
   peerBackoffStartMs,
   peerBodyMaxBytes,
+  peerCloseMaxMs,
   peerHandshakeMaxMs,
   peerIdleMaxMs,
   peerPingMs,
@@ -15,7 +18,7 @@ import {
   peerSilenceMaxMs,
 } from "../src/base/limits.ts";
 import { KiB, MiB } from "../src/base/units.ts";
-import { append, createSteppedClock, Happenings, heartbeat, numbersOf, TestPeer } from "./peer-world.ts";
+import { append, createSteppedClock, Happenings, heartbeat, numbersOf, RawPeer, TestPeer } from "./peer-world.ts";
 
 /** Nodes of one process that talk over real sockets. */
 describe("messages between nodes", () => {
@@ -209,6 +212,21 @@ describe("messages between nodes", () => {
     assert.equal(a.send(b, "group", heartbeat(2)), false);
   });
 
+  test("a node that becomes somebody amid a handshake says so when it is greeted", async () => {
+    await using a = await TestPeer.start("a");
+    await using b = await TestPeer.start("b");
+    a.identity = { ...a.identity, clusterId: undefined };
+    b.onCheck = () => {
+      if (a.identity.clusterId !== undefined) return;
+      a.identity = { ...a.identity, clusterId: "one" };
+      a.transport.announce();
+    };
+    await a.knows(b);
+    a.send(b, "group", heartbeat(1));
+    await b.until(() => b.received.length === 1);
+    assert.equal(b.received[0]?.from.clusterId, "one");
+  });
+
   test("a peer that isn't named any more is disconnected, and one whose address changed is dialed there", async () => {
     await using a = await TestPeer.start("a");
     await using b = await TestPeer.start("b");
@@ -325,6 +343,24 @@ describe("messages between nodes", () => {
     });
     a.stopListening();
     b.stopListening();
+  });
+
+  test("a close doesn't wait for a peer that doesn't take its end for longer than its time", async () => {
+    const { virtual, clock } = createSteppedClock();
+    await using b = await TestPeer.start("b", { clock });
+    const raw = await RawPeer.greet(b);
+    raw.socket.allowHalfOpen = true;
+    const closing = b.transport.close();
+    let isClosed = false;
+    void closing.then(() => {
+      isClosed = true;
+    });
+    virtual.advance(peerCloseMaxMs - 1);
+    for (let turn = 0; turn < 10; turn += 1) await clock.turn();
+    assert.equal(isClosed, false);
+    virtual.advance(1);
+    await closing;
+    raw.socket.destroy();
   });
 
   test("what was sent before a close still arrives", async () => {
@@ -498,6 +534,40 @@ describe("questions between nodes", () => {
     }
     assert.ok(asked.length >= 3);
     assert.ok(asked.every((host) => host === "b.example"));
+  });
+
+  test("of a name's addresses so many are tried, and so many addresses are asked at a time", async () => {
+    const tried: string[] = [];
+    const hosts = Array.from({ length: peerAddressesOfNameMaxCount + 1 }, (_, number) => `10.0.0.${number}`);
+    let isStuck = false;
+    await using a = await TestPeer.start("a", {
+      resolve: () => Promise.resolve(hosts),
+      connect: ({ host }) => {
+        tried.push(host);
+        return isStuck ? new Promise(() => {}) : Promise.reject(new Error("nobody"));
+      },
+    });
+    await assert.rejects(a.transport.ask({ address: "b.example:80" }, "k", Buffer.alloc(0)), {
+      code: "UNAVAILABLE",
+      message: /nobody/,
+    });
+    assert.deepEqual(tried, hosts.slice(0, peerAddressesOfNameMaxCount));
+    isStuck = true;
+    const abort = new AbortController();
+    const ask = (port: number): Promise<void> =>
+      assert.rejects(a.transport.ask({ address: `b.example:${port}` }, "k", Buffer.alloc(0), { signal: abort.signal }), {
+        code: "CANCELLED",
+      });
+    const all = Array.from({ length: peerAskedAddressesMaxCount }, (_, port) => ask(port + 1));
+    const beyond = { address: "b.example:999" };
+    await assert.rejects(a.transport.ask(beyond, "k", Buffer.alloc(0)), {
+      code: "UNAVAILABLE",
+      message: /64 other addresses are being asked/,
+    });
+    abort.abort();
+    await Promise.all(all);
+    // Nobody waits for the others any more: one of them makes room.
+    await assert.rejects(a.transport.ask(beyond, "k", Buffer.alloc(0), { timeoutMs: 1 }), { code: "TIMEOUT" });
   });
 
   test("an address that is none, a name that isn't known and one where nobody answers in time fail with a code", async () => {

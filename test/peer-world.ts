@@ -61,6 +61,7 @@ export class TestPeer extends Happenings implements AsyncDisposable {
   readonly transport: SocketPeers;
   answer: PeerListener["answer"] = async (_from, kind, body) => Buffer.from(`${kind}:${body.toString()}`);
   onReceived: ((groupId: string) => void) | undefined;
+  onCheck: (() => void) | undefined;
   readonly #server: Server;
 
   private constructor(server: Server, identity: PeerIdentity, options: TestPeerOptions) {
@@ -169,6 +170,7 @@ export class TestPeer extends Happenings implements AsyncDisposable {
   }
 
   #check({ clusterId, nodeId }: PeerIdentity): void {
+    this.onCheck?.();
     if (clusterId === undefined || this.identity.clusterId === undefined || clusterId === this.identity.clusterId) return;
     throw new ProglogError("PEER_REFUSED", `Cannot speak with ${nodeId}: it belongs to cluster ${clusterId}`, {
       hint: "Look at its addresses.",

@@ -93,7 +93,8 @@ export class IncomingPeer {
   }
 
   checkAlive(nowMs: number): void {
-    this.#connection.checkAlive(nowMs);
+    // Until then its time to say who it is runs.
+    if (this.#hello !== undefined) this.#connection.checkAlive(nowMs);
   }
 
   refuse(error: ProglogError, reason: PeerRefusedReason): void {

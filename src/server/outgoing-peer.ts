@@ -21,6 +21,8 @@ export class OutgoingPeer {
   readonly #greeted = Promise.withResolvers<void>();
   readonly #questions = new Map<number, PromiseWithResolvers<Buffer>>();
   #hello: PeerHello | undefined;
+  /** What this node said last of itself. */
+  #told: Buffer = Buffer.alloc(0);
   #lastNumber = 0;
 
   private constructor(socket: Socket, context: PeerContext, options: DialOptions) {
@@ -162,7 +164,8 @@ export class OutgoingPeer {
   }
 
   #sayHello(): void {
-    this.#connection.sender.frame("hello", encodePeerHello(helloOf(this.#context, this.#options.purpose)));
+    this.#told = encodePeerHello(helloOf(this.#context, this.#options.purpose));
+    this.#connection.sender.frame("hello", this.#told);
   }
 
   #maxBytesOf(type: PeerFrameType): number | undefined {
@@ -216,8 +219,11 @@ export class OutgoingPeer {
       throw new ProglogError("PEER_REFUSED", `Cannot go on with ${said.nodeId}: it says that it is somebody else now`);
     checkHello(this.#context, hello);
     this.#hello = hello;
-    if (said === undefined) this.#greeted.resolve();
-    else this.#options.onAnnounced?.(this.identity);
+    if (said === undefined) {
+      // This node may have become somebody while the answer was on its way, and announced it to those it was connected with.
+      if (!encodePeerHello(helloOf(this.#context, this.#options.purpose)).equals(this.#told)) this.#sayHello();
+      this.#greeted.resolve();
+    } else this.#options.onAnnounced?.(this.identity);
   }
 
   #take(number: number): PromiseWithResolvers<Buffer> | undefined {
