@@ -23,7 +23,11 @@ export class PeerConnection {
     this.#socket = socket;
     this.#options = options;
     this.#lastHeardMs = options.clock.monotonic();
-    this.sender = new PeerSender(socket, options.clock, options.ends);
+    this.sender = new PeerSender(socket, {
+      clock: options.clock,
+      ends: options.ends,
+      onFault: (error) => this.drop(this.#asProglogError(error)),
+    });
     this.#deframer = new PeerDeframer(options.maxBytesOf, (frame) => this.#receive(frame));
     socket.setNoDelay(true);
     // A peer that has nothing more to say is at its end: nothing is half open between nodes.
@@ -106,8 +110,8 @@ export class PeerConnection {
   /** What isn't a refusal is a fault of ours: it costs this connection, and not the node. */
   #asProglogError(error: unknown): ProglogError {
     if (error instanceof ProglogError) return error;
-    this.#options.logger.error({ reason: messageOf(error) }, "what a peer said failed inside this node");
-    return new ProglogError("INTERNAL", "Cannot go on with the peer: what it said failed inside this node", { cause: error });
+    this.#options.logger.error({ reason: messageOf(error) }, "a connection with a peer failed inside this node");
+    return new ProglogError("INTERNAL", "Cannot go on with the connection: one end of it failed", { cause: error });
   }
 }
 

@@ -101,6 +101,13 @@ describe("what is sent to a peer", () => {
     assert.ok((world.writes[0]?.length ?? 0) < 6);
   });
 
+  test("a message that can't be written down is told of, and doesn't end the process", async () => {
+    const world = new World();
+    world.sender.message(heartbeat("x".repeat(300)));
+    await world.turn();
+    assert.match(String(world.faults[0]), /an id has at most 255 bytes/);
+  });
+
   test("once stopped it sends nothing, and holds nothing", async () => {
     const world = new World();
     world.isStuck = true;
@@ -118,6 +125,7 @@ describe("what is sent to a peer", () => {
 class World {
   /** Each with the pieces that were written at once. */
   readonly writes: Buffer[][] = [];
+  readonly faults: unknown[] = [];
   isStuck = false;
   #stuck: (() => void)[] = [];
   readonly socket = new Writable({
@@ -129,7 +137,11 @@ class World {
       ),
     write: (chunk: Buffer, _encoding, done) => this.#write([chunk], done),
   });
-  readonly sender = new PeerSender(this.socket as Socket, createVirtualClock(), () => ends);
+  readonly sender = new PeerSender(this.socket as Socket, {
+    clock: createVirtualClock(),
+    ends: () => ends,
+    onFault: (error) => this.faults.push(error),
+  });
 
   /** Until the socket has nothing more to do. */
   async turn(): Promise<void> {

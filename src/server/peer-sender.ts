@@ -22,6 +22,7 @@ export class PeerSender {
   readonly #socket: Socket;
   readonly #clock: Clock;
   readonly #ends: () => WireEnds;
+  readonly #onFault: (error: unknown) => void;
   #urgent: Buffer[] = [];
   #urgentBytes = 0;
   #light: WireMessage[] = [];
@@ -34,10 +35,11 @@ export class PeerSender {
   #writesCount = 0;
   #isStopped = false;
 
-  constructor(socket: Socket, clock: Clock, ends: () => WireEnds) {
+  constructor(socket: Socket, { clock, ends, onFault }: PeerSenderOptions) {
     this.#socket = socket;
     this.#clock = clock;
     this.#ends = ends;
+    this.#onFault = onFault;
   }
 
   /** Waiting here or in the socket. */
@@ -116,13 +118,18 @@ export class PeerSender {
     const socket = this.#socket;
     if (this.#isStopped || socket.destroyed) return;
     socket.cork();
-    while (socket.writableLength < socketBytes) {
-      const pieces = gatherSmall(this.#next());
-      const last = pieces.pop();
-      if (last === undefined) break;
-      for (const piece of pieces) socket.write(piece);
-      this.#writesCount += 1;
-      socket.write(last, this.#onWritten);
+    try {
+      while (socket.writableLength < socketBytes) {
+        const pieces = gatherSmall(this.#next());
+        const last = pieces.pop();
+        if (last === undefined) break;
+        for (const piece of pieces) socket.write(piece);
+        this.#writesCount += 1;
+        socket.write(last, this.#onWritten);
+      }
+    } catch (error) {
+      // A message that can't be written down: whoever sent it is long gone.
+      this.#onFault(error);
     }
     socket.uncork();
   }
@@ -191,6 +198,13 @@ export class PeerSender {
     const { head, body } = encodeMessages(messages, this.#ends());
     return encodePeerFrame("messages", head, body, false);
   }
+}
+
+export interface PeerSenderOptions {
+  readonly clock: Clock;
+  readonly ends: () => WireEnds;
+  /** What was sent is no message, by a mistake of this node: the connection is of no use any more. */
+  readonly onFault: (error: unknown) => void;
 }
 
 type Bulk =
