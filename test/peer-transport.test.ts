@@ -165,6 +165,7 @@ describe("messages between nodes", () => {
     await assert.rejects(self.transport.ask({ address: a.identity.address }, "k", Buffer.alloc(0)), {
       code: "PEER_REFUSED",
       hint: /Stop one of the two/,
+      details: { node: "a", storageId: "s-a", reason: "copy" },
     });
   });
 

@@ -68,7 +68,7 @@ export function copyError({ nodeId, storageId, address }: PeerHello): ProglogErr
     `Cannot speak with ${nodeId} at ${address}: another process runs on a copy of its directory`,
     {
       hint: "Stop one of the two, and remove its directory.",
-      details: { nodeId, storageId },
+      details: { node: nodeId, storageId, reason: "copy" },
     },
   );
 }

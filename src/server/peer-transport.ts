@@ -256,10 +256,13 @@ function isEarlierLife(one: PeerIdentity, other: Pick<PeerIdentity, "storageId" 
   return one.storageId === other.storageId && one.bootCounter < other.bootCounter;
 }
 
-function outdatedError({ nodeId, bootCounter }: PeerHello, newer: PeerHello): ProglogError {
+function outdatedError({ nodeId, storageId, bootCounter }: PeerHello, newer: PeerHello): ProglogError {
   return new ProglogError(
     "PEER_REFUSED",
     `Cannot speak with ${nodeId}: this is start ${bootCounter} of its directory, and start ${newer.bootCounter} is connected`,
-    { hint: "A directory that was put back to an earlier state is not to be started.", details: { nodeId, bootCounter } },
+    {
+      hint: "A directory that was put back to an earlier state is not to be started.",
+      details: { node: nodeId, storageId, reason: "rolled-back" },
+    },
   );
 }
