@@ -90,7 +90,7 @@ export class NodeSlot {
   /** Its process has ended by itself, or couldn't begin. */
   failed(error: unknown): void {
     this.#end();
-    const isCorrupt = isProglogError(error, "LOG_CORRUPT");
+    const isCorrupt = isProglogError(error, "LOG_CORRUPT") || isProglogError(error, "MANIFEST_CORRUPT");
     this.condition = isCorrupt ? "halted" : "down";
     this.disk = this.disk.endProcess(this.#processOptions());
     this.#options.failed(this, error);

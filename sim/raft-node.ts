@@ -1,10 +1,10 @@
 import { join } from "node:path";
 import { findBatchProducer } from "../src/batch/batch-header.ts";
-import { crc32c } from "../src/batch/crc32c.ts";
 import { assert } from "../src/base/assert.ts";
 import type { Clock } from "../src/base/clock.ts";
 import type { Disk } from "../src/base/disk.ts";
 import { isProglogError, messageOf, type ProglogError } from "../src/base/error.ts";
+import { silentLogger } from "../src/base/logger.ts";
 import type { Random } from "../src/base/random.ts";
 import type { Frame } from "../src/log/frame.ts";
 import { OpenFiles } from "../src/log/open-files.ts";
@@ -18,9 +18,9 @@ import type { RaftSettings } from "../src/raft/raft-settings.ts";
 import type { RaftState } from "../src/raft/raft-state.ts";
 import type { Ready } from "../src/raft/ready.ts";
 import { GroupReplica } from "../src/replica/group/group-replica.ts";
+import { HardStateLog } from "../src/replica/group/hard-state-log.ts";
 import type { SavedHardState } from "../src/replica/group/hard-state-slot.ts";
 import type { PeerMessage } from "../src/replica/peer-network.ts";
-import { HardStateFile } from "./hard-state-file.ts";
 
 export type { PeerMessage };
 
@@ -76,6 +76,9 @@ export interface SeenBatch {
   readonly baseSequence: number;
 }
 
+/** Little, so that the file is written anew again and again. */
+const hardStateCopyBytes = 4096;
+
 /** How long a process stays that can't write any more, until somebody starts it anew. */
 const damagedMs = 1_500;
 
@@ -83,26 +86,35 @@ export class RaftNode {
   readonly log: ReplicaLog;
   readonly #replica: GroupReplica;
   readonly #options: RaftNodeOptions;
-  readonly #file: HardStateFile;
+  readonly #hardStates: HardStateLog;
 
-  private constructor(options: RaftNodeOptions, replica: GroupReplica, log: ReplicaLog, file: HardStateFile) {
+  private constructor(options: RaftNodeOptions, replica: GroupReplica, log: ReplicaLog, hardStates: HardStateLog) {
     this.#options = options;
     this.#replica = replica;
     this.log = log;
-    this.#file = file;
+    this.#hardStates = hardStates;
   }
 
   /** `onFrame` is told of every entry that was recovered. */
   static async open(options: RaftNodeOptions, onFrame: (frame: Frame) => void): Promise<RaftNode> {
     const { self, directory, disk, clock, random, groupId, settings, segmentMaxBytes, listener } = options;
     await disk.makeDirectory(directory);
-    const { file, saved } = await HardStateFile.open(disk, directory, crc32c(groupId));
+    const logDirectory = join(directory, "log");
+    const hardStates = await HardStateLog.open(disk, join(directory, "hard-state"), {
+      storageId: self.storageId,
+      logger: silentLogger,
+      // It was there before the log was.
+      createIfMissing: !disk.isDirectory(logDirectory),
+      copyMinBytes: hardStateCopyBytes,
+    });
+    const slot = hardStates.slot("group");
+    const { saved } = slot;
     let log: ReplicaLog | undefined;
     let node: RaftNode | undefined;
     try {
       const replica: GroupReplica = await GroupReplica.open({
         self,
-        directory: join(directory, "log"),
+        directory: logDirectory,
         disk,
         clock,
         random,
@@ -115,7 +127,7 @@ export class RaftNode {
         hardState: {
           saved,
           async write(state) {
-            await file.write(state);
+            await slot.write(state);
             if (!replica.isEnded) listener.saved(state);
           },
         },
@@ -143,11 +155,11 @@ export class RaftNode {
         },
       });
       assert(log !== undefined, "an opening is witnessed");
-      node = new RaftNode(options, replica, log, file);
+      node = new RaftNode(options, replica, log, hardStates);
       node.#armTick();
       return node;
     } catch (error) {
-      file.close();
+      await hardStates.close();
       throw error;
     }
   }
@@ -172,7 +184,7 @@ export class RaftNode {
   /** Ends it in order. */
   async close(): Promise<void> {
     await this.#replica.close();
-    this.#file.close();
+    await this.#hardStates.close();
   }
 
   /** The process is gone: whatever still comes back changes nothing. */

@@ -96,6 +96,37 @@ describe("groups on three nodes", () => {
     await world.close();
   });
 
+  test("a node that can't write hard states leads nothing, reads on, and is well again after another start", async () => {
+    const world = new GroupNodes(["n1", "n2", "n3"]);
+    await world.start();
+    await world.create(few);
+    const areLed = (): boolean => few.every((groupId) => world.findLeader(groupId) !== undefined);
+    await world.tickUntil(areLed, 60);
+    await appendAll(world, "before", few);
+    await world.tick(4);
+    const [groupId = ""] = few;
+    const leading = world.findLeader(groupId);
+    const broken = world.nodes.find((node) => node !== leading);
+    const heir = world.nodes.find((node) => node !== leading && node !== broken);
+    assert.ok(leading !== undefined && broken !== undefined && heir !== undefined);
+    broken.disk.fail({ kind: "datasync", path: /hard-state/, code: "EIO" });
+    leading.running.find(groupId)?.transferLeadership(heir.nodeId);
+    await world.tickUntil(() => broken.running.status.hardStateError !== undefined, 20);
+    await world.tickUntil(() => areLed() && few.every((id) => world.findLeader(id) !== broken), 40);
+    await appendAll(world, "without it", few);
+    const replica = broken.running.find(groupId);
+    assert.equal(replica?.status().damage?.code, "LOG_POISONED");
+    assert.ok((replica?.log.highWatermark ?? 0) >= 1, "what it showed it shows");
+
+    broken.kill();
+    await broken.start();
+    await world.tick(20);
+    await appendAll(world, "again with all", few);
+    await world.tick(4);
+    for (const id of few) assert.equal(broken.running.find(id)?.log.highWatermark, 3);
+    await world.close();
+  });
+
   test("past what a node's disk may owe appends are refused, and entries are dropped and come again", async () => {
     const world = new GroupNodes(["n1", "n2", "n3"], 64 * KiB);
     await world.start();

@@ -80,7 +80,7 @@ export class GroupReplica {
     });
     this.#hardState = new HardStateWriter(hardState, clock, {
       durable: ({ sequence }) => this.#act(() => raft.hardStateDurable(sequence)),
-      failed: (error) => this.#fail(error),
+      failed: (error) => this.#writeFailed(error),
     });
     this.#writer = new EntryWriter(
       log,

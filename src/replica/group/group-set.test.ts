@@ -459,6 +459,21 @@ describe("what the groups of a node are told", () => {
     await set.close(reason);
   });
 
+  test("leadership is handed over when hard states can't be written any more", async () => {
+    const world = new World();
+    const { set } = await world.open();
+    await Promise.all([1, 2].map((number) => set.create(recordOf(number))));
+    world.member(1).becomes("a", 1, "a");
+    world.disk.fail({ kind: "datasync", path: /hard-state/, code: "EIO" });
+    await assert.rejects(world.member(2).seams.hardState.write({ term: 1, vote }), (error) =>
+      isProglogError(error, "DISK_FAILED"),
+    );
+    assert.equal(set.status.hardStateError?.code, "DISK_FAILED");
+    world.clock.advance(groupTickMs);
+    assert.deepEqual([world.member(1).told, world.member(2).told], [["transfer"], []]);
+    await set.close(reason);
+  });
+
   test("a loop that stood still takes its own stall neither for the disk's nor for the loss of a peer", async () => {
     const world = new World();
     const { set } = await world.open();

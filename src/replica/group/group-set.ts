@@ -213,6 +213,7 @@ export class GroupSet<Member extends GroupMember> {
       droppedCount: this.#droppedCount,
       syncsWaitingCount: disk.syncsWaitingCount,
       hardStateSyncCount: this.#hardStates.syncCount,
+      hardStateError: this.#hardStates.poison,
       lostPeers: this.#liveness.lost,
     };
   }
@@ -313,7 +314,8 @@ export class GroupSet<Member extends GroupMember> {
       else logger.info({}, "the disk goes on");
     }
     this.#isDiskStalled = isStalled;
-    if (isStalled) this.handOverAll();
+    // Without hard states nobody here enters another term: whoever leads can't follow the next leader, but can still make one.
+    if (isStalled || this.#hardStates.poison !== undefined) this.handOverAll();
   }
 
   #tellLiveness(nodeId: NodeId, change: "lost" | "found"): void {
@@ -529,6 +531,8 @@ export interface GroupSetStatus {
   readonly droppedCount: number;
   readonly syncsWaitingCount: number;
   readonly hardStateSyncCount: number;
+  /** Why no term or vote is written any more. */
+  readonly hardStateError: ProglogError | undefined;
   readonly lostPeers: readonly NodeId[];
 }
 
