@@ -517,3 +517,34 @@ export const leaderReturnMs = 10 * secondMs;
 
 /** How long a node that votes in group 0 may be away before another one votes in its place. Longer than a restart. */
 export const catalogVoterGoneMs = 5 * 60 * secondMs;
+
+/** How long a client waits for one node's answer about a topic before it asks another one as well: one that stands still mustn't hold up a failover. */
+export const clientHedgeMs = 1_000;
+
+/** How long a node may be silent about what was produced to it before other nodes are asked whether it still leads: beyond a slow disk's syncs. */
+export const clientSilenceMs = 1_000;
+
+/** Between two questions of a client about one topic: all who wait get one answer, and a leader that is gone isn't asked for in a loop. */
+export const clientTopicIntervalMs = 100;
+
+/** Topics whose leaders a client keeps. Past it the one that was learned of first is asked for again when it is needed. */
+export const clientTopicsMaxCount = 2_000;
+
+/** The longest wait of a client before it asks anew who leads: below an election's time, so that its end is soon heard of. */
+export const clientRerouteMaxMs = 250;
+
+/** "The leader is there" that is followed at once, in a row: two nodes that each take the other for the leader must not keep a client busy. */
+export const clientHintsMaxCount = 3;
+
+/** How often a client asks a silent node whether it is there, and how long that may take: ten seconds, where a connection alone says nothing for minutes. */
+export const clientKeepaliveMs = 5_000;
+export const clientKeepaliveTimeoutMs = 5_000;
+
+/** How long a replica may take to get to an offset that it is asked for; then another one is asked. */
+export const replicaReachMaxMs = 2_000;
+
+/**
+ * How long a producer goes on asking when a batch that may have been appended is said not to follow: a node that was deposed and doesn't
+ * know it yet says that, and believes it for no longer than an election takes.
+ */
+export const sequenceDoubtMaxMs = 10_000;

@@ -1,5 +1,6 @@
 import type { Clock } from "../base/clock.ts";
-import { ProglogError } from "../base/error.ts";
+import { isProglogError, ProglogError } from "../base/error.ts";
+import { clientHintsMaxCount } from "../base/limits.ts";
 import type { Random } from "../base/random.ts";
 import {
   type AlterTopicRequest,
@@ -17,7 +18,7 @@ import {
 import type { RecordInput } from "../batch/record.ts";
 import { decodeProduceResponse, encodeProduceRequest } from "../wire/produce-message.ts";
 import { Cluster } from "./cluster.ts";
-import { Consumer, type ConsumeOptions } from "./consumer.ts";
+import { Consumer, type ConsumeOptions, type ReadFrom } from "./consumer.ts";
 import type { SentRange } from "./partition-producer.ts";
 import { Producer, type ProducerOptions } from "./producer.ts";
 import { Routes } from "./routes.ts";
@@ -41,8 +42,8 @@ export class Client implements AsyncDisposable {
 
   constructor(addresses: readonly string[], parts: ClientParts) {
     this.#parts = parts;
-    this.#routes = new Routes(addresses, parts.connect);
-    this.#cluster = new Cluster((method, request) => this.#call(method, request));
+    this.#routes = new Routes(addresses, parts);
+    this.#cluster = new Cluster((method, request, isRead) => this.#call(method, request, isRead));
   }
 
   /** Sends records to one topic. Close it, or the client, so that what it holds goes out. */
@@ -59,7 +60,8 @@ export class Client implements AsyncDisposable {
   consume(options: ConsumeOptions = {}): Consumer {
     this.#checkOpen();
     const { clock, random } = this.#parts;
-    return new Consumer(options, { routes: this.#routes, clock, random, signal: this.#closed.signal });
+    const readFrom = this.#parts.readFrom ?? "leader";
+    return new Consumer(options, { routes: this.#routes, clock, random, readFrom, signal: this.#closed.signal });
   }
 
   /**
@@ -69,9 +71,11 @@ export class Client implements AsyncDisposable {
   async append(records: readonly RecordInput[], options: AppendOptions): Promise<SentRange> {
     this.#checkOpen();
     const { topic = "default", partition = 0, expectedOffset, signal } = options;
-    const node = await this.#routes.getLeader(topic, partition);
     const request = encodeProduceRequest({ topic, partition, records, acks: "quorum", expectedOffset, answersErrors: false });
-    const response = decodeProduceResponse(await node.call("/log.v1.Log/Produce", request, { signal }));
+    const answer = await this.#callLeader({ topic, partition }, (node) =>
+      node.call("/log.v1.Log/Produce", request, { signal }),
+    );
+    const response = decodeProduceResponse(answer);
     const { offset, count, appendTime, isDurable } = response;
     return { partition: response.partition, baseOffset: offset, count, appendTime, isDurable };
   }
@@ -82,7 +86,7 @@ export class Client implements AsyncDisposable {
   }
 
   async listTopics(): Promise<readonly TopicSummary[]> {
-    return decodeListTopicsResponse(await this.#call("/log.v1.Topics/ListTopics", emptyMessage));
+    return decodeListTopicsResponse(await this.#call("/log.v1.Topics/ListTopics", emptyMessage, true));
   }
 
   /**
@@ -97,7 +101,7 @@ export class Client implements AsyncDisposable {
 
   /** Throws TOPIC_NOT_FOUND. */
   async describeTopic(name: string): Promise<TopicDescription> {
-    return decodeTopicResponse(await this.#call("/log.v1.Topics/DescribeTopic", encodeTopicNameRequest(name)));
+    return decodeTopicResponse(await this.#call("/log.v1.Topics/DescribeTopic", encodeTopicNameRequest(name), true));
   }
 
   /** Changes settings, takes them back to the node's default, or raises the number of partitions. */
@@ -113,7 +117,7 @@ export class Client implements AsyncDisposable {
 
   /** The nodes, as the one that answers sees them. */
   async getServers(): Promise<readonly ServerDescription[]> {
-    return decodeGetServersResponse(await this.#call("/log.v1.Log/GetServers", emptyMessage));
+    return decodeGetServersResponse(await this.#call("/log.v1.Log/GetServers", emptyMessage, true));
   }
 
   /** Sends what its producers hold, ends its consumers, and closes the connections. Twice is fine. */
@@ -127,9 +131,26 @@ export class Client implements AsyncDisposable {
     await this.close();
   }
 
-  #call(method: string, request: Buffer): Promise<Buffer> {
+  /** Follows who is said to lead, since nothing was done then; anything else is for the caller to judge. */
+  async #callLeader<Answer>(
+    { topic, partition }: { readonly topic: string; readonly partition: number },
+    call: (node: Transport) => Promise<Answer>,
+  ): Promise<Answer> {
+    for (let hints = 0; ; hints += 1) {
+      const node = await this.#routes.getLeader(topic, partition);
+      try {
+        return await call(node);
+      } catch (error) {
+        if (!isProglogError(error)) throw error;
+        const isNamed = this.#routes.noteFailure({ topic, partition, address: node.address, error });
+        if (!isNamed || !isProglogError(error, "NOT_LEADER") || hints >= clientHintsMaxCount) throw error;
+      }
+    }
+  }
+
+  #call(method: string, request: Buffer, isRead = false): Promise<Buffer> {
     this.#checkOpen();
-    return this.#routes.call(method, request, { signal: this.#closed.signal });
+    return this.#routes.call(method, request, { signal: this.#closed.signal, isRead });
   }
 
   #changed(name: string, answer: Buffer): TopicDescription {
@@ -146,6 +167,8 @@ export interface ClientParts {
   readonly connect: (address: string) => Transport;
   readonly clock: Clock;
   readonly random: Random;
+  /** Of its consumers, where they don't say. Default "leader". */
+  readonly readFrom?: ReadFrom | undefined;
 }
 
 export interface AppendOptions {

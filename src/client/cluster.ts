@@ -22,15 +22,17 @@ import {
  * ```
  */
 export class Cluster {
-  readonly #call: (method: string, request: Buffer) => Promise<Buffer>;
+  readonly #call: Ask;
 
-  constructor(call: (method: string, request: Buffer) => Promise<Buffer>) {
+  constructor(call: Ask) {
     this.#call = call;
   }
 
   /** Nodes, groups and how they are, as the node that answers sees it. With `troubledOnly` only groups that aren't well. */
   async status({ troubledOnly = false }: Partial<GetStatusRequest> = {}): Promise<ClusterStatus> {
-    return decodeGetStatusResponse(await this.#call("/log.v1.Cluster/GetStatus", encodeGetStatusRequest({ troubledOnly })));
+    return decodeGetStatusResponse(
+      await this.#call("/log.v1.Cluster/GetStatus", encodeGetStatusRequest({ troubledOnly }), true),
+    );
   }
 
   /**
@@ -57,6 +59,9 @@ export class Cluster {
     await this.#call("/log.v1.Cluster/MovePartition", encodeMovePartitionRequest({ topic, partition, replicas }));
   }
 }
+
+/** Asks any node. */
+type Ask = (method: string, request: Buffer, isRead?: boolean) => Promise<Buffer>;
 
 export interface TransferOptions {
   /** Default "default". */

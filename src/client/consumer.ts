@@ -1,5 +1,12 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import { isProglogError, ProglogError } from "../base/error.ts";
+import {
+  clientHintsMaxCount,
+  clientRerouteMaxMs,
+  clientRetryMaxMs,
+  clientTransportsMaxCount,
+  replicaReachMaxMs,
+} from "../base/limits.ts";
 import type { Random } from "../base/random.ts";
 import { decodeBatch } from "../batch/decode-batch.ts";
 import { readBatchHeader, verifyBatchCrc } from "../batch/batch-header.ts";
@@ -7,9 +14,11 @@ import type { StoredRecord } from "../batch/record.ts";
 import { decodeConsumeResponse, encodeConsumeRequest } from "../wire/consume-message.ts";
 import { errorTableEntry } from "../wire/error-table.ts";
 import type { StartingPoint } from "../wire/starting-point.ts";
+import { replicaCodes } from "./append-error.ts";
 import { backoffMs } from "./backoff.ts";
 import { merge } from "./merge.ts";
 import { type Routes, topicMaxAgeMs } from "./routes.ts";
+import type { Transport } from "./transport.ts";
 
 export interface ConsumeOptions {
   /** Default "default". */
@@ -22,6 +31,16 @@ export interface ConsumeOptions {
   readonly stopsAtEnd?: boolean;
   /** Of batches in one answer: what a reader that stands still costs is a few of these. Default, and at most, 256 KiB. */
   readonly maxBytes?: number;
+  /**
+   * Who is asked in a cluster: the leader, or the replicas that follow it, each in turn (the leader, where none does). Default: as the
+   * client was told, else the leader. A follower may be a moment behind: see `atLeastOffset`.
+   */
+  readonly readFrom?: ReadFrom;
+  /**
+   * Begins only where the node has what lies before this offset: `offset + 1` of what was just produced, and it will be read, whoever is
+   * asked. Of each partition, or by partition. Throws TIMEOUT when no replica gets there.
+   */
+  readonly atLeastOffset?: number | Readonly<Record<number, number>>;
   /** Ends the iteration. */
   readonly signal?: AbortSignal;
   /** Called when the connection was lost, before it is tried again. What it throws ends the iteration. */
@@ -29,6 +48,8 @@ export interface ConsumeOptions {
   /** Called each time when a node has said where it begins to read: at first, and when the connection was lost. */
   readonly onConnected?: (event: ConsumeConnectedEvent) => void;
 }
+
+export type ReadFrom = "leader" | "follower";
 
 export interface ConsumeRetryEvent {
   /** Undefined when it was asked how many there are. */
@@ -124,7 +145,9 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
     const ended = this.#ended;
     for (let attempt = 0; !ended.aborted; attempt += 1) {
       try {
-        const { partitions } = await this.#parts.routes.getTopic(this.#topic);
+        const topic = await untilAborted(this.#parts.routes.getTopic(this.#topic), ended);
+        if (topic === undefined) break;
+        const { partitions } = topic;
         return partitions.map(({ partition }) => partition);
       } catch (error) {
         await this.#pause(undefined, error, { attempt, ended });
@@ -164,44 +187,101 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
   }
 
   async *#partition(partition: number, start: StartingPoint, left?: AbortSignal): Batches {
-    const { maxBytes = 0, stopsAtEnd = false } = this.#options;
-    const { routes } = this.#parts;
+    const { stopsAtEnd = false } = this.#options;
     const ended = left === undefined ? this.#ended : AbortSignal.any([this.#ended, left]);
-    let from = start;
-    /** Where it ended at first: not to run after a producer for ever. */
-    let endOffset: number | undefined;
-    for (let attempt = 0; !ended.aborted; attempt += 1) {
+    const reading: Reading = { partition, from: start, endOffset: undefined, avoided: new Set(), hints: 0, attempt: 0 };
+    while (!ended.aborted) {
       let failure: unknown;
+      let address = "";
       try {
-        const node = await routes.getLeader(this.#topic, partition);
-        const request = encodeConsumeRequest({ ...noBounds, topic: this.#topic, partition, from, maxBytes, stopsAtEnd });
-        let isConnected = false;
-        for await (const answer of node.openServerStream(method, request, { signal: ended })) {
-          attempt = 0;
-          const { batches, nextOffset, highWatermark } = decodeConsumeResponse(answer);
-          if (!isConnected) this.#options.onConnected?.({ partition, nextOffset, highWatermark });
-          isConnected = true;
-          if (stopsAtEnd) endOffset ??= highWatermark;
-          for (const packed of batches) {
-            for (const batch of this.#unpack(packed, { partition, from, highWatermark })) {
-              // Before it is handed out: what comes after a break in the connection lies behind what was handed out.
-              from = batch.nextOffset;
-              yield batch;
-              if (endOffset !== undefined && from >= endOffset) return;
-            }
-          }
-          from = nextOffset;
-          if (endOffset !== undefined && from >= endOffset) return;
-        }
-        if (stopsAtEnd) return;
+        // Who leaves doesn't wait for an answer about who leads.
+        const node = await untilAborted(this.#pick(reading), ended);
+        if (node === undefined) break;
+        address = node.address;
+        yield* this.#readFrom(node, reading, ended);
+        if (isAtEnd(reading)) return;
+        // A replica's end may lie before that of the one that was asked first.
+        if (stopsAtEnd && reading.endOffset === undefined) return;
         failure = new ProglogError("UNAVAILABLE", `The node ${node.address} ended the stream`);
       } catch (error) {
         failure = error;
       }
       if (ended.aborted) break;
-      await this.#pause(partition, failure, { attempt, ended });
+      await this.#goOn(reading, { failure, address, ended });
     }
     this.#checkOpen();
+  }
+
+  #pick({ partition, avoided }: Reading): Promise<Transport> {
+    const { routes, readFrom } = this.#parts;
+    const from = this.#options.readFrom ?? readFrom;
+    return from === "follower" ? routes.getFollower(this.#topic, partition, avoided) : routes.getLeader(this.#topic, partition);
+  }
+
+  /** What one node has, until it ends the stream or the end is reached. */
+  async *#readFrom(node: Transport, reading: Reading, ended: AbortSignal): Batches {
+    const { stopsAtEnd = false } = this.#options;
+    const { partition } = reading;
+    let isConnected = false;
+    for await (const answer of node.openServerStream(method, this.#requestOf(reading), { signal: ended })) {
+      reading.attempt = 0;
+      reading.hints = 0;
+      reading.avoided.clear();
+      const { batches, nextOffset, highWatermark } = decodeConsumeResponse(answer);
+      if (!isConnected) this.#options.onConnected?.({ partition, nextOffset, highWatermark });
+      isConnected = true;
+      if (stopsAtEnd) reading.endOffset ??= highWatermark;
+      for (const packed of batches) {
+        for (const batch of this.#unpack(packed, { partition, from: reading.from, highWatermark })) {
+          // Before it is handed out: what comes after a break in the connection lies behind what was handed out.
+          reading.from = batch.nextOffset;
+          reading.seenOffset = batch.nextOffset;
+          yield batch;
+          if (isAtEnd(reading)) return;
+        }
+      }
+      reading.from = nextOffset;
+      reading.seenOffset = nextOffset;
+      if (isAtEnd(reading)) return;
+    }
+  }
+
+  #requestOf({ partition, from, seenOffset = 0, endOffset = 0 }: Reading): Buffer {
+    const { maxBytes = 0, stopsAtEnd = false, atLeastOffset = 0 } = this.#options;
+    const { readFrom } = this.#parts;
+    const wished = typeof atLeastOffset === "number" ? atLeastOffset : (atLeastOffset[partition] ?? 0);
+    // Another replica may be behind the one that was read from: it waits until it has got there, and doesn't say that there is no such offset.
+    const reach = Math.max(wished, seenOffset, endOffset);
+    const leaderOnly = (this.#options.readFrom ?? readFrom) === "leader";
+    const waitMs = reach === 0 ? 0 : replicaReachMaxMs;
+    const bounds = { maxRecords: 0, waitMs, isPacked: true, atLeastOffset: reach, leaderOnly };
+    return encodeConsumeRequest({ ...bounds, topic: this.#topic, partition, from, maxBytes, stopsAtEnd });
+  }
+
+  /** To another node, at once where there is one that wasn't asked yet; else after a while. Throws the failure where no other can help. */
+  async #goOn(reading: Reading, { failure, address, ended }: ReadFailure): Promise<void> {
+    const { routes } = this.#parts;
+    const { partition, avoided } = reading;
+    const isReplicated = routes.isReplicated(this.#topic, partition);
+    const isAnothers = isReplicated && isProglogError(failure) && replicaCodes.includes(failure.code);
+    // What is damaged on one replica is sound on another; when all say so, so it is.
+    if (isAnothers && avoided.has(address)) throw failure;
+    const error = isAnothers ? failure : checkRetryable(failure);
+    const isNamed = address !== "" && routes.noteFailure({ topic: this.#topic, partition, address, error });
+    const isFirst = address !== "" && !avoided.has(address);
+    avoided.add(address);
+    if (isNamed && reading.hints < clientHintsMaxCount) {
+      reading.hints += 1;
+      return;
+    }
+    const isFollowing = (this.#options.readFrom ?? this.#parts.readFrom) === "follower";
+    if (isFollowing && isReplicated && isFirst && avoided.size <= clientTransportsMaxCount) {
+      this.#options.onRetry?.({ partition, delayMs: 0, error });
+      return;
+    }
+    avoided.clear();
+    await this.#pause(partition, error, { attempt: reading.attempt, ended });
+    reading.attempt += 1;
   }
 
   /** Before it is tried again. Throws the failure where that can't help, and what `onRetry` throws. */
@@ -211,8 +291,7 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
     { attempt, ended }: { readonly attempt: number; readonly ended: AbortSignal },
   ): Promise<void> {
     const error = checkRetryable(failure);
-    this.#parts.routes.forget(this.#topic);
-    const delayMs = backoffMs(attempt, this.#parts.random);
+    const delayMs = backoffMs(attempt, this.#parts.random, partition === undefined ? clientRetryMaxMs : clientRerouteMaxMs);
     this.#options.onRetry?.({ partition, delayMs, error });
     await wait(delayMs, this.#parts.clock, ended);
   }
@@ -255,6 +334,8 @@ export interface ConsumerParts {
   readonly routes: Routes;
   readonly clock: Clock;
   readonly random: Random;
+  /** Where it isn't said of the consumer. */
+  readonly readFrom: ReadFrom;
   /** Aborted when the client is closed. */
   readonly signal: AbortSignal;
 }
@@ -262,12 +343,48 @@ export interface ConsumerParts {
 type Batches = AsyncGenerator<ConsumedBatch, void, undefined>;
 
 const method = "/log.v1.Log/ConsumeStream";
-const noBounds = { maxRecords: 0, waitMs: 0, isPacked: true, atLeastOffset: 0, leaderOnly: false };
+
+/** How far a partition is read, and who was asked in vain since something came. */
+interface Reading {
+  readonly partition: number;
+  from: StartingPoint;
+  /** Up to there it was seen to be; undefined before anything was heard. */
+  seenOffset?: number;
+  /** Where it ended at first: not to run after a producer for ever. Undefined when it isn't to stop, or before that is known. */
+  endOffset: number | undefined;
+  readonly avoided: Set<string>;
+  /** Other nodes that were named and gone to at once, in a row. */
+  hints: number;
+  attempt: number;
+}
+
+interface ReadFailure {
+  readonly failure: unknown;
+  readonly address: string;
+  readonly ended: AbortSignal;
+}
+
+function isAtEnd({ from, endOffset }: Reading): boolean {
+  return endOffset !== undefined && typeof from === "number" && from >= endOffset;
+}
 
 /** The error, when trying again can help; else it is thrown. */
 function checkRetryable(error: unknown): ProglogError {
   if (isProglogError(error) && errorTableEntry(error.code).isRetryable) return error;
   throw error;
+}
+
+/** What the promise resolves with; undefined when the signal aborts first. */
+async function untilAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value | undefined> {
+  const aborted = Promise.withResolvers<undefined>();
+  const abandon = (): void => aborted.resolve(undefined);
+  signal.addEventListener("abort", abandon, { once: true });
+  if (signal.aborted) abandon();
+  try {
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", abandon);
+  }
 }
 
 function wait(delayMs: number, clock: Clock, signal: AbortSignal): Promise<void> {

@@ -6,7 +6,7 @@ import type { StoredRecord } from "../batch/record.ts";
 import { decodeConsumeRequest, encodeConsumeResponse } from "../wire/consume-message.ts";
 import { decodeProduceRequest, encodeProduceResponse, type ProduceRequest } from "../wire/produce-message.ts";
 import { toProtoError } from "../wire/proto-error.ts";
-import { decodeTopicNameRequest, encodeTopicResponse } from "../wire/topic-message.ts";
+import { decodeTopicNameRequest, encodeTopicResponse, type PartitionDescription } from "../wire/topic-message.ts";
 import type { CallOptions, RequestStream, StreamListener, Transport } from "./transport.ts";
 
 /**
@@ -21,6 +21,18 @@ export class FakeNode {
   /** Batches as they arrived, in order, whether appended or not. */
   readonly arrived: { readonly partition: number; readonly values: readonly string[] }[] = [];
   isReachable = true;
+  /** Stands still, as a process that was stopped: connections stay, and nothing is answered. */
+  isStuck = false;
+  /** Questions that came, by method. */
+  readonly asked: string[] = [];
+  /** Partitions that somebody began to read here. */
+  readonly consumed: number[] = [];
+  /** Errors that the next readers get. */
+  readonly readRefusals: ProglogError[] = [];
+  /** What a single produce is refused with; undefined: it is appended. */
+  unary: (() => ProglogError | undefined) | undefined;
+  readonly address: string;
+  readonly #rules: NodeRules;
   /** Messages that nobody has delivered yet. */
   readonly #wires = new Set<Wire>();
   /** Delivers by itself, as soon as whoever sent has gone on. */
@@ -29,10 +41,17 @@ export class FakeNode {
   readonly #later: (run: () => void) => void;
 
   /** `later` calls back in a turn of its own. */
-  constructor(topic: string, partitionCount: number, later: (run: () => void) => void) {
+  constructor(
+    topic: string,
+    partitionCount: number,
+    later: (run: () => void) => void,
+    { address, rules, partitions }: FakeNodeOptions = { address: "fake:1", rules: alone },
+  ) {
     this.topic = topic;
     this.#later = later;
-    this.partitions = Array.from({ length: partitionCount }, () => new FakePartition());
+    this.address = address;
+    this.#rules = rules;
+    this.partitions = partitions ?? Array.from({ length: partitionCount }, () => new FakePartition());
   }
 
   get openConnections(): number {
@@ -41,8 +60,8 @@ export class FakeNode {
 
   connect(): Transport {
     return {
-      address: "fake:1",
-      call: (method, request) => this.#call(method, request),
+      address: this.address,
+      call: (method, request, options) => this.#call(method, request, options),
       openServerStream: (method, request, options) => this.#consume(request, options),
       openStream: (_method, listener) => this.#openStream(listener),
       close: () => Promise.resolve(),
@@ -51,7 +70,7 @@ export class FakeNode {
 
   /** Delivers one message, of the connection that `pick` chooses. False when there is none. */
   step(pick: (count: number) => number = () => 0): boolean {
-    const busy = [...this.#wires].filter((wire) => wire.isBusy);
+    const busy = this.isStuck ? [] : [...this.#wires].filter((wire) => wire.isBusy);
     const wire = busy[pick(busy.length)];
     if (wire === undefined) return false;
     wire.deliver();
@@ -66,22 +85,30 @@ export class FakeNode {
     for (const wire of [...this.#wires]) wire.breakOff(unavailable());
   }
 
-  async #call(method: string, request: Buffer): Promise<Buffer> {
+  /** Answers what was held back. */
+  release(): void {
+    for (const wire of this.#wires) wire.release();
+  }
+
+  async #call(method: string, request: Buffer, options: CallOptions = {}): Promise<Buffer> {
+    this.asked.push(method);
     await Promise.resolve();
+    while (this.isStuck) {
+      await abortOf(options.signal);
+      throw new ProglogError("CANCELLED", "The call was cancelled");
+    }
     if (!this.isReachable) throw unavailable();
+    if (method === "/log.v1.Log/Produce" && this.unary !== undefined) return this.#produceOne(request);
     if (method !== "/log.v1.Topics/DescribeTopic") throw new ProglogError("ROUTE_NOT_FOUND", `There is no ${method}`);
     const name = decodeTopicNameRequest(request);
     if (name !== this.topic) throw new ProglogError("TOPIC_NOT_FOUND", `There is no topic ${name}`);
     const partitions = this.partitions.map(({ endOffset }, partition) => ({
       partition,
       uuid: "",
-      leaderId: "",
-      leaderRpcAddr: "",
       state: "open",
       logStartOffset: 0,
       highWatermark: endOffset,
-      replicas: [],
-      term: 0,
+      ...this.#rules.describe(partition),
     }));
     return encodeTopicResponse({
       name,
@@ -94,16 +121,30 @@ export class FakeNode {
     });
   }
 
+  #produceOne(request: Buffer): Buffer {
+    const refusal = this.unary?.();
+    if (refusal !== undefined) throw refusal;
+    const { partition = 0, records } = decodeProduceRequest(request);
+    const appended = this.partitions[partition]?.append(encodeBatch(records, { now: 0 }));
+    const none = { offset: 0, partition, count: 0, appendTime: 0, isDurable: true, isDuplicate: false };
+    return encodeProduceResponse({ ...none, ...appended });
+  }
+
   #openStream(listener: StreamListener): RequestStream {
     const wire = new Wire({
-      toNode: (request) => wire.answer(this.#produce(request)),
+      toNode: (request) => {
+        const { partition = 0, batch } = decodeProduceRequest(request);
+        const isHeld = batch !== undefined && this.#rules.isHeld(partition, batch);
+        if (isHeld) wire.hold(() => this.#answerOf(() => this.#loseProposal()));
+        else wire.answer(() => this.#answerOf(() => this.#append(decodeProduceRequest(request))));
+      },
       toClient: (answer) => listener.answered(answer),
       ended: (error) => {
         this.#wires.delete(wire);
         listener.ended(error);
       },
       hasMessage: () => {
-        if (this.isPrompt) this.#later(() => wire.deliver());
+        if (this.isPrompt) this.#later(() => (this.isStuck ? undefined : wire.deliver()));
       },
     });
     if (this.isReachable) this.#wires.add(wire);
@@ -115,30 +156,36 @@ export class FakeNode {
     };
   }
 
-  #produce(bytes: Buffer): Buffer {
-    const request = decodeProduceRequest(bytes);
+  #answerOf(produce: () => Appended & { readonly partition: number }): Buffer {
     const none = { offset: 0, partition: 0, count: 0, appendTime: 0, isDurable: false, isDuplicate: false };
     try {
-      return encodeProduceResponse({ ...none, ...this.#append(request), isDurable: true });
+      return encodeProduceResponse({ ...none, ...produce(), isDurable: true });
     } catch (error) {
       return encodeProduceResponse({ ...none, error: toProtoError(error) });
     }
   }
 
-  #append({ batch, partition = 0 }: ProduceRequest) {
+  #loseProposal(): never {
+    throw new ProglogError("LEADERSHIP_LOST", "Another node leads now");
+  }
+
+  #append({ batch, partition = 0 }: ProduceRequest): Appended & { readonly partition: number } {
     const target = this.partitions[partition];
     if (batch === undefined || target === undefined) throw new ProglogError("INVALID_ARGUMENT", "Cannot produce that");
     this.arrived.push({ partition, values: decodeBatch(batch).map(({ value }) => String(value)) });
     const refusal = this.refusals.shift();
     if (refusal !== undefined) throw refusal;
-    return { partition, ...target.append(batch) };
+    return { partition, ...this.#rules.append(partition, batch, () => target.append(batch)) };
   }
 
   async *#consume(bytes: Buffer, options: CallOptions = {}): AsyncGenerator<Buffer, void, undefined> {
-    const { from, partition, stopsAtEnd } = decodeConsumeRequest(bytes);
+    const { from, partition, stopsAtEnd, atLeastOffset, leaderOnly } = decodeConsumeRequest(bytes);
     const source = this.partitions[partition];
     if (!this.isReachable) throw unavailable();
     if (source === undefined) throw new ProglogError("PARTITION_NOT_FOUND", "There is no such partition");
+    this.consumed.push(partition);
+    const refusal = this.readRefusals.shift();
+    if (refusal !== undefined) throw refusal;
     const cut = Promise.withResolvers<never>();
     cut.promise.catch(() => {});
     const wire = new Wire({
@@ -152,15 +199,29 @@ export class FakeNode {
     });
     this.#wires.add(wire);
     try {
-      let offset = from === "start" ? 0 : from === "end" ? source.endOffset : Number(from);
+      const endOf = (): number => Math.min(source.endOffset, this.#rules.visibleEnd(partition, source.endOffset));
       const bounds = { records: [], logStartOffset: 0, record: undefined };
-      while (options.signal?.aborted !== true) {
-        const batches = source.batches.filter((batch) => nextOffsetOf(batch) > offset).slice(0, 2);
+      while (endOf() < atLeastOffset) {
+        this.#rules.checkRead(partition, leaderOnly);
+        await Promise.race([source.changed(), cut.promise, abortOf(options.signal)]);
+        if (options.signal?.aborted === true) return;
+      }
+      let offset = from === "start" ? 0 : from === "end" ? endOf() : Number(from);
+      if (offset > endOf())
+        throw new ProglogError("OFFSET_OUT_OF_RANGE", `Cannot read offset ${offset}: the log ends at ${endOf()}`);
+      for (let isFirst = true; options.signal?.aborted !== true; isFirst = false) {
+        this.#rules.checkRead(partition, leaderOnly);
+        const end = endOf();
+        const batches = source.batches
+          .filter((batch) => nextOffsetOf(batch) > offset && nextOffsetOf(batch) <= end)
+          .slice(0, 2);
         offset = Math.max(offset, ...batches.map(nextOffsetOf));
-        yield encodeConsumeResponse({ ...bounds, batches, nextOffset: offset, highWatermark: source.endOffset });
-        if (offset < source.endOffset) continue;
-        if (stopsAtEnd) return;
-        await Promise.race([source.waitForMore(offset), cut.promise, abortOf(options.signal)]);
+        if (isFirst || batches.length > 0) {
+          yield encodeConsumeResponse({ ...bounds, batches, nextOffset: offset, highWatermark: end });
+        }
+        if (stopsAtEnd && offset >= end) return;
+        if (offset < endOf()) continue;
+        await Promise.race([source.changed(), cut.promise, abortOf(options.signal)]);
       }
     } finally {
       this.#wires.delete(wire);
@@ -168,7 +229,40 @@ export class FakeNode {
   }
 }
 
-class FakePartition {
+/** What a node is to its cluster; `alone` for one that is in none. */
+export interface NodeRules {
+  /** As this node has it. */
+  describe(partition: number): Pick<PartitionDescription, "leaderId" | "leaderRpcAddr" | "replicas" | "term">;
+  /** Whether a request is proposed and comes to nothing: it waits until `release`, and hears that leadership was lost. */
+  isHeld(partition: number, batch: Buffer): boolean;
+  append(partition: number, batch: Buffer, append: () => Appended): Appended;
+  /** Throws where this node doesn't serve it. */
+  checkRead(partition: number, leaderOnly: boolean): void;
+  /** How far this node knows it to be committed. */
+  visibleEnd(partition: number, endOffset: number): number;
+}
+
+export interface FakeNodeOptions {
+  readonly address: string;
+  readonly rules: NodeRules;
+  readonly partitions?: FakePartition[];
+}
+
+export interface Appended {
+  readonly offset: number;
+  readonly count: number;
+  readonly isDuplicate: boolean;
+}
+
+const alone: NodeRules = {
+  describe: () => ({ leaderId: "", leaderRpcAddr: "", replicas: [], term: 0 }),
+  isHeld: () => false,
+  append: (_partition, _batch, append) => append(),
+  checkRead: () => {},
+  visibleEnd: (_partition, endOffset) => endOffset,
+};
+
+export class FakePartition {
   readonly batches: Buffer[] = [];
   endOffset = 0;
   readonly #producers = new Map<
@@ -178,7 +272,7 @@ class FakePartition {
   #more = Promise.withResolvers<void>();
 
   /** Appends a batch, or finds that it did before. */
-  append(batch: Buffer): { readonly offset: number; readonly count: number; readonly isDuplicate: boolean } {
+  append(batch: Buffer): Appended {
     const { producerId: id, producerEpoch: epoch, baseSequence: sequence, recordCount: count } = readBatchHeader(batch);
     if (id >= 0) {
       let known = this.#producers.get(id);
@@ -198,9 +292,26 @@ class FakePartition {
     stored.writeBigInt64BE(BigInt(offset), 0);
     this.batches.push(stored);
     this.endOffset += count;
+    this.wake();
+    return { offset, count, isDuplicate: false };
+  }
+
+  /** What a leader that is deposed now goes on believing of producers. */
+  copyOfProducers(): FakePartition {
+    const copy = new FakePartition();
+    copy.endOffset = this.endOffset;
+    for (const [id, { epoch, next, last }] of this.#producers) copy.#producers.set(id, { epoch, next, last: [...last] });
+    return copy;
+  }
+
+  /** Has whoever waits look again. */
+  wake(): void {
     this.#more.resolve();
     this.#more = Promise.withResolvers<void>();
-    return { offset, count, isDuplicate: false };
+  }
+
+  changed(): Promise<void> {
+    return this.#more.promise;
   }
 
   /** As another producer's. */
@@ -216,10 +327,6 @@ class FakePartition {
   values(): readonly string[] {
     return this.batches.flatMap((batch) => decodeBatch(batch).map(({ value }: StoredRecord) => String(value)));
   }
-
-  async waitForMore(offset: number): Promise<void> {
-    while (this.endOffset <= offset) await this.#more.promise;
-  }
 }
 
 interface WireEnds {
@@ -234,6 +341,8 @@ class Wire {
   readonly #ends: WireEnds;
   readonly #requests: Buffer[] = [];
   readonly #answers: Buffer[] = [];
+  /** In the order of the requests: what waits holds back what is behind it. */
+  readonly #held: (() => Buffer)[] = [];
   #isEnding = false;
   #isOpen = true;
 
@@ -250,9 +359,18 @@ class Wire {
     this.#ends.hasMessage();
   }
 
-  answer(answer: Buffer): void {
-    this.#answers.push(answer);
+  answer(answer: () => Buffer): void {
+    if (this.#held.length > 0) return this.hold(answer);
+    this.#answers.push(answer());
     this.#ends.hasMessage();
+  }
+
+  hold(answer: () => Buffer): void {
+    this.#held.push(answer);
+  }
+
+  release(): void {
+    for (const answer of this.#held.splice(0)) this.answer(answer);
   }
 
   end(): void {

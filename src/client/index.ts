@@ -1,8 +1,10 @@
 import { type Clock, holdingClock, systemClock } from "../base/clock.ts";
 import { ProglogError } from "../base/error.ts";
-import { clientWindowBytes } from "../base/limits.ts";
+import { clientKeepaliveMs, clientKeepaliveTimeoutMs, clientWindowBytes } from "../base/limits.ts";
 import { type Random, systemRandom } from "../base/random.ts";
+import { isAddress } from "./address.ts";
 import { Client } from "./client.ts";
+import type { ReadFrom } from "./consumer.ts";
 import { GrpcTransport } from "./grpc-transport.ts";
 
 /** `proglog/client`: a client of a node or a cluster. */
@@ -35,11 +37,17 @@ export type {
   Consumer,
   ConsumeOptions,
   ConsumeRetryEvent,
+  ReadFrom,
 } from "./consumer.ts";
 export type { RetryEvent, SentRange } from "./partition-producer.ts";
 export type { Producer, ProducerOptions, SentPart, SentRecord } from "./producer.ts";
 
 export interface ConnectOptions {
+  /**
+   * Whom its consumers ask in a cluster, unless they say: "leader" (default), or "follower", the replicas that follow it, each in turn,
+   * and the leader where none does. Records are always produced to the leader. So "follower" is the rule of the book's picker.
+   */
+  readonly readFrom?: ReadFrom;
   /** Handed in by tests. */
   readonly clock?: Clock;
   readonly random?: Random;
@@ -63,21 +71,21 @@ export function connect(address: string | readonly string[], options: ConnectOpt
   if (addresses.length === 0) throw new ProglogError("INVALID_ARGUMENT", "Cannot connect: no address is given");
   for (const each of addresses) checkAddress(each);
   const random = options.random ?? systemRandom;
+  const windows = { streamBytes: clientWindowBytes };
+  const keepalive = { intervalMs: clientKeepaliveMs, timeoutMs: clientKeepaliveTimeoutMs };
   // What a program waits for keeps it alive: a send that is to be tried again, a reader that connects again. Pings don't.
   const clock = options.clock ?? holdingClock;
   const transportClock = options.clock ?? systemClock;
   return new Client(addresses, {
-    connect: (node) =>
-      new GrpcTransport({ address: node, windows: { streamBytes: clientWindowBytes }, clock: transportClock, random }),
+    connect: (node) => new GrpcTransport({ address: node, windows, keepalive, clock: transportClock, random }),
     clock,
     random,
+    readFrom: options.readFrom,
   });
 }
 
 function checkAddress(address: string): void {
-  const match = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\]):(\d{1,5})$/.exec(address);
-  const port = Number(match?.[1]);
-  if (match !== null && port >= 1 && port <= 65_535) return;
+  if (isAddress(address)) return;
   throw new ProglogError("INVALID_ARGUMENT", `Cannot connect to ${JSON.stringify(address.slice(0, 100))}: it is no host:port`, {
     hint: "Write it like 127.0.0.1:8000, without http://, and an IPv6 address in brackets.",
   });

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import { isProglogError, messageOf, ProglogError } from "../base/error.ts";
+import { clientHintsMaxCount, clientRerouteMaxMs, sequenceDoubtMaxMs } from "../base/limits.ts";
 import type { Random } from "../base/random.ts";
 import type { Compression } from "../batch/compression.ts";
 import { encodeBatch } from "../batch/encode-batch.ts";
@@ -7,8 +8,20 @@ import type { RecordInput } from "../batch/record.ts";
 import { errorTableEntry } from "../wire/error-table.ts";
 import type { Acks, ProduceResponse } from "../wire/produce-message.ts";
 import { hourMs } from "../base/units.ts";
+import {
+  isAboutRoute,
+  isNaming,
+  isRefusal,
+  notAppended,
+  outcomeOf,
+  replicaCodes,
+  sequenceLostError,
+  toProglogError,
+  withOutcome,
+} from "./append-error.ts";
 import { backoffMs } from "./backoff.ts";
 import type { ProduceChannel } from "./produce-channel.ts";
+import type { RouteFailure } from "./routes.ts";
 
 /**
  * A producer's records on their way to one partition, in order.
@@ -25,6 +38,12 @@ import type { ProduceChannel } from "./produce-channel.ts";
  * answered OUT_OF_ORDER_SEQUENCE; the epoch is raised then and what remains is numbered anew.
  *
  * Without idempotence one batch is under way at a time, and one whose outcome isn't known is not sent again.
+ *
+ * In a cluster, another node may lead from one moment to the next. A batch goes there under its old number: what the old leader had
+ * committed the new one has, so it recognises what is there already. A leader that was deposed and hasn't heard of it knows less than
+ * the new one, and says of what comes behind that it doesn't follow. So when that is said of a batch that may be there already, it
+ * isn't believed until it has been said for as long as a deposed leader can be in error; and then the batch fails, since under a new
+ * number it could be there twice.
  */
 export class PartitionProducer {
   readonly #partition: number;
@@ -36,6 +55,10 @@ export class PartitionProducer {
   #unanswered = 0;
   #isPumpDue = false;
   #attempt = 0;
+  /** Other leaders that were named and gone to at once, in a row. */
+  #hints = 0;
+  /** Since when it is said of the first batch, which may be there already, that it doesn't follow. */
+  #doubtSinceMs: number | undefined;
   #renumberings = 0;
   #epoch = 0;
   #nextSequence = 0;
@@ -56,6 +79,11 @@ export class PartitionProducer {
   /** Whether the next record begins a batch: the moment to go on to another partition, for records without a key. */
   get isBetweenBatches(): boolean {
     return this.#open.length === 0;
+  }
+
+  /** Whether something of it waits for an answer there. */
+  isWaitingFor(channel: ProduceChannel): boolean {
+    return this.#channel === channel && this.#unanswered > 0;
   }
 
   /** The parcel's records go in one batch, appended whole or not at all. */
@@ -105,6 +133,7 @@ export class PartitionProducer {
   close(reason: ProglogError): void {
     this.#closed = reason;
     for (const timer of [this.#lingerTimer, this.#deadlineTimer, this.#retryTimer]) timer?.cancel();
+    for (const batch of this.#underWay) if (batch.result === undefined) batch.isInDoubt = true;
     const left = [...this.#underWay.splice(0), ...this.#open.splice(0)];
     for (const batch of left) this.#reject(batch, reason);
   }
@@ -169,7 +198,7 @@ export class PartitionProducer {
         if (this.#isOver) return;
         // Nothing was sent now: what fails for good fails for everything that waits.
         const failure = toProglogError(error);
-        if (this.#isRetryable(failure)) return this.#retryLater(failure);
+        if (this.#isRetryable(failure)) return this.#retryLater(failure, backoffMs(this.#attempt, this.#context.random));
         for (const batch of this.#takeAll()) this.#reject(batch, failure);
         this.#armDeadline();
         this.#state = "flowing";
@@ -236,6 +265,7 @@ export class PartitionProducer {
     this.#unanswered -= 1;
     if (this.#closed !== undefined || !this.#underWay.includes(batch)) return;
     batch.result = result;
+    if (result.kind === "failed" && outcomeOf(result.error) === "unknown") batch.isInDoubt = true;
     if (result.kind === "failed" && this.#state === "flowing") this.#state = "settling";
     if (this.#state === "flowing" && this.#underWay[0] === batch) {
       this.#underWay.shift();
@@ -252,16 +282,20 @@ export class PartitionProducer {
     const remaining: Batch[] = [];
     let failure: ProglogError | undefined;
     let final: ProglogError | undefined;
+    this.#checkDoubt();
     for (const batch of this.#underWay) {
       if (batch.result?.kind === "failed") {
         const { error } = batch.result;
         if (this.#isFinal(batch, error) || (final !== undefined && this.#context.stopsAtFailure)) {
+          // It was never taken: its number is a gap, so nothing that was sent behind it is there.
+          if (isRefusal(error)) for (const behind of this.#underWay) behind.isInDoubt = false;
           final ??= error;
           this.#reject(batch, error);
         } else {
           remaining.push(batch);
         }
-        if (!isProglogError(error, "OUT_OF_ORDER_SEQUENCE")) failure ??= error;
+        const isNews = failure === undefined || (isNaming(error) && !isNaming(failure));
+        if (!isProglogError(error, "OUT_OF_ORDER_SEQUENCE") && isNews) failure = error;
       } else {
         this.#resolve(batch, batch.result);
       }
@@ -270,16 +304,64 @@ export class PartitionProducer {
     if (final !== undefined) this.#context.onFailure(final);
     if (this.#isHalted) return this.#armDeadline();
     const [head] = remaining;
-    const isOutOfOrder = head?.result?.kind === "failed" && isProglogError(head.result.error, "OUT_OF_ORDER_SEQUENCE");
-    if (isOutOfOrder) {
+    const outOfOrder = outOfOrderOf(head);
+    const isOutOfOrder = outOfOrder !== undefined;
+    const isDoubted = isOutOfOrder && head?.isInDoubt === true;
+    if (isOutOfOrder && !isDoubted) {
       this.#renumberings += 1;
       this.#renumber();
     }
     this.#armDeadline();
+    if (isDoubted) return this.#changeRoute(outOfOrder);
     // A number that didn't follow has nothing to wait for; neither has what is new, behind what failed for good.
     const mustWait = failure !== undefined && remaining.length > 0 && !isOutOfOrder;
-    if (mustWait || (failure !== undefined && isProglogError(failure, "UNAVAILABLE"))) return this.#retryLater(failure);
+    if (failure !== undefined && isAboutRoute(failure)) return this.#changeRoute(failure);
+    if (mustWait) return this.#retryLater(failure, backoffMs(this.#attempt, this.#context.random));
     this.#goOn();
+  }
+
+  /**
+   * "It doesn't follow", said of a batch that may be there already: by a leader that was deposed, or because a leader that had answered
+   * for less than a quorum is gone. Only time tells them apart.
+   */
+  #checkDoubt(): void {
+    const { clock, acks, isReplicated } = this.#context;
+    const head = this.#underWay.find(({ result }) => result?.kind !== "appended");
+    if (outOfOrderOf(head) === undefined || head?.isInDoubt !== true) {
+      this.#doubtSinceMs = undefined;
+      return;
+    }
+    // A node that is alone knows what it has. And whoever asks for less than a quorum may lose what was acknowledged.
+    if (acks !== "quorum" || !isReplicated(this.#partition)) {
+      head.isInDoubt = false;
+      return;
+    }
+    this.#doubtSinceMs ??= clock.monotonic();
+    if (clock.monotonic() - this.#doubtSinceMs < sequenceDoubtMaxMs) return;
+    this.#doubtSinceMs = undefined;
+    for (const batch of this.#underWay) {
+      const error = batch.isInDoubt === true ? outOfOrderOf(batch) : undefined;
+      if (error !== undefined) batch.result = { kind: "failed", error: sequenceLostError(error) };
+    }
+  }
+
+  /** Asks anew who leads: at once where another was named, else after a while. */
+  #changeRoute(cause: ProglogError): void {
+    const { onRouteFailure, random, acks } = this.#context;
+    const address = this.#channel?.address ?? "";
+    const isNamed = onRouteFailure({ partition: this.#partition, address, error: cause });
+    this.#channel = undefined;
+    if (acks !== "quorum" && this.#underWay.length > 1) {
+      // What the old leader answered the new one may not know of: the first number tells it where we are, and the others follow.
+      this.#confirmedAtMs = undefined;
+      this.#open.unshift(...this.#underWay.splice(1));
+    }
+    if (isNamed && this.#hints < clientHintsMaxCount) {
+      this.#hints += 1;
+      this.#state = "waiting";
+      return this.#goOn();
+    }
+    this.#retryLater(cause, backoffMs(this.#attempt, random, clientRerouteMaxMs));
   }
 
   /** Old numbers can't follow: a new epoch begins at 0. */
@@ -289,16 +371,18 @@ export class PartitionProducer {
     for (const batch of this.#underWay) {
       batch.baseSequence = undefined;
       batch.packed = undefined;
+      // The first isn't there, so none behind it is.
+      batch.isInDoubt = false;
     }
     this.#confirmedAtMs = undefined;
     this.#open.unshift(...this.#underWay.splice(1));
   }
 
-  #retryLater(cause: ProglogError | undefined): void {
+  #retryLater(cause: ProglogError | undefined, delayMs: number): void {
     this.#state = "waiting";
     this.#attempt += 1;
-    const { clock, random, onRetry } = this.#context;
-    const delayMs = backoffMs(this.#attempt - 1, random);
+    this.#hints = 0;
+    const { clock, onRetry } = this.#context;
     if (cause !== undefined) onRetry?.({ partition: this.#partition, delayMs, error: cause });
     this.#retryTimer = clock.setTimer(delayMs, () => {
       this.#retryTimer = undefined;
@@ -315,7 +399,8 @@ export class PartitionProducer {
   #isFinal(batch: Batch, error: ProglogError): boolean {
     if (this.#isHalted) return true;
     if (isProglogError(error, "OUT_OF_ORDER_SEQUENCE") && this.#context.isIdempotent) {
-      return this.#renumberings >= renumberingsMaxCount;
+      if (outcomeOf(error) === "unknown") return true;
+      return batch.isInDoubt === true ? this.#isOverdue(batch) : this.#renumberings >= renumberingsMaxCount;
     }
     if (this.#isOverdue(batch)) return true;
     if (!this.#isRetryable(error)) return true;
@@ -323,13 +408,17 @@ export class PartitionProducer {
     return !this.#context.isIdempotent && outcomeOf(error) === "unknown";
   }
 
-  #isRetryable(error: ProglogError): boolean {
-    return this.#context.isRetrying && errorTableEntry(error.code).isRetryable;
+  #isRetryable({ code }: ProglogError): boolean {
+    const { isRetrying, isReplicated } = this.#context;
+    // One replica's disk is the end on a single node alone: in a cluster another one leads soon.
+    const isPassing = errorTableEntry(code).isRetryable || (replicaCodes.includes(code) && isReplicated(this.#partition));
+    return isRetrying && isPassing;
   }
 
   #resolve(batch: Batch, result: BatchResult | undefined): void {
     if (result?.kind !== "appended") return;
     this.#attempt = 0;
+    this.#hints = 0;
     this.#renumberings = 0;
     this.#confirmedAtMs = this.#context.clock.monotonic();
     const { offset, partition, appendTime, isDurable } = result.response;
@@ -343,7 +432,8 @@ export class PartitionProducer {
 
   #reject(batch: Batch, error: ProglogError): void {
     this.#context.release(batch.byteLength, batch.parcels.length);
-    const outcome = batch.wasSent ? outcomeOf(error) : "not-appended";
+    // What is said of the last try isn't said of those before.
+    const outcome = !batch.wasSent ? "not-appended" : batch.isInDoubt === true ? "unknown" : outcomeOf(error);
     const failure = error.details["outcome"] === outcome ? error : withOutcome(error, outcome);
     for (const { reject } of batch.parcels) reject(failure);
   }
@@ -411,6 +501,10 @@ export interface ProducerContext {
   readonly random: Random;
   /** To the node that leads the partition; the same one as long as it is open. */
   readonly openChannel: (partition: number) => Promise<ProduceChannel>;
+  /** Tells that a node doesn't lead the partition, or isn't there. Returns whether another is known to. */
+  readonly onRouteFailure: (failure: Omit<RouteFailure, "topic">) => boolean;
+  /** Whether other nodes have replicas of the partition. */
+  readonly isReplicated: (partition: number) => boolean;
   /** Whether somebody waits for all to be sent: then nothing lingers. */
   readonly isHurried: () => boolean;
   /** Called when a batch is answered, with its bytes and the number of `send`s that it settles. */
@@ -444,6 +538,8 @@ interface Batch {
   packed?: Buffer | undefined;
   baseSequence?: number | undefined;
   wasSent: boolean;
+  /** An earlier try of it may have been appended. */
+  isInDoubt?: boolean;
   result?: BatchResult | undefined;
 }
 
@@ -458,6 +554,12 @@ export interface Parcel {
   readonly byteLength: number;
   readonly resolve: (range: SentRange) => void;
   readonly reject: (error: unknown) => void;
+}
+
+/** What said of the batch that its number doesn't follow. */
+function outOfOrderOf(batch: Batch | undefined): ProglogError | undefined {
+  if (batch?.result?.kind !== "failed") return undefined;
+  return isProglogError(batch.result.error, "OUT_OF_ORDER_SEQUENCE") ? batch.result.error : undefined;
 }
 
 /** Batches that aren't full are sent while fewer are under way: one that is synced, one behind it. */
@@ -476,26 +578,4 @@ function followingSequence(baseSequence: number, count: number): number {
 function recordsOf({ parcels }: Batch): readonly RecordInput[] {
   const [first] = parcels;
   return first !== undefined && parcels.length === 1 ? first.records : parcels.flatMap(({ records }) => records);
-}
-
-export function outcomeOf(error: ProglogError): "not-appended" | "unknown" {
-  const { outcome } = error.details;
-  return (outcome ?? errorTableEntry(error.code).outcome) === "unknown" ? "unknown" : "not-appended";
-}
-
-/** The error, which is known to have come before anything was sent. */
-export function notAppended(error: ProglogError): ProglogError {
-  return withOutcome(error, "not-appended");
-}
-
-export function withOutcome(error: ProglogError, outcome: "not-appended" | "unknown"): ProglogError {
-  return new ProglogError(error.code, error.message, {
-    ...(error.hint === undefined ? {} : { hint: error.hint }),
-    details: { ...error.details, outcome },
-    cause: error,
-  });
-}
-
-function toProglogError(error: unknown): ProglogError {
-  return isProglogError(error) ? error : new ProglogError("INTERNAL", `Cannot produce: ${messageOf(error)}`, { cause: error });
 }

@@ -1,4 +1,6 @@
+import type { Clock, Timer } from "../base/clock.ts";
 import { ProglogError } from "../base/error.ts";
+import { clientSilenceMs } from "../base/limits.ts";
 import {
   decodeProduceResponse,
   encodeBatchRequest,
@@ -15,13 +17,22 @@ import type { RequestStream, Transport } from "./transport.ts";
  * stream ends, everything that waits for an answer gets UNAVAILABLE: it may have been appended.
  */
 export class ProduceChannel {
+  readonly address: string;
   readonly #stream: RequestStream;
   readonly #waiting: PendingAnswer[] = [];
   /** Index of the first of `#waiting` that still waits: shifting an array of thousands costs more than forgetting in steps. */
   #first = 0;
   #end: { readonly error: unknown } | undefined;
+  readonly #clock: Clock;
+  readonly #onSilent: () => void;
+  #silenceTimer: Timer | undefined;
+  /** When it was heard of last, or began to be waited for. */
+  #heardAtMs = 0;
 
-  constructor(transport: Transport) {
+  constructor(transport: Transport, { clock, onSilent }: ProduceChannelParts) {
+    this.address = transport.address;
+    this.#clock = clock;
+    this.#onSilent = onSilent;
     this.#stream = transport.openStream(method, {
       answered: (answer) => this.#answer(answer),
       ended: (error) => this.#fail(error ?? endedError(transport.address)),
@@ -37,7 +48,9 @@ export class ProduceChannel {
   produce({ batch, ...rest }: Omit<ProduceRequest, "answersErrors">): Promise<ProduceResponse> {
     if (this.#end !== undefined) return Promise.reject(toError(this.#end.error));
     const { promise, resolve, reject } = Promise.withResolvers<ProduceResponse>();
+    if (this.#waiting.length === this.#first) this.#heardAtMs = this.#clock.monotonic();
     this.#waiting.push({ resolve, reject });
+    this.#watch();
     const request = { ...rest, answersErrors: true };
     this.#stream.send(batch === undefined ? encodeProduceRequest(request) : encodeBatchRequest({ ...request, batch }));
     return promise;
@@ -63,24 +76,53 @@ export class ProduceChannel {
       return this.#breakOff(error);
     }
     this.#first += 1;
+    this.#heardAtMs = this.#clock.monotonic();
     if (this.#first === forgottenAtOnce) {
       this.#waiting.splice(0, this.#first);
       this.#first = 0;
     }
+    if (this.#waiting.length === this.#first) this.#unwatch();
     if (response.error === undefined) pending.resolve(response);
     else pending.reject(fromProtoError(response.error));
   }
 
+  /** Tells, again and again, when nothing is heard though there is something to hear. */
+  #watch(): void {
+    this.#silenceTimer ??= this.#clock.setTimer(
+      Math.max(1, this.#heardAtMs + clientSilenceMs - this.#clock.monotonic()),
+      () => {
+        this.#silenceTimer = undefined;
+        const isSilent = this.#clock.monotonic() - this.#heardAtMs >= clientSilenceMs;
+        if (isSilent) this.#heardAtMs = this.#clock.monotonic();
+        this.#watch();
+        if (isSilent) this.#onSilent();
+      },
+    );
+  }
+
+  #unwatch(): void {
+    this.#silenceTimer?.cancel();
+    this.#silenceTimer = undefined;
+  }
+
   #breakOff(error: unknown): void {
-    this.#stream.cancel();
+    // First what waits hears why: the stream's own word is that it was cancelled.
     this.#fail(error);
+    this.#stream.cancel();
   }
 
   #fail(error: unknown): void {
     if (this.#end !== undefined) return;
     this.#end = { error };
+    this.#unwatch();
     for (const { reject } of this.#waiting.splice(0).slice(this.#first)) reject(toError(error));
   }
+}
+
+export interface ProduceChannelParts {
+  readonly clock: Clock;
+  /** Called each time when the node has said nothing for `clientSilenceMs` about what waits for its answer. */
+  readonly onSilent: () => void;
 }
 
 const method = "/log.v1.Log/ProduceStream";

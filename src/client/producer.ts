@@ -10,17 +10,9 @@ import { partitionOfKey } from "../wire/partitioner.ts";
 import type { Acks } from "../wire/produce-message.ts";
 import { BufferSpace } from "./buffer-space.ts";
 import { errorTableEntry } from "../wire/error-table.ts";
+import { notAppended, outcomeOf, withOutcome } from "./append-error.ts";
 import { backoffMs } from "./backoff.ts";
-import {
-  notAppended,
-  outcomeOf,
-  type Parcel,
-  PartitionProducer,
-  type ProducerContext,
-  type RetryEvent,
-  type SentRange,
-  withOutcome,
-} from "./partition-producer.ts";
+import { type Parcel, PartitionProducer, type ProducerContext, type RetryEvent, type SentRange } from "./partition-producer.ts";
 import { ProduceChannel } from "./produce-channel.ts";
 import { type Routes, topicMaxAgeMs } from "./routes.ts";
 import type { Transport } from "./transport.ts";
@@ -134,7 +126,9 @@ export class Producer implements AsyncDisposable {
       openChannel: (partition) => this.#openChannel(partition),
       isHurried: () => this.#onIdle !== undefined,
       release: (bytes, sends) => this.#release(bytes, sends),
-      onRetry: (event) => this.#retrying(event),
+      onRouteFailure: (failure) => parts.routes.noteFailure({ topic: this.topic, ...failure }),
+      isReplicated: (partition) => parts.routes.isReplicated(this.topic, partition),
+      onRetry: options.onRetry,
       onFailure: (error) => this.#failed(error),
     };
   }
@@ -352,7 +346,7 @@ export class Producer implements AsyncDisposable {
         if (!isRetryable && isProglogError(error)) this.#failed(error);
         if (!isRetryable || this.#askers.length === 0) return;
         const delayMs = backoffMs(attempt, this.#parts.random);
-        this.#retrying({ partition: undefined, delayMs, error });
+        this.#options.onRetry?.({ partition: undefined, delayMs, error });
         this.#askTimer = this.#parts.clock.setTimer(delayMs, () => {
           if (this.#askers.length > 0) this.#ask(attempt + 1);
         });
@@ -387,9 +381,36 @@ export class Producer implements AsyncDisposable {
     const transport = await this.#parts.routes.getLeader(this.topic, partition);
     const known = this.#channels.get(transport);
     if (known?.isOpen === true) return known;
-    const channel = new ProduceChannel(transport);
+    for (const [gone, { isOpen }] of this.#channels) if (!isOpen) this.#channels.delete(gone);
+    const onSilent = (): void => void this.#askAbout(channel);
+    const channel: ProduceChannel = new ProduceChannel(transport, { clock: this.#parts.clock, onSilent });
     this.#channels.set(transport, channel);
     return channel;
+  }
+
+  /**
+   * A node says nothing: it may have much to do, or be cut off, in which case another leads what it led. Where the others say so
+   * nothing is waited for any more; what was sent there goes to them. It isn't believed to be gone without that: it would get everything twice.
+   */
+  async #askAbout(channel: ProduceChannel): Promise<void> {
+    const { routes } = this.#parts;
+    const led = [...this.#partitions].filter(([, producer]) => producer.isWaitingFor(channel)).map(([partition]) => partition);
+    if (!led.some((partition) => routes.isReplicated(this.topic, partition))) return;
+    routes.avoid(channel.address);
+    try {
+      await routes.refreshTopic(this.topic);
+    } catch {
+      // It is asked again, as long as the node is silent.
+      return;
+    }
+    const isDeposed = led.some((partition) => {
+      const leader = routes.leaderAddress(this.topic, partition);
+      return leader !== "" && leader !== channel.address;
+    });
+    if (!isDeposed || !channel.isOpen) return;
+    const reason = `${channel.address} is silent, and another node leads`;
+    const details = { reason, outcome: "unknown" };
+    channel.cancel(new ProglogError("UNAVAILABLE", `Cannot hear the answer: ${reason}`, { details }));
   }
 
   #failed(error: ProglogError): void {
@@ -398,12 +419,6 @@ export class Producer implements AsyncDisposable {
     this.#refuseAskers(this.#failure);
     this.#space.close(this.#failure);
     for (const partition of this.#partitions.values()) partition.halt(this.#failure);
-  }
-
-  /** Something failed on the way: who leads what may have changed. */
-  #retrying(event: RetryEvent): void {
-    this.#parts.routes.forget(this.topic);
-    this.#options.onRetry?.(event);
   }
 
   #release(bytes: number, sends: number): void {

@@ -1,14 +1,22 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { createVirtualClock, type VirtualClock } from "../../sim/clock.ts";
+import { createSeededRandom } from "../../sim/random.ts";
 import { ProglogError } from "../base/error.ts";
-import { clientTransportsMaxCount } from "../base/limits.ts";
-import { encodeTopicResponse } from "../wire/topic-message.ts";
+import { clientHedgeMs, clientTopicIntervalMs, clientTopicsMaxCount, clientTransportsMaxCount } from "../base/limits.ts";
+import { encodeTopicResponse, type TopicDescription } from "../wire/topic-message.ts";
 import { Routes } from "./routes.ts";
+import { TopicRoutes } from "./topic-routes.ts";
 import type { Transport } from "./transport.ts";
 
 /** A cluster that is nothing but addresses, and who leads the one partition. */
 class FakeCluster {
   leader = "";
+  term = 0;
+  /** Of what meets a node that isn't there. */
+  outcome: "unknown" | "not-appended" = "unknown";
+  /** Connections stay, and nothing is answered. */
+  readonly stuck = new Set<string>();
   readonly unreachable = new Set<string>();
   readonly asked: string[] = [];
   readonly open: string[] = [];
@@ -17,10 +25,12 @@ class FakeCluster {
     this.open.push(address);
     return {
       address,
-      call: async () => {
+      call: async (_method, _request, { signal } = {}) => {
         this.asked.push(address);
-        if (this.unreachable.has(address)) throw new ProglogError("UNAVAILABLE", "nobody is there");
-        return encodeTopicResponse({ ...orders, partitions: [{ ...partition, leaderRpcAddr: this.leader }] });
+        if (this.stuck.has(address)) return new Promise((_resolve, reject) => signal?.addEventListener("abort", reject));
+        const { outcome } = this;
+        if (this.unreachable.has(address)) throw new ProglogError("UNAVAILABLE", "nobody is there", { details: { outcome } });
+        return encodeTopicResponse({ ...orders, partitions: [{ ...partition, leaderRpcAddr: this.leader, term: this.term }] });
       },
       openServerStream: () => assert.fail("nothing is consumed here"),
       openStream: () => assert.fail("nothing is produced here"),
@@ -41,9 +51,17 @@ const partition = {
   term: 0,
 };
 
-function makeRoutes(addresses: readonly string[]): { readonly cluster: FakeCluster; readonly routes: Routes } {
+interface World {
+  readonly cluster: FakeCluster;
+  readonly clock: VirtualClock;
+  readonly routes: Routes;
+}
+
+function makeRoutes(addresses: readonly string[]): World {
   const cluster = new FakeCluster();
-  return { cluster, routes: new Routes(addresses, (address) => cluster.connect(address)) };
+  const clock = createVirtualClock();
+  const random = createSeededRandom(1);
+  return { cluster, clock, routes: new Routes(addresses, { connect: (address) => cluster.connect(address), clock, random }) };
 }
 
 describe("routes", () => {
@@ -60,18 +78,20 @@ describe("routes", () => {
   });
 
   test("goes to who leads, and to whoever is known where nobody is said to", async () => {
-    const { cluster, routes } = makeRoutes(["a:1"]);
+    const { cluster, clock, routes } = makeRoutes(["a:1"]);
     assert.equal((await routes.getLeader("orders", 0)).address, "a:1");
     cluster.leader = "b:1";
+    clock.advance(clientTopicIntervalMs);
     await routes.refreshTopic("orders");
     assert.equal((await routes.getLeader("orders", 0)).address, "b:1");
     assert.equal((await routes.getLeader("orders", 9)).address, "a:1");
   });
 
   test("keeps so many connections and no more, its first addresses among them", async () => {
-    const { cluster, routes } = makeRoutes(["a:1"]);
+    const { cluster, clock, routes } = makeRoutes(["a:1"]);
     for (let i = 0; i < clientTransportsMaxCount + 20; i += 1) {
       cluster.leader = `node-${i}:1`;
+      clock.advance(clientTopicIntervalMs);
       await routes.refreshTopic("orders");
       await routes.getLeader("orders", 0);
     }
@@ -80,5 +100,85 @@ describe("routes", () => {
     assert.ok(cluster.open.includes(cluster.leader));
     await routes.close();
     assert.deepEqual(cluster.open, []);
+  });
+
+  test("a node that stands still is passed over after a while, and who asks at the same time asks once", async () => {
+    const { cluster, clock, routes } = makeRoutes(["a:1", "b:1"]);
+    cluster.stuck.add("a:1");
+    const all = [routes.getTopic("orders"), routes.getTopic("orders"), routes.refreshTopic("orders")];
+    assert.deepEqual(cluster.asked, ["a:1"]);
+    clock.advance(clientHedgeMs);
+    await Promise.all(all);
+    assert.deepEqual([cluster.asked, clock.timerCount], [["a:1", "b:1"], 0]);
+    // It is asked again no sooner than after `clientTopicIntervalMs`, and the one that answered is the first.
+    const again = routes.refreshTopic("orders");
+    await new Promise(setImmediate);
+    assert.equal(cluster.asked.length, 2);
+    clock.advance(2 * clientTopicIntervalMs);
+    await again;
+    assert.deepEqual(cluster.asked, ["a:1", "b:1", "b:1"]);
+  });
+
+  test("what changes something is asked of the next one only where nothing can have been done", async () => {
+    const { cluster, routes } = makeRoutes(["a:1", "b:1"]);
+    cluster.unreachable.add("a:1");
+    await assert.rejects(routes.call("/x/Change", Buffer.alloc(0)), { code: "UNAVAILABLE" });
+    assert.deepEqual(cluster.asked, ["a:1"]);
+    const next = makeRoutes(["a:1", "b:1"]);
+    next.cluster.unreachable.add("a:1");
+    next.cluster.outcome = "not-appended";
+    await next.routes.call("/x/Change", Buffer.alloc(0));
+    assert.deepEqual(next.cluster.asked, ["a:1", "b:1"]);
+  });
+
+  test("when the connection to the leader is lost another node is asked, which it was told of alone", async () => {
+    const { cluster, clock, routes } = makeRoutes(["a:1"]);
+    cluster.leader = "b:1";
+    await routes.getLeader("orders", 0);
+    const error = new ProglogError("UNAVAILABLE", "The connection broke");
+    assert.equal(routes.noteFailure({ topic: "orders", partition: 0, address: "b:1", error }), false);
+    cluster.unreachable.add("a:1").add("b:1");
+    clock.advance(2 * clientTopicIntervalMs);
+    await assert.rejects(routes.getLeader("orders", 0), { code: "UNAVAILABLE" });
+    assert.deepEqual(cluster.asked, ["a:1", "a:1", "b:1"]);
+  });
+
+  test("keeps the leaders of so many topics, and asks again for the one it learned of first", async () => {
+    const { cluster, routes } = makeRoutes(["a:1"]);
+    for (let i = 0; i <= clientTopicsMaxCount; i += 1) await routes.getTopic(`topic-${i}`);
+    const { length } = cluster.asked;
+    await routes.getTopic(`topic-${clientTopicsMaxCount}`);
+    assert.equal(cluster.asked.length, length);
+    await routes.getTopic("topic-0");
+    assert.equal(cluster.asked.length, length + 1);
+  });
+});
+
+describe("what is known of a topic's leaders", () => {
+  function described(leaderRpcAddr: string, term: number, uuid = "t"): TopicDescription {
+    return { ...orders, uuid, partitions: [{ ...partition, leaderRpcAddr, term }] };
+  }
+
+  test("of two answers the one with the higher term holds, in whichever order they come", () => {
+    const routes = new TopicRoutes(described("a:1", 7));
+    routes.learn(described("b:1", 6));
+    assert.equal(routes.leaderOf(0), "a:1");
+    routes.learn(described("", 8));
+    assert.equal(routes.leaderOf(0), "");
+    // Another topic of the same name has terms of its own.
+    routes.learn(described("c:1", 1, "another"));
+    assert.equal(routes.leaderOf(0), "c:1");
+  });
+
+  test("a hint holds until a later term is heard of, or it turns out wrong", () => {
+    const routes = new TopicRoutes(described("a:1", 7));
+    routes.hint(0, "b:1");
+    routes.learn(described("a:1", 7));
+    assert.equal(routes.leaderOf(0), "b:1");
+    routes.learn(described("c:1", 8));
+    assert.equal(routes.leaderOf(0), "c:1");
+    routes.hint(0, "b:1");
+    routes.dropHint(0, "b:1");
+    assert.equal(routes.leaderOf(0), "c:1");
   });
 });
