@@ -44,7 +44,7 @@ test("a node killed under load has every acknowledged line when it is back, and 
   using folder = makeFolder();
   const { command: killed, url } = await serve(folder.path);
   await using _killed = killed;
-  await using producer = new Command("produce", "--print-offsets", "--server", url);
+  await using producer = new Command("produce", "--no-retry", "--print-offsets", "--server", url);
   const { stdin } = producer.child;
   assert.ok(stdin);
   let line = 0;

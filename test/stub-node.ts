@@ -19,13 +19,14 @@ import { type ConsumeRequest, decodeConsumeRequest } from "../src/wire/consume-m
 import { decodeProduceRequest, encodeProduceResponse, type ProduceResponse } from "../src/wire/produce-message.ts";
 import { toProtoError } from "../src/wire/proto-error.ts";
 import { emptyMessage, encodeListTopicsResponse, encodeTopicResponse } from "../src/wire/topic-message.ts";
+import { type BatchHeader, readBatchHeader } from "../src/batch/batch-header.ts";
 import { decodeBatch } from "../src/batch/decode-batch.ts";
 import { bytesMethod, GrpcPair } from "./grpc-pair.ts";
 
 /** What a node does that behaves as it does only on a bad day. What isn't given goes well, with one partition and no topics. */
 export interface StubHandlers {
   /** Answers a produce, with the values of its batch; what it throws is the answer. Undefined: no answer. */
-  produce?(values: readonly string[], node: GrpcPair): number | undefined | Promise<number | undefined>;
+  produce?(values: readonly string[], node: GrpcPair, batch: BatchHeader): number | undefined | Promise<number | undefined>;
   /** The acknowledgements' word on whether they are synced. Default: true. */
   readonly isDurable?: boolean;
   consume?(request: ConsumeRequest, responses: Responses<Buffer>, call: CallContext): Promise<void>;
@@ -90,11 +91,12 @@ function stated<Value>(value: Value | undefined): Value {
 }
 
 async function answerProduce(request: Buffer, handlers: StubHandlers, node: GrpcPair): Promise<ProduceResponse | undefined> {
-  const values = decodeBatch(decodeProduceRequest(request).batch ?? Buffer.alloc(0)).map(({ value }) => String(value));
+  const batch = decodeProduceRequest(request).batch ?? Buffer.alloc(0);
+  const values = decodeBatch(batch).map(({ value }) => String(value));
   const { isDurable = true } = handlers;
   const answer = { partition: 0, count: values.length, appendTime: 0, isDurable, isDuplicate: false };
   try {
-    const offset = await handlers.produce?.(values, node);
+    const offset = await handlers.produce?.(values, node, readBatchHeader(batch));
     return offset === undefined ? undefined : { ...answer, offset };
   } catch (error) {
     return { ...answer, offset: 0, error: toProtoError(error) };

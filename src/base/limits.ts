@@ -423,7 +423,7 @@ export const unfoldedRecordBytes = 256;
 export const clientRetryMinMs = 20;
 export const clientRetryMaxMs = 2_000;
 
-/** Callers that wait for room in a producer's buffer. Each holds its record, which isn't counted yet. */
+/** Callers that wait for room in a producer's buffer. What they hold together is bounded by the buffer's own size. */
 export const producerWaitersMaxCount = 10_000;
 
 /** Heads of the messages in one frame: some 10,000 heartbeats, or an append of as many entries as fit into `sendMaxBytes` twice. */
@@ -523,6 +523,9 @@ export const clientHedgeMs = 1_000;
 
 /** How long a node may be silent about what was produced to it before other nodes are asked whether it still leads: beyond a slow disk's syncs. */
 export const clientSilenceMs = 1_000;
+
+/** Callers of a producer that wait to hear how many partitions there are. They are let in together, and each holds a promise. */
+export const producerAskersMaxCount = 100_000;
 
 /** Between two questions of a client about one topic: all who wait get one answer, and a leader that is gone isn't asked for in a loop. */
 export const clientTopicIntervalMs = 100;

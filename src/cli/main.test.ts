@@ -152,7 +152,7 @@ test("a connection lost under a produce leaves its lines in doubt, and the error
   await using stub = await openStubNode(appending(1, (node) => node.cut()));
   const io = new MemoryIo();
   io.stdin.write("1\n2\n");
-  const running = run(["produce", "--print-offsets", "--server", stub.address], io);
+  const running = run(["produce", "--no-retry", "--print-offsets", "--server", stub.address], io);
   await io.stdout.waitFor(/^0 2\n/);
   io.stdin.end("3\n4\n5\n");
   const { code, stdout, stderr } = await running;
@@ -164,11 +164,37 @@ test("a connection lost under a produce leaves its lines in doubt, and the error
   );
 });
 
+test("a connection lost under a produce is made again, and what isn't acknowledged is sent again under its numbers", async () => {
+  const sequences: number[] = [];
+  let requests = 0;
+  await using stub = await openStubNode({
+    produce(values, node, { baseSequence }) {
+      sequences.push(baseSequence);
+      requests += 1;
+      // The first answer to the second batch is lost.
+      if (requests === 2) node.cut();
+      return requests === 2 ? undefined : baseSequence;
+    },
+  });
+  const io = new MemoryIo();
+  io.stdin.write("1\n2\n");
+  const running = run(["produce", "--print-offsets", "--server", stub.address], io);
+  await io.stdout.waitFor(/^0 2\n/);
+  io.stdin.end("3\n4\n");
+  const { code, stdout, stderr } = await running;
+  assert.deepEqual([code, stdout], [exitCodes.done, "0 2\n2 2\n"]);
+  assert.deepEqual(sequences, [0, 2, 2]);
+  assert.match(
+    stderr,
+    /^proglog: Cannot produce to default: the connection to [^\n]+ was lost; trying again for 30 s\n4 records, offsets 0-3\n$/,
+  );
+});
+
 test("a server that goes while nothing is under way leaves nothing in doubt", async () => {
   const server = await openStubNode(appending(1));
   const io = new MemoryIo();
   io.stdin.write("1\n2\n");
-  const running = run(["produce", "--print-offsets", "--server", server.address], io);
+  const running = run(["produce", "--no-retry", "--print-offsets", "--server", server.address], io);
   await io.stdout.waitFor(/^0 2\n/);
   await server[Symbol.asyncDispose]();
   // The other end hears of it in one of its next turns.

@@ -408,11 +408,12 @@ export class PartitionProducer {
     return !this.#context.isIdempotent && outcomeOf(error) === "unknown";
   }
 
-  #isRetryable({ code }: ProglogError): boolean {
+  #isRetryable(error: ProglogError): boolean {
+    const { code } = error;
     const { isRetrying, isReplicated } = this.#context;
     // One replica's disk is the end on a single node alone: in a cluster another one leads soon.
     const isPassing = errorTableEntry(code).isRetryable || (replicaCodes.includes(code) && isReplicated(this.#partition));
-    return isRetrying && isPassing;
+    return isPassing && isRetrying(error);
   }
 
   #resolve(batch: Batch, result: BatchResult | undefined): void {
@@ -492,7 +493,8 @@ export interface ProducerContext {
   readonly recordMaxBytes: number;
   readonly deliveryTimeoutMs: number;
   readonly isIdempotent: boolean;
-  readonly isRetrying: boolean;
+  /** Whether what fails in passing with this is sent again. */
+  readonly isRetrying: (error: ProglogError) => boolean;
   readonly stopsAtFailure: boolean;
   readonly producerId: number;
   /** 5, or 1 without idempotence. */

@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 import { createVirtualClock, type VirtualClock } from "../../sim/clock.ts";
 import { createSeededRandom } from "../../sim/random.ts";
 import { isProglogError, ProglogError } from "../base/error.ts";
+import { BufferSpace } from "./buffer-space.ts";
 import { Client } from "./client.ts";
 import { FakeNode } from "./fake-node.ts";
 import { topicMaxAgeMs } from "./routes.ts";
@@ -117,6 +118,46 @@ describe("producer", () => {
     assert.deepEqual(await producer.sendBatch([]), []);
   });
 
+  test("sendBatch just above a batch divides evenly, instead of into a full one and a rest", async () => {
+    const { node, producer } = makeWorld({ batchMaxBytes: 1_000 });
+    await producer.sendBatch(Array.from({ length: 5 }, (_, i) => ({ value: `${i}`.padEnd(199, "x") })));
+    assert.deepEqual(
+      node.arrived.map(({ values }) => values.length),
+      [3, 2],
+    );
+    await producer.sendBatch([{ value: "x".repeat(5_000) }, { value: "y" }]);
+    assert.deepEqual(
+      node.arrived.slice(2).map(({ values }) => values.map(({ length }) => length)),
+      [[5_000], [1]],
+    );
+  });
+
+  test("who waits for room may hold as much as the buffer; a batch of any size that came before waits as a whole", async () => {
+    const { node, producer } = makeWorld({ bufferMaxBytes: 10_000, batchMaxBytes: 1_000 });
+    await producer.send({ value: "0" });
+    node.isPrompt = false;
+    const large = producer.sendBatch(Array.from({ length: 100 }, () => ({ value: "x".repeat(900) })));
+    await settle(2);
+    await assert.rejects(producer.send({ value: "y".repeat(900) }), {
+      code: "OVERLOADED",
+      message: /with \d{5} bytes for room/,
+    });
+    node.isPrompt = true;
+    while (node.step()) await settle(1);
+    assert.equal(
+      (await large).reduce((sum, { count }) => sum + count, 0),
+      100,
+    );
+    // One that is larger than all there is waits, where nobody else does.
+    node.isPrompt = false;
+    const first = producer.send({ value: "z".repeat(900) });
+    const huge = producer.send({ value: "z".repeat(20_000) });
+    await assert.rejects(producer.send({ value: "z" }), { code: "OVERLOADED" });
+    node.isPrompt = true;
+    while (node.step()) await settle(1);
+    await Promise.all([first, huge]);
+  });
+
   test("a batch whose answer was lost is sent again, and recognised", async () => {
     const { node, clock, producer } = makeWorld();
     node.isPrompt = false;
@@ -220,7 +261,7 @@ describe("producer", () => {
   });
 
   test("a full buffer makes send wait, in order; too many that wait are refused", async () => {
-    const { node, producer } = makeWorld({ bufferMaxBytes: 1_000 });
+    const { node, producer } = makeWorld({ bufferMaxBytes: 7_000, partition: 0 });
     node.isPrompt = false;
     const sends = Array.from({ length: 30 }, (_, i) => producer.send({ value: `${i}`.padEnd(400, "x") }));
     await settle();
@@ -234,7 +275,7 @@ describe("producer", () => {
     );
 
     node.isPrompt = false;
-    const many = Array.from({ length: 10_010 }, () => producer.send({ value: "y".repeat(400) }));
+    const many = Array.from({ length: 40 }, () => producer.send({ value: "y".repeat(400) }));
     const refused = await Promise.race(
       many.map((send) =>
         send.then(
@@ -326,6 +367,21 @@ describe("producer", () => {
       await settle();
     }
     assert.ok((await settled).every(({ status }) => status === "fulfilled"));
+  });
+
+  test("so many callers wait for room, and no more", () => {
+    const space = new BufferSpace({ maxBytes: 1_000_000, waitersMaxCount: 3 });
+    const entered: number[] = [];
+    const take = (i: number): void =>
+      space.take(
+        i === 0 ? 1_000_000 : 1,
+        () => entered.push(i),
+        () => assert.fail(),
+      );
+    for (let i = 0; i < 4; i += 1) take(i);
+    assert.throws(() => take(4), { code: "OVERLOADED" });
+    space.give(1_000_000);
+    assert.deepEqual([entered, space.usedBytes, space.waiterCount], [[0, 1, 2, 3], 3, 0]);
   });
 
   test("partitions that are added get their share after a while", async () => {

@@ -1,7 +1,12 @@
 import { assert } from "../base/assert.ts";
 import type { Clock, Timer } from "../base/clock.ts";
 import { isProglogError, ProglogError } from "../base/error.ts";
-import { batchMaxBytes as batchLimitBytes, recordMaxBytes, producerWaitersMaxCount } from "../base/limits.ts";
+import {
+  batchMaxBytes as batchLimitBytes,
+  producerAskersMaxCount,
+  producerWaitersMaxCount,
+  recordMaxBytes,
+} from "../base/limits.ts";
 import type { Random } from "../base/random.ts";
 import { KiB, MiB } from "../base/units.ts";
 import type { Compression } from "../batch/compression.ts";
@@ -39,8 +44,8 @@ export interface ProducerOptions {
   readonly isIdempotent?: boolean;
   /** Until then a record is sent again and again; past it `send` rejects with TIMEOUT. Default 120,000. */
   readonly deliveryTimeoutMs?: number;
-  /** Whether what fails in passing is sent again at all. Default true. */
-  readonly isRetrying?: boolean;
+  /** Whether what fails in passing is sent again at all, or which of it. Default true. */
+  readonly isRetrying?: boolean | ((error: ProglogError) => boolean);
   /**
    * Whether the first record that fails for good is the end: nothing is sent behind it, what is under way has its answer, and every
    * further `send` rejects. For who has to know where to go on. Default false: the others go their way.
@@ -117,7 +122,7 @@ export class Producer implements AsyncDisposable {
       recordMaxBytes,
       deliveryTimeoutMs: this.#options.deliveryTimeoutMs,
       isIdempotent,
-      isRetrying: options.isRetrying ?? true,
+      isRetrying: predicateOf(options.isRetrying ?? true),
       stopsAtFailure: options.stopsAtFailure ?? false,
       producerId: parts.random.bytes(6).readUIntBE(0, 6),
       underWayMaxCount: isIdempotent ? numberedMaxCount : 1,
@@ -192,14 +197,15 @@ export class Producer implements AsyncDisposable {
     const parts: Promise<SentPart>[] = [];
     await new Promise<void>((resolve, reject) => {
       const run = (count: number): void => {
-        for (const [partition, piece] of this.#split(records, sizes, count)) {
+        for (const [i, [partition, piece]] of this.#split(records, sizes, count).entries()) {
           const part = Promise.withResolvers<SentPart>();
           parts.push(part.promise);
-          this.#hand(partition, {
+          const parcel: Parcel = {
             ...piece,
             resolve: (range) => part.resolve({ records: piece.records, range }),
             reject: (error) => part.resolve({ records: piece.records, error }),
-          });
+          };
+          this.#hand(partition, parcel, { isMore: i > 0 });
         }
         resolve();
       };
@@ -246,26 +252,39 @@ export class Producer implements AsyncDisposable {
     this.#parts.onClosed(this);
   }
 
-  /** The records by partition, and of each no more together than a batch holds. */
+  /**
+   * The records by partition, and of each no more together than a batch holds. What needs several batches is divided evenly: a full one
+   * and one with little in it would be as many, and the little one would wait as long.
+   */
   #split(records: readonly RecordInput[], sizes: readonly number[], count: number): (readonly [number, Piece])[] {
     const keyless = this.#pickSticky(count);
-    const shares = new Map<number, Piece[]>();
+    const shares = new Map<number, { readonly indexes: number[]; byteLength: number }>();
     records.forEach((record, i) => {
       const partition = this.#partitionOf(record.key, count) ?? keyless;
-      let pieces = shares.get(partition);
-      if (pieces === undefined) shares.set(partition, (pieces = []));
-      const byteLength = sizes[i] ?? 0;
-      let piece = pieces.at(-1);
-      if (piece === undefined || piece.byteLength + byteLength > this.#context.batchMaxBytes) {
-        pieces.push((piece = { records: [], byteLength: 0 }));
-      }
-      piece.records.push(record);
-      piece.byteLength += byteLength;
+      let share = shares.get(partition);
+      if (share === undefined) shares.set(partition, (share = { indexes: [], byteLength: 0 }));
+      share.indexes.push(i);
+      share.byteLength += sizes[i] ?? 0;
     });
-    return [...shares].flatMap(([partition, pieces]) => pieces.map((piece) => [partition, piece] as const));
+    const { batchMaxBytes } = this.#context;
+    return [...shares].flatMap(([partition, { indexes, byteLength }]) => {
+      const evenBytes = Math.ceil(byteLength / Math.ceil(byteLength / batchMaxBytes));
+      const pieces: Piece[] = [];
+      for (const i of indexes) {
+        const size = sizes[i] ?? 0;
+        const last = pieces.at(-1);
+        const isFull = last === undefined || last.byteLength >= evenBytes || last.byteLength + size > batchMaxBytes;
+        const piece = isFull ? { records: [], byteLength: 0 } : last;
+        if (isFull) pieces.push(piece);
+        const record = records[i];
+        if (record !== undefined) piece.records.push(record);
+        piece.byteLength += size;
+      }
+      return pieces.map((piece) => [partition, piece] as const);
+    });
   }
 
-  #hand(partition: number, parcel: Parcel): void {
+  #hand(partition: number, parcel: Parcel, { isMore = false }: { readonly isMore?: boolean } = {}): void {
     this.#pendingCount += 1;
     const refuse = (error: unknown): void => {
       this.#settled(1);
@@ -277,7 +296,7 @@ export class Producer implements AsyncDisposable {
       producer.send(parcel);
     };
     try {
-      this.#space.take(parcel.byteLength, enter, refuse);
+      this.#space.take(parcel.byteLength, enter, refuse, { isMore });
     } catch (error) {
       refuse(error);
     }
@@ -308,11 +327,10 @@ export class Producer implements AsyncDisposable {
       if (this.#options.partition === undefined) this.#refreshCount();
       return run(count);
     }
-    if (this.#askers.length >= producerWaitersMaxCount && this.#askersBytes + byteLength > this.#bufferMaxBytes) {
-      throw new ProglogError(
-        "OVERLOADED",
-        `Cannot take another record: ${this.#askersBytes} bytes wait to hear of topic ${this.topic}`,
-      );
+    const isTooMuch = this.#askers.length > 0 && this.#askersBytes + byteLength > this.#bufferMaxBytes;
+    if (isTooMuch || this.#askers.length >= producerAskersMaxCount) {
+      const waiting = `${this.#askers.length} callers with ${this.#askersBytes} bytes wait to hear of topic ${this.topic}`;
+      throw new ProglogError("OVERLOADED", `Cannot take another record: ${waiting}`);
     }
     this.#pendingCount += 1;
     this.#askersBytes += byteLength;
@@ -340,7 +358,7 @@ export class Producer implements AsyncDisposable {
       (error: unknown) => {
         // It is made by the first record, with one partition, where the node does that; else the node says so then.
         if (isProglogError(error, "TOPIC_NOT_FOUND")) return this.#countIsKnown(1);
-        const isRetryable = this.#context.isRetrying && isProglogError(error) && errorTableEntry(error.code).isRetryable;
+        const isRetryable = isProglogError(error) && errorTableEntry(error.code).isRetryable && this.#context.isRetrying(error);
         const since = this.#parts.clock.monotonic() - this.#options.deliveryTimeoutMs;
         this.#refuseAskers(error, (asker) => !isRetryable || asker.since <= since);
         if (!isRetryable && isProglogError(error)) this.#failed(error);
@@ -462,6 +480,10 @@ interface Piece {
 
 /** As many of a producer's batches as a node remembers: with more under way, one sent again might not be recognised. */
 const numberedMaxCount = 5;
+
+function predicateOf(isRetrying: boolean | ((error: ProglogError) => boolean)): (error: ProglogError) => boolean {
+  return typeof isRetrying === "boolean" ? () => isRetrying : isRetrying;
+}
 
 function closedError(topic: string): ProglogError {
   return new ProglogError("LOG_CLOSED", `Cannot send to topic ${topic}: the producer is closed`, {

@@ -11,6 +11,7 @@ import { formatBytes, formatCount, formatNumberOf } from "../figures.ts";
 import { type InputRecord, type LineShape, parseKeySeparator, recordOfLine } from "../input-record.ts";
 import { parseInteger, serverOption, topicOption } from "../option-parsers.ts";
 import { OutputClosedError } from "../output.ts";
+import { Reconnecting } from "../reconnecting.ts";
 import { Progress } from "../progress.ts";
 import { type Appended, type FeedResult, feedRecords } from "../record-feed.ts";
 import { serverError } from "../server-connection.ts";
@@ -37,6 +38,7 @@ export function addProduceCommand(program: Command, context: CommandContext): vo
       "--print-offsets",
       "print a line for each acknowledgement, at once: BASE-OFFSET COUNT, and PARTITION when it isn't 0",
     )
+    .option("--no-retry", "end at once when the connection is lost, instead of sending again for 30 s what isn't acknowledged")
     .option("--progress", "show progress on standard error, though it is no terminal")
     .addOption(serverOption())
     .addHelpText(
@@ -60,6 +62,7 @@ interface ProduceOptions {
   readonly key?: string;
   readonly keySeparator?: string;
   readonly printOffsets?: boolean;
+  readonly retry: boolean;
   readonly progress?: boolean;
   readonly server?: string;
 }
@@ -72,8 +75,10 @@ async function produce(context: CommandContext, values: readonly string[], optio
   const progress = new Progress({ output: stderr, clock: io.clock, isTerminal });
   const offsets = new AppendedOffsets();
   const done = { records: 0, bytes: 0 };
+  const reconnecting = new Reconnecting({ isWished: options.retry, stderr });
 
   async function onAppended(appended: Appended): Promise<void> {
+    reconnecting.answered();
     done.records += appended.records;
     done.bytes += appended.bytes;
     for (const range of appended.ranges) offsets.add(range);
@@ -105,7 +110,8 @@ async function produce(context: CommandContext, values: readonly string[], optio
         ...(partition === undefined ? {} : { partition }),
         batchMaxBytes: cliBatchBytes,
         deliveryTimeoutMs: cliAnswerMaxMs,
-        isRetrying: false,
+        isRetrying: (error) => reconnecting.mayRetry(error),
+        onRetry: ({ error }) => reconnecting.tell(error, topic),
         stopsAtFailure: true,
       });
     const result = await feedRecords({ openProducer, source, signal: stop.signal, onAppended });
