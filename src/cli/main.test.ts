@@ -296,7 +296,7 @@ test("an answer that ends before everything is acknowledged leaves the rest in d
   await using stub = await openStubNode({ ...appending(1), produceAnswersMax: 1 });
   const io = new MemoryIo();
   io.stdin.write("1\n");
-  const running = run(["produce", "--print-offsets", "--server", stub.address], io);
+  const running = run(["produce", "--no-retry", "--print-offsets", "--server", stub.address], io);
   await io.stdout.waitFor(/^0 1\n/);
   io.stdin.end("2\n");
   const { code, stderr } = await running;
@@ -391,6 +391,27 @@ test("a reader that follows goes on at its next offset when the server was away"
   assert.deepEqual([code, stdout], [exitCodes.done, "a\nb\n"]);
   assert.deepEqual(asked, [4, 5, 5]);
   assert.match(stderr, /^proglog: [^\n]+ ended the stream; trying again until it answers\nproglog: [^\n]+ answers again\n$/);
+});
+
+test("a reader that doesn't follow goes on, too, when the connection is lost, up to the end that it was told of at first", async () => {
+  const asked: unknown[] = [];
+  await using stub = await openStubNode({
+    async consume({ from, atLeastOffset, leaderOnly }, responses) {
+      asked.push([from, atLeastOffset, leaderOnly]);
+      if (asked.length === 1) {
+        await responses.send(answerOf(1, 3, "a"));
+        throw new ProglogError("SHUTTING_DOWN", "Cannot go on: the node is stopping");
+      }
+      await responses.send(answerOf(3, 3, "b", "c"));
+    },
+  });
+  const { code, stdout, stderr } = await run(["consume", "--read-from", "follower", "--server", stub.address]);
+  assert.deepEqual([code, stdout], [exitCodes.done, "a\nb\nc\n"]);
+  assert.deepEqual(asked, [
+    ["start", 0, false],
+    [1, 3, false],
+  ]);
+  assert.match(stderr, /^proglog: Cannot go on: the node is stopping; trying again for 30 s\nproglog: [^\n]+ answers again\n$/);
 });
 
 test("a reader ends where the partition ended when it began, though a producer goes on", async () => {

@@ -1,7 +1,8 @@
 import { type Command, Option } from "commander";
 import { messageOf } from "../../base/error.ts";
+import { cliAnswerMaxMs } from "../../base/limits.ts";
 import { KiB } from "../../base/units.ts";
-import type { Consumer, StoredRecord } from "../../client/index.ts";
+import type { Consumer, ReadFrom, StoredRecord } from "../../client/index.ts";
 import { parseStartingPoint, type StartingPoint } from "../../wire/starting-point.ts";
 import type { CommandContext } from "../command-context.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
@@ -26,6 +27,11 @@ export function addConsumeCommand(program: Command, context: CommandContext): vo
         .default("start" satisfies StartingPoint, "start"),
     )
     .option("--limit <count>", "stop after so many records", parseInteger("--limit", 0))
+    .addOption(
+      new Option("--read-from <who>", "whom to ask in a cluster: its leader, or a replica that follows it")
+        .choices(["leader", "follower"])
+        .default("leader"),
+    )
     .option("--follow", "wait for more at the end, through lost connections too, until Ctrl-C")
     .addOption(new Option("--json", "one JSON object in a line: key, value, headers, timestamp, offset").conflicts("format"))
     .option("--format <format>", formatHelp)
@@ -50,6 +56,7 @@ interface ConsumeOptions {
   readonly partition: number;
   readonly from: StartingPoint;
   readonly limit?: number;
+  readonly readFrom: ReadFrom;
   readonly follow?: boolean;
   readonly json?: boolean;
   readonly format?: string;
@@ -95,17 +102,24 @@ async function print(context: CommandContext, { connection, format, stop, option
   }
 }
 
-/** Without --follow, and until a first answer has come, a failure is an error: the address may be wrong. */
+/**
+ * Until a first answer has come, a failure is an error: the address may be wrong. Afterwards it is tried again: with --follow until the
+ * server answers, else for 30 s, which is longer than another node of a cluster needs to lead.
+ */
 function openConsumer(context: CommandContext, { connection, stop, options }: Omit<Printing, "format">): Consumer {
-  const { topic, partition, from, follow } = options;
+  const { topic, partition, from, readFrom, follow } = options;
   const attempt = { attempt: `consume ${topic}`, isRead: true };
+  const { clock } = context.io;
+  const patience = follow === true ? "until it answers" : "for 30 s";
   let state: "new" | "connected" | "lost" = "new";
+  let lostAtMs = 0;
   // Standard error is optional: writing there never fails, and what it says may come as late as it likes.
   const say = (text: string): void => void context.stderr.write(`proglog: ${text}\n`);
   return connection.client.consume({
     topic,
     partition,
     from,
+    readFrom,
     stopsAtEnd: follow !== true,
     signal: stop.signal,
     onConnected: () => {
@@ -113,9 +127,13 @@ function openConsumer(context: CommandContext, { connection, stop, options }: Om
       state = "connected";
     },
     onRetry: ({ error }) => {
-      if (follow !== true || state === "new") throw error;
-      if (state === "connected") say(`${messageOf(serverError(error, attempt))}; trying again until it answers`);
+      if (state === "new") throw error;
+      if (state === "connected") {
+        say(`${messageOf(serverError(error, attempt))}; trying again ${patience}`);
+        lostAtMs = clock.monotonic();
+      }
       state = "lost";
+      if (follow !== true && clock.monotonic() - lostAtMs >= cliAnswerMaxMs) throw error;
     },
   });
 }
