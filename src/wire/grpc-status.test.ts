@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import { ProglogError } from "../base/error.ts";
 import { fromGrpcStatus, toGrpcStatus } from "./grpc-status.ts";
+import { fromProblem, toProblem } from "./problem.ts";
 
 describe("grpc status", () => {
   test("an error comes back with its code, text, hint, outcome and details", () => {
@@ -17,6 +18,18 @@ describe("grpc status", () => {
     assert.equal(back.code, original.code);
     assert.equal(back.hint, original.hint);
     assert.deepEqual(back.details, { ...original.details, outcome: "not-appended" });
+  });
+
+  test('who leads instead travels with "not the leader", in a status and in a problem', () => {
+    const details = { leaderId: "node-2", leaderRpcAddr: "10.0.0.2:8000" };
+    for (const [code, outcome] of [
+      ["NOT_LEADER", "not-appended"],
+      ["LEADERSHIP_LOST", "unknown"],
+    ] as const) {
+      const error = new ProglogError(code, "Cannot append to partition 0 of topic orders: node-2 leads it", { details });
+      assert.deepEqual(fromGrpcStatus(toGrpcStatus(error)).details, { ...details, outcome });
+      assert.deepEqual(fromProblem(JSON.parse(JSON.stringify(toProblem(error))))?.details, { ...details, outcome });
+    }
   });
 
   test("an offset that isn't there is status 11, with the text and the detail that the book's clients look for", () => {
