@@ -65,6 +65,7 @@ const goldenChanges: readonly CatalogChange[] = [
   { kind: "set-policy", policy: "p, äöü, orders, produce\n" },
   { kind: "drain-node", name: "n4", isDraining: true },
   { kind: "remove-node", name: "n5", isForced: true },
+  { kind: "replica-left", group: uuid(2), basis: 16, replica: { node: "n5", incarnation: 9 } },
 ];
 
 /** Offset i is line i. A snapshot of all before it is the last record. */

@@ -81,9 +81,15 @@ describe("the catalog's commands", () => {
       storageId: `${nodeOf("n2").storageId}/${replacedAt}`,
     });
     // Its files stay until the group is known to be without it.
-    assert.equal(mayDeleteReplica(world.state, group, { node: "n2", incarnation: placedAt }), false);
+    const old = { node: "n2", incarnation: placedAt };
+    assert.equal(mayDeleteReplica(world.state, group, old), false);
+    assert.match(world.refusal({ kind: "replica-left", group, basis: placedAt, replica: old }), /it was placed anew since/);
+    world.is("repeated", { kind: "replica-left", group, basis: replacedAt, replica: { ...old, incarnation: 77 } });
+    world.apply({ kind: "replica-left", group, basis: replacedAt, replica: old });
+    assert.equal(mayDeleteReplica(world.state, group, old), true);
+    assert.equal(world.partition().isMoving, true);
     world.apply({ kind: "placement-done", group, basis: replacedAt });
-    assert.equal(mayDeleteReplica(world.state, group, { node: "n2", incarnation: placedAt }), true);
+    assert.equal(mayDeleteReplica(world.state, group, old), true);
     assert.equal(mayDeleteReplica(world.state, group, { node: "n2", incarnation: replacedAt }), false);
   });
 
@@ -204,6 +210,7 @@ const changingKinds: readonly CatalogCommand["kind"][] = [
   "alter-topic",
   "delete-topic",
   "place-partition",
+  "replica-left",
   "placement-done",
   "forget-deleted",
   "set-policy",

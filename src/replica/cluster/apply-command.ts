@@ -52,6 +52,8 @@ function apply(state: CatalogState, command: CatalogCommand, offset: number): Co
       return deleteTopic(state, command);
     case "place-partition":
       return placePartition(state, command, offset);
+    case "replica-left":
+      return replicaLeft(state, command);
     case "placement-done":
       return placementDone(state, command);
     case "forget-deleted":
@@ -214,6 +216,17 @@ function placePartition(state: CatalogState, command: CommandOf<"place-partition
   const isMoving = partition.isMoving || isOtherSet;
   const topic = getTopicOf(state, group);
   setPartition(state, topic, { ...partition, replicas, leaving, leader, isMoving, placedAt: offset });
+  return applied;
+}
+
+function replicaLeft(state: CatalogState, { group, basis, replica }: CommandOf<"replica-left">) {
+  const attempt = `let go of a replica of group ${group}`;
+  const partition = findPartition(state, group);
+  if (partition === undefined) return refuse("PARTITION_NOT_FOUND", `Cannot ${attempt}: no partition has that id`);
+  if (partition.placedAt !== basis) return placedSince(attempt, partition);
+  const leaving = partition.leaving.filter((known) => !isSame(known, replica));
+  if (leaving.length === partition.leaving.length) return repeated;
+  setPartition(state, getTopicOf(state, group), { ...partition, leaving });
   return applied;
 }
 

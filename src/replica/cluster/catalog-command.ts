@@ -58,6 +58,11 @@ export type CatalogChange =
       /** One of them. */
       readonly leader: string;
     }
+  /**
+   * The group's committed membership, as placed at `basis` or on the way to it, is without this replica that is leaving: its files may go. So one
+   * that comes after it on the same node can be made while the rest is still moving.
+   */
+  | { readonly kind: "replica-left"; readonly group: string; readonly basis: number; readonly replica: LeftReplica }
   /** The group's committed membership is what was placed at `basis`, and nothing else. */
   | { readonly kind: "placement-done"; readonly group: string; readonly basis: number }
   /** This node has no files of these groups any more. */
@@ -104,6 +109,11 @@ export interface WishedReplica {
   readonly node: string;
   /** Of a replica that is there and stays. Absent: a new one, even where the node has one. */
   readonly incarnation?: number;
+}
+
+export interface LeftReplica {
+  readonly node: string;
+  readonly incarnation: number;
 }
 
 export function encodeCommand(command: CatalogCommand): Buffer {
@@ -181,6 +191,12 @@ const readers: { readonly [Kind in CatalogCommandKind]: Reader<Kind> } = {
     basis: fields.integer("basis"),
     replicas: fields.list("replicas", readWishedReplica),
     leader: fields.text("leader", nodeNameRule),
+  }),
+  "replica-left": (fields) => ({
+    kind: "replica-left",
+    group: fields.text("group", { pattern: uuidPattern }),
+    basis: fields.integer("basis"),
+    replica: readLeftReplica(fields.value("replica")),
   }),
   "placement-done": (fields) => ({
     kind: "placement-done",
@@ -261,6 +277,13 @@ function readWishedReplica(value: unknown): WishedReplica {
     node: fields.text("node", nodeNameRule),
     ...(fields.has("incarnation") ? { incarnation: fields.integer("incarnation") } : {}),
   };
+  fields.end();
+  return replica;
+}
+
+function readLeftReplica(value: unknown): LeftReplica {
+  const fields = new JsonFields(value, "a replica");
+  const replica = { node: fields.text("node", nodeNameRule), incarnation: fields.integer("incarnation") };
   fields.end();
   return replica;
 }

@@ -1,4 +1,5 @@
 import type { NodeId } from "../../raft/member.ts";
+import { membersOf } from "../../raft/membership.ts";
 import type { CatalogPartition, CatalogState, PlacedReplica } from "./catalog-state.ts";
 import { memberOf, partitionsOf, replicaStorageId } from "./catalog-state.ts";
 import { chooseCatalogVoters } from "./catalog-voters.ts";
@@ -21,6 +22,15 @@ export interface ControllerFacts {
 export function wishOf(state: CatalogState, partition: CatalogPartition): GroupWish {
   const members = partition.replicas.map((replica) => memberOf(state, replica));
   return { voters: members.filter((member) => member !== undefined), learners: [], leader: partition.leader };
+}
+
+/** A replica that is leaving and is no member any more, by a membership that is committed. */
+export function findLeft({ leaving }: CatalogPartition, { membership, isSettled }: GroupReport): PlacedReplica | undefined {
+  if (!isSettled) return undefined;
+  const members = membersOf(membership);
+  return leaving.find(({ node, incarnation }) => {
+    return !members.some(({ nodeId, storageId }) => nodeId === node && storageId.endsWith(`/${incarnation}`));
+  });
 }
 
 /**

@@ -381,8 +381,14 @@ class World implements AsyncDisposable {
   async run(totalMs: number): Promise<void> {
     for (let passedMs = 0; passedMs < totalMs; passedMs += tickMs) {
       this.clock.advance(tickMs);
-      for (const group of this.groups.values())
-        group.pass((nodeId) => this.#up.has(nodeId), { appended: this.random.integer(20), copied: 500 });
+      for (const group of this.groups.values()) {
+        this.#removeFiles(group);
+        group.pass((nodeId) => this.#up.has(nodeId), {
+          appended: this.random.integer(20),
+          copied: 500,
+          mayBegin: (member) => this.#mayBegin(group, member),
+        });
+      }
       this.#check();
       await new Promise((resolve) => void setImmediate(resolve));
     }
@@ -445,6 +451,35 @@ class World implements AsyncDisposable {
           );
       }
     }
+  }
+
+  /** As nodes do: what the catalog names no more goes, if the node is up. */
+  #removeFiles(group: FakeGroup): void {
+    if (group === this.catalogGroup) return;
+    for (const [node, storageId] of this.#replicasOf(group)) {
+      const incarnation = Number(storageId.split("/")[1]);
+      if (!this.#up.has(node) || !mayDeleteReplica(this.state, group.id, { node, incarnation })) continue;
+      group.matches.delete(storageId);
+      this.#lost.delete(`${group.id} ${storageId}`);
+    }
+  }
+
+  /** A node has one replica of a group: the next one is made when the one before is gone, be it only the memory of a lost one. */
+  #mayBegin(group: FakeGroup, { nodeId, storageId }: Member): boolean {
+    if (group === this.catalogGroup) return true;
+    const isNamed = findPartition(this.state, group.id)?.replicas.some((replica) => {
+      return replica.node === nodeId && storageId.endsWith(`/${replica.incarnation}`);
+    });
+    return isNamed === true && !this.#replicasOf(group).some(([node, other]) => node === nodeId && other !== storageId);
+  }
+
+  /** All that nodes have, or remember to have had. */
+  #replicasOf({ id, matches }: FakeGroup): readonly (readonly [node: string, storageId: string])[] {
+    const lost = [...this.#lost].filter((key) => key.startsWith(`${id} `)).map((key) => key.slice(id.length + 1));
+    return [...matches.keys(), ...lost].flatMap((storageId) => {
+      const node = [...this.state.nodes.values()].find((it) => it.storageId === storageId.split("/")[0]);
+      return node === undefined ? [] : [[node.name, storageId] as const];
+    });
   }
 
   #isSameDisk(nodeId: string, storageId: string): boolean {

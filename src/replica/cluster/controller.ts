@@ -17,7 +17,7 @@ import { findMember, type NodeId } from "../../raft/member.ts";
 import type { PeerNetwork } from "../peer-network.ts";
 import { type CatalogPartition, findPartition, partitionsOf } from "./catalog-state.ts";
 import type { ClusterCatalog } from "./cluster-catalog.ts";
-import { type ControllerFacts, drainedNodes, misledGroups, wishOf, wishOfCatalog } from "./controller-work.ts";
+import { type ControllerFacts, drainedNodes, findLeft, misledGroups, wishOf, wishOfCatalog } from "./controller-work.ts";
 import { decodeReport, encodeQuestion, groupQuestions } from "./group-questions.ts";
 import type { GroupReport } from "./group-report.ts";
 import { type GroupStep, type GroupWish, isHealthy, planGroupStep } from "./group-step.ts";
@@ -173,6 +173,12 @@ export class Controller {
     const wish = wishOf(catalog.state, partition);
     if (what === "leader") return this.#handBack(group, leader, { wish, report });
     this.#noteProgress(group, report, wish);
+    // First of all: a replica that is to come after one on the same node can't be made before that is gone.
+    const left = findLeft(partition, report);
+    if (left !== undefined) {
+      await catalog.propose({ kind: "replica-left", group, basis: partition.placedAt, replica: left });
+      return controllerPauseMs;
+    }
     const step = planGroupStep(wish, report);
     if (step.kind !== "settled") return this.#take(group, leader, { step, report });
     await catalog.propose({ kind: "placement-done", group, basis: partition.placedAt });

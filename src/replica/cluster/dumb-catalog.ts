@@ -157,6 +157,14 @@ function change(state: DumbCatalog, command: CatalogCommand, offset: number): vo
       setLeader(partition, command.leader);
       return;
     }
+    case "replica-left": {
+      const partition = partitions.find(({ uuid }) => uuid === command.group);
+      const { node, incarnation } = command.replica;
+      if (partition?.leaving === undefined || partition.placedAt !== command.basis) throw new Refused();
+      check(holds(partition.leaving, [node, incarnation]));
+      partition.leaving = partition.leaving.filter((replica) => replica[0] !== node || replica[1] !== incarnation);
+      return;
+    }
     case "placement-done": {
       const partition = partitions.find(({ uuid }) => uuid === command.group);
       check(partition?.placedAt === command.basis && partition.leaving !== undefined);

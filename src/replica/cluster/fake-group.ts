@@ -43,7 +43,7 @@ export class FakeGroup {
   }
 
   /** A while passes: `isUp` says who runs. */
-  pass(isUp: (nodeId: string) => boolean, { appended, copied }: { readonly appended: number; readonly copied: number }): void {
+  pass(isUp: (nodeId: string) => boolean, { appended, copied, mayBegin }: FakePassing): void {
     const isThere = (member: Member): boolean => isUp(member.nodeId) && this.matches.has(member.storageId);
     if (this.#leaderMember === undefined || !isThere(this.#leaderMember) || !this.#isQuorum(this.membership, isThere))
       this.leader = undefined;
@@ -55,7 +55,7 @@ export class FakeGroup {
       if (!isUp(member.nodeId)) continue;
       const match = this.matches.get(member.storageId);
       // A learner begins its copy; a voter without one lost it, and makes none.
-      if (match === undefined && this.#isLearner(member)) this.matches.set(member.storageId, 0);
+      if (match === undefined && this.#isLearner(member) && mayBegin(member)) this.matches.set(member.storageId, 0);
       else if (match !== undefined) this.matches.set(member.storageId, Math.min(this.lastIndex, match + copied));
     }
     this.matches.set(leader.storageId, this.lastIndex);
@@ -160,6 +160,14 @@ export class FakeGroup {
     const leader = this.#leaderMember;
     if (leader !== undefined) this.matches.set(leader.storageId, this.lastIndex);
   }
+}
+
+export interface FakePassing {
+  readonly appended: number;
+  /** Entries that a member that lacks some gets. */
+  readonly copied: number;
+  /** Whether the node of a learner that has nothing can make its replica. */
+  readonly mayBegin: (member: Member) => boolean;
 }
 
 const nobody: Member = { nodeId: "", storageId: "" };

@@ -151,6 +151,9 @@ describe("planning moves", () => {
     assert.deepEqual(planMoves(world.state, all)[0]?.replicas, [staying, leaving]);
     const isLost = (_: string, { node }: PlacedReplica): boolean => node === leaving.node;
     assert.deepEqual(planMoves(world.state, { ...all, isLost })[0]?.replicas, [staying, { node: leaving.node }]);
+    // A node that never had it is better: the one that is leaving may be out of the group already.
+    world.addNode();
+    assert.deepEqual(planMoves(world.state, all)[0]?.replicas, [staying, { node: "n4" }]);
   });
 
   test("a topic's number of replicas can be changed, either way", () => {

@@ -224,12 +224,17 @@ class Plan {
     return !draft.isMoving && draft.replicas.some(({ node, incarnation }) => node === from && incarnation !== undefined);
   }
 
-  /** The available node with the fewest replicas that has none of this partition. */
+  /**
+   * The available node with the fewest replicas that has none of this partition: one without an older replica, if there is one. What
+   * is called back may have been removed from the group already, and would have to be added again.
+   */
   #freest(draft: Draft): string | undefined {
     const free = [...this.#loads.values()].filter((load) => {
       return load.isAvailable && !draft.replicas.some(({ node }) => node === load.name);
     });
-    return free.sort((a, b) => a.replicas.size - b.replicas.size || a.leads.size - b.leads.size)[0]?.name;
+    const isFresh = ({ name }: Load): boolean => !draft.leaving.some(({ node }) => node === name);
+    const candidates = free.some(isFresh) ? free.filter(isFresh) : free;
+    return candidates.sort((a, b) => a.replicas.size - b.replicas.size || a.leads.size - b.leads.size)[0]?.name;
   }
 
   #add(draft: Draft, replica: WishedReplica): void {

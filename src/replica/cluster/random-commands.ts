@@ -67,8 +67,11 @@ function randomChange(random: Luck, state: CatalogState, count: number): Catalog
       });
       return { kind: "place-partition", group, basis, replicas, leader: random.pick(replicas).node };
     }
-    case 13:
+    case 13: {
+      const [replica = { node: randomName(random), incarnation: 1 }] = partition?.leaving ?? [];
+      if (random.chance(0.5)) return { kind: "replica-left", group, basis, replica };
       return { kind: "placement-done", group, basis };
+    }
     case 14: {
       const groups = [...state.deleted.keys(), group].filter(() => random.chance(0.5));
       return { kind: "forget-deleted", node: randomName(random), groups };
