@@ -131,7 +131,7 @@ export class TestGroup {
   }
 
   send(from: NodeId, to: NodeId, message: PeerMessage): boolean {
-    if (this.#isCut(from, to) || !this.nodes.has(to)) return false;
+    if (this.isCut(from, to) || !this.nodes.has(to)) return false;
     if (!this.loses(message)) this.#messages.push({ to, message });
     return true;
   }
@@ -158,13 +158,14 @@ export class TestGroup {
   #deliver(): boolean {
     const messages = this.#messages.splice(0);
     for (const { to, message } of messages) {
-      if (this.#isCut(message.message.from, to)) continue;
+      if (this.isCut(message.message.from, to)) continue;
       this.nodes.get(to)?.replica?.receive(message);
     }
     return messages.length > 0;
   }
 
-  #isCut(from: NodeId, to: NodeId): boolean {
+  /** Whether nothing gets from one to the other. */
+  isCut(from: NodeId, to: NodeId): boolean {
     return this.#cut.has(`${from} ${to}`);
   }
 }

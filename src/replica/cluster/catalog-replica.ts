@@ -1,33 +1,26 @@
 import { ProglogError } from "../../base/error.ts";
-import type { Clock } from "../../base/clock.ts";
 import type { NodeId } from "../../raft/member.ts";
 import type { GroupReplica } from "../group/group-replica.ts";
 import type { CatalogRecord } from "./catalog-fold.ts";
 import type { CatalogGroup } from "./catalog-group.ts";
 
-/** Group 0 as the catalog has it: whichever replica of it is open here at the moment. While there is none, everything has to be asked again. */
+/**
+ * Group 0 as the catalog needs it, by this node's replica. That may be opened anew meanwhile, after damage or under another incarnation, so it is
+ * asked for each time; while there is none, nothing is led here and nothing can be read.
+ */
 export class CatalogReplica implements CatalogGroup {
   readonly #find: () => GroupReplica | undefined;
-  readonly #findLeader: () => NodeId | undefined;
-  readonly #clock: Clock;
 
-  /** `findLeader` tells of a leader that this node's replica doesn't know of. */
-  constructor(parts: {
-    readonly find: () => GroupReplica | undefined;
-    readonly findLeader: () => NodeId | undefined;
-    readonly clock: Clock;
-  }) {
-    this.#find = parts.find;
-    this.#findLeader = parts.findLeader;
-    this.#clock = parts.clock;
+  constructor(find: () => GroupReplica | undefined) {
+    this.#find = find;
   }
 
   get isLeader(): boolean {
-    return this.#find()?.isLeader ?? false;
+    return this.#find()?.isLeader === true;
   }
 
   get leader(): NodeId | undefined {
-    return this.#find()?.leader ?? this.#findLeader();
+    return this.#find()?.leader;
   }
 
   get logStartOffset(): number {
@@ -39,30 +32,29 @@ export class CatalogReplica implements CatalogGroup {
   }
 
   async append(values: readonly Buffer[]): Promise<{ readonly baseOffset: number }> {
-    const records = values.map((value) => ({ value, timestamp: this.#clock.now() }));
-    return this.#get().append(records, { acks: "quorum" });
+    const { baseOffset } = await this.#get().append(values.map((value) => ({ value })));
+    return { baseOffset };
   }
 
-  async *tail(fromOffset: number, signal: AbortSignal): AsyncGenerator<CatalogRecord, void, undefined> {
-    for await (const { offset, value } of this.#get().log.records({ from: fromOffset, tail: true, signal })) {
-      // Commands are never null; what isn't one is skipped by the fold, which counts offsets.
-      yield { offset, value: value ?? Buffer.alloc(0) };
-    }
+  async *tail(from: number, signal: AbortSignal): AsyncGenerator<CatalogRecord> {
+    for await (const { offset, value } of this.#get().log.records({ from, tail: true, signal }))
+      yield { offset, value: value ?? nothing };
   }
 
-  confirm(): Promise<void> {
-    return Promise.try(() => this.#get().confirm());
+  async confirm(): Promise<void> {
+    await this.#get().confirm();
   }
 
-  trim(offset: number): Promise<unknown> {
-    return Promise.try(() => this.#get().trim(offset));
+  async trim(offset: number): Promise<void> {
+    await this.#get().trim(offset);
   }
 
   #get(): GroupReplica {
-    const group = this.#find();
-    if (group !== undefined) return group;
-    throw new ProglogError("UNAVAILABLE", "Cannot use the catalog: this node's replica of it isn't open", {
-      details: { outcome: "not-appended" },
-    });
+    const replica = this.#find();
+    if (replica !== undefined) return replica;
+    throw new ProglogError("UNAVAILABLE", "Cannot use the catalog: this node has no replica of group 0 at the moment");
   }
 }
+
+/** What isn't JSON changes nothing. */
+const nothing = Buffer.alloc(0);

@@ -243,12 +243,14 @@ export class ClusterCatalog implements Catalog {
   async #follow(): Promise<void> {
     const { signal } = this.#closing;
     let delayMs = catalogRetryMinMs;
+    let reason: string | undefined;
     while (this.#end === undefined) {
       const fold = this.#incoming ?? this.#fold;
       try {
         for await (const record of this.#group.tail(fold.nextOffset, signal)) {
           if (this.#end !== undefined) return;
           delayMs = catalogRetryMinMs;
+          reason = undefined;
           this.#take(fold, record);
         }
       } catch (error) {
@@ -262,7 +264,10 @@ export class ClusterCatalog implements Catalog {
           this.#stop(error);
           return;
         }
-        this.#options.logger.warn({ reason: messageOf(error) }, "the catalog's log can't be read at the moment");
+        // Once a second at most, and only what is new: it may stay so until the replica is repaired.
+        if (messageOf(error) !== reason)
+          this.#options.logger.warn({ reason: messageOf(error) }, "the catalog's log can't be read at the moment");
+        reason = messageOf(error);
       }
       await this.#sleep(delayMs);
       delayMs = Math.min(2 * delayMs, catalogRetryMaxMs);
