@@ -12,6 +12,8 @@ import { JsonFields, MalformedJson, parseJson } from "./json-fields.ts";
  */
 export const groupQuestions = { status: "group/status", change: "group/change", transfer: "group/transfer" } as const;
 
+export type GroupQuestion = (typeof groupQuestions)[keyof typeof groupQuestions];
+
 export interface StatusQuestion {
   readonly group: string;
 }

@@ -27,7 +27,7 @@ export interface PeerReport {
 }
 
 /** What this replica reports; undefined when it doesn't lead. */
-export function reportOf({ role, log, commitIndex, self, isDamaged }: RaftState): GroupReport | undefined {
+export function reportOf({ role, log, commitIndex, self, isDamaged, lostNodes }: RaftState): GroupReport | undefined {
   if (role.kind !== "leader") return undefined;
   const { index, membership } = newestMembership(log);
   const hasCommitted = index <= commitIndex && commitIndex >= role.noOpIndex;
@@ -41,7 +41,7 @@ export function reportOf({ role, log, commitIndex, self, isDamaged }: RaftState)
       nodeId,
       // One that hasn't got the leader's first entry isn't known to agree with anything behind its match.
       lag: log.lastIndex - matchIndex,
-      isActive: isActive && matchIndex >= role.noOpIndex,
+      isActive: isActive && matchIndex >= role.noOpIndex && !lostNodes.has(nodeId),
       isLost: lostIndex > 0,
     })),
   };
