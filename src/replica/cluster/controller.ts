@@ -38,8 +38,8 @@ export class Controller {
   #isClosed = false;
   #running: Promise<void> | undefined;
   #isAskedAgain = false;
-  /** What the last planning of moves went by, when it found nothing to do. */
-  #settledFor: string | undefined;
+  /** What moves were planned for last: with thousands of partitions it takes some milliseconds, and nothing comes of it until one of this changes. */
+  #plannedFor: string | undefined;
   #runningCount = 0;
   #transferCount = 0;
   /** Groups whose members are being changed: when each last got further. */
@@ -60,7 +60,7 @@ export class Controller {
     };
   }
 
-  /** Waits for what is under way. */
+  /** Waits for what is under way: as long as a change or a question may take, unless catalog and peers were closed before. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#stopWatching();
@@ -96,7 +96,7 @@ export class Controller {
   async #takeTurn(): Promise<void> {
     const { catalog } = this.#options;
     if (!catalog.isLeader || catalog.state.clusterId === undefined) {
-      this.#settledFor = undefined;
+      this.#plannedFor = undefined;
       for (const [group, work] of this.#works) this.#forget(group, work);
       return;
     }
@@ -115,20 +115,20 @@ export class Controller {
   async #placeAnew(): Promise<void> {
     const { catalog, facts, tolerance = 0.1 } = this.#options;
     const available = [...catalog.state.nodes.keys()].filter((node) => facts.presenceOf(node).isConnected);
-    const basis = JSON.stringify([catalog.nextOffset, available, facts.lostVersion]);
-    if (basis === this.#settledFor) return;
     const movingCount = this.#movingGroups().length;
+    const basis = JSON.stringify([catalog.nextOffset, available, facts.lostVersion, movingCount]);
+    if (basis === this.#plannedFor) return;
     const moves = planMoves(catalog.state, {
       isAvailable: (node) => available.includes(node),
       isLost: (group, replica) => facts.isLost(group, replica),
       tolerance,
       maxCount: Math.max(0, controllerMovesMaxCount - movingCount),
     });
-    if (moves.length === 0 && movingCount === 0) this.#settledFor = basis;
     for (const move of moves) {
       if (!catalog.isLeader || this.#isClosed) return;
       await catalog.propose({ kind: "place-partition", ...move });
     }
+    this.#plannedFor = basis;
   }
 
   /** Those that aren't led can't be helped now, and take nobody's place. */
