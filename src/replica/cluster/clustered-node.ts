@@ -33,7 +33,7 @@ import { ClusterFacts } from "./cluster-facts.ts";
 import { Controller } from "./controller.ts";
 import type { Joined, JoinRequest } from "./formation-view.ts";
 import { formCatalog } from "./form-catalog.ts";
-import { GroupAnswers } from "./group-answers.ts";
+import { answerGroupQuestion, isGroupQuestion } from "./group-answers.ts";
 import { judgeJoin } from "./joining.ts";
 import { catalogVersion } from "./catalog-fold.ts";
 import { nodeRecordName, readNodeRecord, type ReplicaRecord } from "./node-record-state.ts";
@@ -99,7 +99,6 @@ export class ClusteredNode implements NodeStorage {
   #catalog: ClusterCatalog | undefined;
   #keeper: ReplicaKeeper | undefined;
   #controller: Controller | undefined;
-  #answers: GroupAnswers | undefined;
   #facts: ClusterFacts | undefined;
   #logs: TopicLogs | undefined;
   #watch: Timer | undefined;
@@ -377,11 +376,7 @@ export class ClusteredNode implements NodeStorage {
   #begin(identity: ClusterIdentity, clusterId: string, groups: GroupSet<GroupReplica>, peers: PeerTransport): void {
     const { clock, random, logger, path, disk } = this.#options;
     const findLeader = (group: string): NodeId | undefined => groups.find(group)?.leader ?? groups.findLeader(group)?.leaderId;
-    const catalogGroup = new CatalogReplica({
-      find: () => groups.find(clusterId),
-      findLeader: () => groups.findLeader(clusterId)?.leaderId,
-      clock,
-    });
+    const catalogGroup = new CatalogReplica(() => groups.find(clusterId));
     const asking = { ask: this.#askAnyone(identity, peers) };
     const catalog = new ClusterCatalog(catalogGroup, { clock, random, logger, peers: asking });
     const facts = new ClusterFacts({
@@ -394,11 +389,6 @@ export class ClusteredNode implements NodeStorage {
     });
     for (const nodeId of this.#connectedPeers.keys()) facts.connected(nodeId);
     this.#facts = facts;
-    this.#answers = new GroupAnswers({
-      find: (group) => groups.find(group),
-      findLeader,
-      addressOf: (node) => this.#addressOf(node),
-    });
     this.#catalog = catalog;
     const { log } = this.#options;
     const retentionIntervalMs = log.retentionIntervalMs ?? minuteMs;
@@ -519,9 +509,13 @@ export class ClusteredNode implements NodeStorage {
       return this.#identity.answer(kind, body, signal);
     }
     if (kind === leadersQuestion) return this.#groups?.answerLeaders(from.nodeId, body) ?? Buffer.alloc(0);
-    if (this.#catalog === undefined || this.#answers === undefined) throw startingError();
+    if (this.#catalog === undefined) throw startingError();
     if (kind === proposeQuestion) return this.#catalog.answer(body);
-    return this.#answers.answer(kind, body);
+    if (isGroupQuestion(kind)) return answerGroupQuestion(kind, body, (group) => this.#groups?.find(group));
+    throw new ProglogError(
+      "INVALID_ARGUMENT",
+      `Cannot answer ${JSON.stringify(kind.slice(0, 64))}: no such question is known here`,
+    );
   }
 
   #connected(peer: PeerIdentity): void {
