@@ -8,10 +8,10 @@ node := tools/run-node
 npm_ci := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 bin := node_modules
 runner := $(node) tools/test-runner/run.ts
-lint_paths := src sim test bench examples tools/test-runner
+lint_paths := src sim test bench examples tools/cluster tools/test-runner
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-one test-debug prove-crash check types lint format format-check layering proto proto-check openapi openapi-check bench bench-peers build pack clean raft-scripts prove-raft sim mutants
+.PHONY: help install run cluster test test-one test-debug prove-crash check types lint format format-check layering proto proto-check openapi openapi-check bench bench-peers build pack clean raft-scripts prove-raft sim mutants
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -38,6 +38,9 @@ $(packages): package-lock.json
 
 run: install ## starts a node with its data in ./data, in the foreground
 	@exec ./bin/proglog serve --data-dir ./data
+
+cluster: install ## starts three nodes of one cluster on this machine, data in ./data/cluster, in the foreground
+	@exec $(node) tools/cluster/run.ts
 
 # ---- test ----
 

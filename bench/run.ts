@@ -10,6 +10,7 @@ import { appendMemory } from "./append-memory.ts";
 import { appendRecords } from "./append-records.ts";
 import type { Bench, BenchContext, Mode } from "./bench.ts";
 import { clientOverGrpc } from "./client.ts";
+import { cluster } from "./cluster.ts";
 import { compaction } from "./compaction.ts";
 import { http } from "./http.ts";
 import { grpcLayer } from "./grpc-layer.ts";
@@ -39,6 +40,7 @@ const benches: readonly Bench[] = [
   http,
   grpcLayer,
   clientOverGrpc,
+  cluster,
   compaction,
   peerTransport,
   peersDurable,

@@ -16,7 +16,7 @@ export const proglog: Peer = {
   },
 
   async connect(address) {
-    const client = connect(address);
+    const client = connect(address.split(","));
     const producers = new Map<string, ReturnType<typeof client.producer>>();
     const producerOf = (topic: string): ReturnType<typeof client.producer> => {
       let producer = producers.get(topic);
