@@ -147,9 +147,9 @@ export class CommitLog implements Log {
   }
 
   /** The time that records get. Where the log sets all of them, they don't go back when the clock does. */
-  #now(): number {
-    const { context, last } = this.#state;
-    return Math.max(0, context.clock.now(), this.#options.timestampType === "append" ? last.appendTime : 0);
+  #now(lastAppendTime = this.#state.last.appendTime): number {
+    const { clock } = this.#state.context;
+    return Math.max(0, clock.now(), this.#options.timestampType === "append" ? lastAppendTime : 0);
   }
 
   get #isCompacted(): boolean {
@@ -334,8 +334,9 @@ export class CommitLog implements Log {
       reads: this.#reads,
       dropBehind: (plan) => this.#dropBehind(plan),
       wakeReaders: () => this.#reader.waiters.wake(this.highWatermark),
-      admit: (batch, now) => admitBatch(batch, this.#options, { now, observer: this.#state.context.observer }),
-      pack: (records, options, now) => this.#pack(records, options, now),
+      admit: (batch, lastAppendTime) =>
+        admitBatch(batch, this.#options, { now: this.#now(lastAppendTime), observer: this.#state.context.observer }),
+      pack: (records, options, lastAppendTime) => this.#pack(records, options, this.#now(lastAppendTime)),
       findExpired: (now) => this.#findExpired(now),
       sizesChanged: () => this.#storeSizes.forget(),
     };
@@ -372,9 +373,9 @@ export interface LogParts {
   /** Drops all entries behind a plan's. Inside `writer.exclusively`, with everything synced. */
   readonly dropBehind: (plan: TruncationPlan) => Promise<void>;
   readonly wakeReaders: () => void;
-  /** As at the door of `appendBatch` and `append`; `now` is the time that records get where the log sets it. */
-  readonly admit: (batch: Buffer, now: number) => AdmittedBatch;
-  readonly pack: (records: readonly RecordInput[], options: AppendOptions, now: number) => AdmittedBatch;
+  /** As at the door of `appendBatch` and `append`, behind an entry of that time. */
+  readonly admit: (batch: Buffer, lastAppendTime: number) => AdmittedBatch;
+  readonly pack: (records: readonly RecordInput[], options: AppendOptions, lastAppendTime: number) => AdmittedBatch;
   readonly findExpired: (now: number) => Promise<ExpiredSegments>;
   /** Segments came or went past this log. */
   readonly sizesChanged: () => void;

@@ -126,16 +126,16 @@ export class ReplicaLog {
     return this.#parts.writer.findPoison(attempt);
   }
 
-  /** Checks a packed batch as `Log.appendBatch` does, and throws as that does. */
-  admit(batch: Buffer, expectedOffset: number | undefined, now: number): AdmittedBatch {
+  /** Checks a packed batch as `Log.appendBatch` does, and throws as that does. Entries up to `lastAppendTime` are under way. */
+  admit(batch: Buffer, expectedOffset: number | undefined, lastAppendTime: number): AdmittedBatch {
     checkCondition({ ...(expectedOffset !== undefined && { expectedOffset }) });
-    return this.#parts.admit(batch, now);
+    return this.#parts.admit(batch, lastAppendTime);
   }
 
   /** Checks and packs records as `Log.append` does, and throws as that does. */
-  pack(records: readonly RecordInput[], options: AppendOptions, now: number): AdmittedBatch {
+  pack(records: readonly RecordInput[], options: AppendOptions, lastAppendTime: number): AdmittedBatch {
     checkCondition(options);
-    return this.#parts.pack(records, options, now);
+    return this.#parts.pack(records, options, lastAppendTime);
   }
 
   /**

@@ -65,6 +65,11 @@ export class EntryWriter {
     return this.#pendingTruncations === 0 && this.#log.last.index >= index;
   }
 
+  /** The latest time that an entry got. */
+  get lastAppendTime(): number {
+    return this.#lastAppendTime;
+  }
+
   /** The time that an entry gets which is proposed now: none before it in the log has a later one. */
   nextAppendTime(): number {
     this.#lastAppendTime = Math.max(this.#lastAppendTime, this.#clock.now());

@@ -35,6 +35,26 @@ describe("an append to a group", () => {
     await group.close();
   });
 
+  test("gets the time at which its leader took it, where the topic says so, and that never goes back", async () => {
+    const group = await TestGroup.open(["n1", "n2", "n3"], { log: { timestampType: "append" } });
+    const leader = await group.elect("n1");
+    const hold = group.node("n1").hold({ kind: "datasync" });
+    const first = leader.append([{ value: "a", timestamp: 5 }]);
+    group.clock.jumpWall(-1_000);
+    const second = leader.appendBatch(batchOf("b"));
+    const times = await group.done(Promise.all([first, second]));
+    hold.release();
+    await group.tick(2);
+    const seen: number[] = [];
+    for await (const { timestamp } of group.replica("n2").log.records()) seen.push(timestamp);
+    assert.deepEqual(
+      seen,
+      times.map(({ appendTime }) => appendTime),
+    );
+    assert.equal(seen[0], seen[1]);
+    await group.close();
+  });
+
   test("has an unknown outcome when leadership is lost, and when the node stops", async () => {
     const group = await TestGroup.open();
     const leader = await group.elect("n1");

@@ -54,13 +54,13 @@ export class GroupAppends {
   /** Checks and packs records; what it returns proposes them. Throws at once what is wrong with them, or that they can't be taken here. */
   prepare(records: readonly RecordInput[], options: GroupAppendOptions): () => Promise<AppendResult> {
     this.#checkMayAppend();
-    const admitted = this.#parts.log.pack(records, options, this.#parts.now());
+    const admitted = this.#parts.log.pack(records, options, this.#parts.writer.lastAppendTime);
     return async () => this.#take(admitted, options);
   }
 
   async appendBatch(batch: Buffer, options: Pick<GroupAppendOptions, "acks" | "expectedOffset">): Promise<AppendResult> {
     this.#checkMayAppend();
-    return this.#take(this.#parts.log.admit(batch, options.expectedOffset, this.#parts.now()), options);
+    return this.#take(this.#parts.log.admit(batch, options.expectedOffset, this.#parts.writer.lastAppendTime), options);
   }
 
   /** Proposes an entry of our own, and resolves when it is committed. */
@@ -274,7 +274,6 @@ export interface AppendParts {
   readonly log: ReplicaLog;
   readonly raft: Raft;
   readonly writer: EntryWriter;
-  readonly now: () => number;
   /** Lets something happen to the core; what follows is begun when all that happens in this turn has. False when the replica has stopped. */
   readonly actLater: (event: () => void) => boolean;
   /** Resolves once it is certain that this replica led when it was asked. */

@@ -116,7 +116,6 @@ export class GroupReplica {
       log,
       raft,
       writer: this.#writer,
-      now: () => Math.max(0, clock.now(), log.last.appendTime),
       actLater: (event) => this.#actLater(event),
       confirm: () => this.#reads.confirm(),
       checkRoom: options.checkRoom,
@@ -178,8 +177,9 @@ export class GroupReplica {
       await log.close();
       throw error;
     }
-    // In a later turn, so that whoever opened it has it before the first message leaves.
-    replica.#actLater(() => {});
+    // When whoever waits for it has it.
+    const opened = replica;
+    queueMicrotask(() => void opened.#actLater(() => {}));
     return replica;
   }
 
