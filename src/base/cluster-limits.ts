@@ -93,7 +93,7 @@ export const catalogSnapshotPartMaxChars = 128 * KiB;
 export const catalogCommandMaxBytes = recordMaxBytes;
 
 /** Appends that wait until a new leader may judge them, in number; in bytes they are bounded by `appendQueueMaxBytes`. */
-export const heldAppendsMaxCount = 100_000;
+export const heldAppendsMaxCount = 10_000;
 
 /**
  * Retries and refusals of a group that wait for what they rest on to be committed. Each is a client that has asked again within a round trip;

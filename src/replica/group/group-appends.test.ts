@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { batchOf, isCode, outcomeOf, TestGroup } from "../../../test/test-group.ts";
-import { answersWaitingMaxCount } from "../../base/cluster-limits.ts";
+import { answersWaitingMaxCount, heldAppendsMaxCount } from "../../base/cluster-limits.ts";
 import { KiB } from "../../base/units.ts";
 
 describe("an append to a group", () => {
@@ -41,8 +41,7 @@ describe("an append to a group", () => {
     const hold = group.node("n1").hold({ kind: "datasync" });
     const first = leader.append([{ value: "a", timestamp: 5 }]);
     group.clock.jumpWall(-1_000);
-    const second = leader.appendBatch(batchOf("b"));
-    const times = await group.done(Promise.all([first, second]));
+    const times = await group.done(Promise.all([first, leader.appendBatch(batchOf("b")), leader.append([{ value: "c" }])]));
     hold.release();
     await group.tick(2);
     const seen: number[] = [];
@@ -51,7 +50,7 @@ describe("an append to a group", () => {
       seen,
       times.map(({ appendTime }) => appendTime),
     );
-    assert.equal(seen[0], seen[1]);
+    assert.deepEqual(seen, [seen[0], seen[0], seen[0]]);
     await group.close();
   });
 
@@ -215,6 +214,11 @@ describe("an append to a group", () => {
     const leader = await group.elect("n1");
     group.isolate("n1");
     const batch = batchOf("again", { producerId: 7, baseSequence: 0 });
+    // Far behind where the next leader's log ends, and not even written here.
+    const hold = group.node("n1").hold({ kind: "datasync" });
+    const first = outcomeOf(leader.append([{ value: "lost" }]));
+    await group.settle();
+    const others = Array.from({ length: 5 }, () => outcomeOf(leader.append([{ value: "lost" }])));
     const unknown = outcomeOf(leader.appendBatch(batch));
     await group.settle();
     const next = await group.elect("n3");
@@ -222,7 +226,9 @@ describe("an append to a group", () => {
     assert.equal((await group.done(next.appendBatch(batch))).isDuplicate, false);
     group.heal();
     await group.tick(5);
-    assert.equal((await unknown).code, "LEADERSHIP_LOST");
+    hold.release();
+    await group.tick(5);
+    for (const outcome of [first, unknown, ...others]) assert.equal((await outcome).code, "LEADERSHIP_LOST");
     // Back as the leader, n1 knows of the other's, and nothing of its own.
     group.loses = () => false;
     next.transferLeadership("n1");
@@ -324,6 +330,22 @@ describe("an append to a group", () => {
         [2, false],
       ],
     );
+    await group.close();
+  });
+
+  test("beyond so many that wait to be judged is refused, and the last one before isn't", async () => {
+    const group = await TestGroup.open();
+    const leader = await group.elect("n1");
+    const hold = group.node("n2").hold({ kind: "datasync" });
+    for (const value of ["a", "b"]) await group.done(leader.append([{ value }]));
+    group.node("n1").kill();
+    const next = await group.elect("n2");
+    const batch = batchOf("x");
+    const outcomes = Array.from({ length: heldAppendsMaxCount + 1 }, () => outcomeOf(next.appendBatch(batch)));
+    assert.equal((await outcomes.at(-1)!).code, "APPEND_QUEUE_FULL");
+    hold.release();
+    await group.tick(4);
+    assert.equal((await outcomes.at(-2)!).code, undefined);
     await group.close();
   });
 
