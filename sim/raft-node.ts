@@ -252,7 +252,8 @@ export class RaftNode {
     try {
       await this.#replica.confirm();
     } catch (error) {
-      if (isProglogError(error, "UNAVAILABLE") || isProglogError(error, "LOG_CLOSED")) return undefined;
+      if (["UNAVAILABLE", "LOG_CLOSED", "LOG_POISONED"].some((code) => isProglogError(error) && error.code === code))
+        return undefined;
       throw error;
     }
     return this.readShown(from, limit);

@@ -1,4 +1,5 @@
-import { type ErrorDetails, ProglogError } from "../../base/error.ts";
+import { type ErrorDetails, messageOf, ProglogError } from "../../base/error.ts";
+import { poisonedError } from "../../log/write-failure.ts";
 import type { NodeId } from "../../raft/member.ts";
 
 /** Who leads, as far as it is known here, and where it is reached. */
@@ -37,6 +38,20 @@ export function overloadedError(attempt: string): ProglogError {
   return new ProglogError("OVERLOADED", `Cannot ${attempt}: too much is proposed and not committed yet`, {
     hint: "Await earlier appends before making more, or retry later. Do most of the partition's replicas answer?",
   });
+}
+
+/** A replica found something that can't be. */
+export function stoppedError(cause: unknown): ProglogError {
+  return new ProglogError("INTERNAL", `Cannot use this replica: it stopped itself: ${messageOf(cause)}`, {
+    hint: "This is a fault of proglog's own: please report it. Starting the node again opens the replica again.",
+    cause,
+  });
+}
+
+/** Of what the world does to a replica, only this ends it: nobody knows what its disk would say of its vote. */
+export function voteFailedError(cause: unknown): ProglogError {
+  const error = new ProglogError("DISK_FAILED", `Cannot write term and vote: ${messageOf(cause)}`, { cause });
+  return poisonedError("use this replica", error);
 }
 
 function leaderDetails(nodeId: NodeId | undefined, rpcAddress: string | undefined): ErrorDetails {

@@ -1,5 +1,5 @@
 import { AssertionError } from "../../base/assert.ts";
-import { isProglogError, messageOf, ProglogError } from "../../base/error.ts";
+import { isProglogError, ProglogError } from "../../base/error.ts";
 import { peerRetentionMs } from "../../base/cluster-limits.ts";
 import { type Logger, silentLogger } from "../../base/logger.ts";
 import type { RecordInput } from "../../batch/record.ts";
@@ -20,7 +20,7 @@ import type { StampedEntry } from "../../log/stamped-entry.ts";
 import { CatchUps } from "./catch-ups.ts";
 import { EntryWriter } from "./entry-writer.ts";
 import { GroupAppends, type GroupAppendOptions } from "./group-appends.ts";
-import { handingOverError, type KnownLeader, notLeaderError } from "./group-errors.ts";
+import { handingOverError, type KnownLeader, notLeaderError, stoppedError, voteFailedError } from "./group-errors.ts";
 import { findEntryOf, openGroupLog } from "./group-log.ts";
 import { GroupDamage } from "./group-damage.ts";
 import type { GroupListener, GroupReplicaOptions } from "./group-options.ts";
@@ -529,15 +529,10 @@ export class GroupReplica {
     if (voters.length + outgoing.length > 1) this.#damage.rotted(reason);
   }
 
-  /** The replica leaves: it does nothing any more, and whoever runs it hears why. The node goes on. */
+  /** The replica leaves: it does nothing any more, and whoever runs it hears why. The node goes on, and readers of the log do. */
   #fail(error: unknown): void {
     if (this.#ended !== undefined) return;
-    this.end(
-      new ProglogError("INTERNAL", `Cannot use this replica: it stopped itself: ${messageOf(error)}`, {
-        hint: "This is a fault of proglog's own: please report it. Starting the node again opens the replica again.",
-        cause: error,
-      }),
-    );
+    this.end(isOwnFault(error) ? stoppedError(error) : voteFailedError(error));
     this.#events.push((listener) => listener.failed?.(error));
     this.#isPumping = false;
     this.#tell();
