@@ -182,7 +182,9 @@ function strike(world: World, slot: NodeSlot, { kind, durationMs }: WorldFault, 
         delayMeanMs: random.pick([5, 100]),
       };
       return later(() => {
-        world.network.weather = random.chance(0.5) ? world.settings.weather : fairWeather;
+        const weather = random.chance(0.5) ? world.settings.weather : fairWeather;
+        // What has healed meanwhile stays healed.
+        if (world.nowMs < world.settings.safetyMs) world.network.weather = weather;
       });
     }
     case "slow-disk":
