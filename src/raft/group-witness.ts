@@ -1,16 +1,19 @@
 import type { Entry } from "./entry.ts";
 import { newestMembership } from "./log-coordinates.ts";
 import type { Member, NodeId } from "./member.ts";
+import type { Message } from "./message.ts";
 import type { RaftState } from "./raft-state.ts";
 
 /**
- * What holds of a group as a whole (G1 to G6 and G8 of docs/raft.md), for whoever runs one in a test or a simulation and sees all its
+ * What holds of a group as a whole (G1 to G8 of docs/raft.md), for whoever runs one in a test or a simulation and sees all its
  * replicas. It remembers what the replicas may forget: who led a term, and what was committed in which.
  */
 export interface GroupWitness {
   readonly leaders: { readonly term: number; readonly nodeId: NodeId }[];
   /** By index, from 1. */
   readonly committed: CommittedEntry[];
+  /** What was committed anywhere when a reader asked, by its name. */
+  readonly asked: Map<string, number>;
 }
 
 interface CommittedEntry {
@@ -29,7 +32,7 @@ export interface ReplicaView {
 }
 
 export function newGroupWitness(): GroupWitness {
-  return { leaders: [], committed: [] };
+  return { leaders: [], committed: [], asked: new Map() };
 }
 
 /** Looks at all replicas after a step of one of them, and says what can't be. Those that are down are seen by their disks alone. */
@@ -42,6 +45,37 @@ export function witness(group: GroupWitness, replicas: readonly ReplicaView[], s
   for (const other of replicas) if (other !== stepped) witnessMatching(stepped, other, found);
   for (const other of replicas) if (other !== stepped) witnessSleep(stepped, other, found);
   return found;
+}
+
+/** A reader asks: its name is its own in the whole group. */
+export function witnessAsked(group: GroupWitness, reader: string): void {
+  group.asked.set(reader, group.committed.length);
+}
+
+/** G7: who asked doesn't miss what was committed before. */
+export function witnessAnswer(group: GroupWitness, reader: string, index: number): string[] {
+  const committed = group.asked.get(reader) ?? 0;
+  if (index >= committed) return [];
+  return [`G7: ${reader} is confirmed at ${index}, and ${committed} was committed when it was asked`];
+}
+
+/**
+ * R9 by the disk, not by what the core believes of it: a message that is handed out speaks for no term that the disk hasn't got, and
+ * for no vote. What is asked and answered before an election is about a term that nobody has entered; who was removed is told so in
+ * whatever term.
+ */
+export function witnessMessage(
+  durable: { readonly term: number; readonly vote: Member | undefined },
+  message: Message,
+): string[] {
+  const { kind, term, from, to } = message;
+  if (kind === "pre-vote-request" || kind === "pre-vote-response" || kind === "removed") return [];
+  const voted = kind === "vote-request" ? from : kind === "vote-response" && message.isGranted ? to : undefined;
+  const isVoteThere = voted === undefined || durable.term > term || durable.vote?.nodeId === voted;
+  if (durable.term >= term && isVoteThere) return [];
+  return [
+    `R9: ${from} says ${kind} in term ${term}, and its disk has term ${durable.term}, vote ${durable.vote?.nodeId ?? "-"}`,
+  ];
 }
 
 function witnessLeader(group: GroupWitness, { state, entryAt }: ReplicaView, found: string[]): void {

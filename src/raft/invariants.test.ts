@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { addToWindow } from "./byte-window.ts";
+import { addToWindow, type ByteWindow } from "./byte-window.ts";
 import type { Entry } from "./entry.ts";
 import { entryAt, type FakeReplica, viewOf } from "./fake-replica.ts";
-import { newGroupWitness, type ReplicaView, witness } from "./group-witness.ts";
+import { newGroupWitness, type ReplicaView, witness, witnessMessage } from "./group-witness.ts";
 import { findViolations, marksOf } from "./invariants.ts";
 import type { Member } from "./member.ts";
 import type { RaftState } from "./raft-state.ts";
@@ -41,6 +41,8 @@ describe("an invariant of a replica is seen to break:", () => {
     ["R6", "a peer too few", (role) => role.peers.pop()],
     ["R6", "a match at the next index", (role) => (role.peers[0]!.matchIndex = 99)],
     ["R7", "something in flight that is matched", (role) => addInflight(role, 1)],
+    ["R7", "bytes in flight that don't add up", (role) => addToFlow(role, (inflight) => (inflight.bytes += 1))],
+    ["R7", "more bytes in flight than there is room for", (role, state) => overfill(role, state)],
     ["R10", "a round of reads before the no-op", (role) => Object.assign(role, { noOpIndex: 9, reads: running(1) })],
     ["R10", "a read index that isn't committed", (role) => Object.assign(role, { reads: running(9) })],
   ];
@@ -90,6 +92,15 @@ describe("an invariant of a replica is seen to break:", () => {
     assert.deepEqual(findViolations(state), []);
     state.role.votes.push({ nodeId: "n2", isGranted: true });
     assert.deepEqual(rulesOf(findViolations(state)), ["R5"]);
+  });
+
+  test("R5 of a leader, a commit that its disk and a quorum's don't bear", () => {
+    const { state } = settled().get("n1").raft;
+    const before = { ...marksOf(state), commitIndex: 0 };
+    assert.deepEqual(findViolations(state, before), []);
+    assert.ok(state.role.kind === "leader");
+    for (const peer of state.role.peers) peer.lostIndex = 1;
+    assert.deepEqual(rulesOf(findViolations(state, before)), ["R5"]);
   });
 
   const steps: readonly (readonly [rule: string, what: string, change: (state: RaftState) => void])[] = [
@@ -162,6 +173,24 @@ describe("an invariant of a group is seen to break:", () => {
     assert.deepEqual(witness(group, views, views[0]!), []);
   });
 
+  test("R9, a word in a term or for a vote that the disk hasn't got", () => {
+    const [one, two] = ["n1", "n2"].map((nodeId): Member => ({ nodeId, storageId: `${nodeId}-disk` }));
+    const said = { ...envelope("n1", 4), to: "n2" };
+    const grant = { ...said, kind: "vote-response", isGranted: true } as const;
+    const request = { ...said, kind: "vote-request", lastIndex: 0, lastTerm: 0, isTransfer: false } as const;
+    const ask = { ...request, kind: "pre-vote-request" } as const;
+    assert.match(witnessMessage({ term: 3, vote: one }, { ...heartbeat, ...said }).join(), /^R9: n1 says heartbeat in term 4/);
+    assert.match(witnessMessage({ term: 4, vote: one }, grant).join(), /vote n1/);
+    assert.match(witnessMessage({ term: 4, vote: two }, request).join(), /vote n2/);
+    for (const [vote, message] of [
+      [one, { ...heartbeat, ...said }],
+      [two, grant],
+      [one, request],
+    ] as const)
+      assert.deepEqual(witnessMessage({ term: 4, vote }, message), []);
+    assert.deepEqual(witnessMessage({ term: 3, vote: undefined }, ask), []);
+  });
+
   test("G7, a read that is answered from before it was asked", () => {
     const world = settled();
     world.read("n1", 1);
@@ -170,7 +199,7 @@ describe("an invariant of a group is seen to break:", () => {
       assert.ok(role.kind === "leader" && role.reads.running !== undefined);
       Object.assign(role.reads, { running: { ...role.reads.running, index: 0 } });
     });
-    assert.throws(() => world.settle(), /G7: read 1 is confirmed at 0, and 1 was committed when it was asked/);
+    assert.throws(() => world.settle(), /G7: read 1 of n1 is confirmed at 0, and 1 was committed when it was asked/);
   });
 });
 
@@ -182,6 +211,25 @@ function envelope(from: string, term: number) {
 
 function running(index: number): Leader["reads"] {
   return { waiting: [], running: { round: 1, index, readers: [] }, lastRound: 1 };
+}
+
+function addToFlow(role: Leader, change: (inflight: ByteWindow) => void): void {
+  const [peer] = role.peers;
+  assert.ok(peer?.flow.kind === "replicate");
+  change(peer.flow.inflight);
+}
+
+/** Two entries more than there are, each of them all that may be in flight. */
+function overfill(role: Leader, { log, settings }: RaftState): void {
+  log.lastIndex += 2;
+  log.handedIndex += 2;
+  const [peer] = role.peers;
+  assert.ok(peer !== undefined);
+  peer.nextIndex += 2;
+  addToFlow(role, (inflight) => {
+    addToWindow(inflight, log.lastIndex - 1, settings.inflightMaxBytes);
+    addToWindow(inflight, log.lastIndex, 1);
+  });
 }
 
 function addInflight(role: Leader, lastIndex: number): void {

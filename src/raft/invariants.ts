@@ -1,8 +1,9 @@
 import { windowCount } from "./byte-window.ts";
 import { isHardStateDurable } from "./hard-state.ts";
 import { type LogCoordinates, lastTerm, newestMembership } from "./log-coordinates.ts";
-import { findMembershipFault, membersOf } from "./membership.ts";
-import type { Progress } from "./progress.ts";
+import type { Member } from "./member.ts";
+import { findMembershipFault, type Membership, membersOf } from "./membership.ts";
+import { findProgress, type Progress } from "./progress.ts";
 import { isQuiet } from "./quiet.ts";
 import type { RaftState } from "./raft-state.ts";
 import type { Leader } from "./role.ts";
@@ -31,6 +32,7 @@ export interface Marks {
   readonly commitIndex: number;
   readonly durableIndex: number;
   readonly generation: number;
+  readonly membership: Membership;
 }
 
 export function marksOf({ hardState, log, commitIndex }: RaftState): Marks {
@@ -42,6 +44,7 @@ export function marksOf({ hardState, log, commitIndex }: RaftState): Marks {
     commitIndex,
     durableIndex: log.durableIndex,
     generation: log.generation,
+    membership: newestMembership(log).membership,
   };
 }
 
@@ -59,7 +62,22 @@ function checkMarks(state: RaftState, before: Marks, expect: Expect): void {
   );
   expect("R2", now.term >= before.term && now.sequence >= before.sequence, "term or hard state fell");
   const isVoteKept = now.term > before.term || before.vote === undefined || now.vote === before.vote;
+  if (state.role.kind === "leader" && now.membership === before.membership && now.commitIndex > before.commitIndex)
+    expect("R5", now.commitIndex <= countedIndex(state, state.role), "what a leader commits is on its disk and a quorum's");
   expect("R2", isVoteKept, `the vote for ${before.vote} was taken back`);
+}
+
+/** Another way to the index that a quorum has: the middle one of each half, sorted; and nothing of who is damaged or lost something. */
+function countedIndex({ self, isDamaged, log }: RaftState, { peers }: Leader): number {
+  const ofMember = ({ nodeId }: Member): number => {
+    if (nodeId === self.nodeId) return isDamaged ? 0 : log.durableIndex;
+    const peer = findProgress(peers, nodeId);
+    return peer === undefined || peer.lostIndex > 0 ? 0 : peer.matchIndex;
+  };
+  const { voters, outgoing } = newestMembership(log).membership;
+  const halves = [voters, outgoing].filter((half) => half.length > 0);
+  const middles = halves.map((half) => half.map(ofMember).sort((a, b) => b - a)[Math.floor(half.length / 2)] ?? 0);
+  return Math.min(...middles);
 }
 
 function checkLog({ log, commitIndex, hardState }: RaftState, expect: Expect): void {
@@ -144,4 +162,10 @@ function checkProgress({ log, settings }: RaftState, peer: Progress, expect: Exp
     before = lastIndex;
   }
   expect("R7", windowCount(inflight) <= settings.inflightMaxCount, `of ${nodeId}: too many appends in flight`);
+  const held = inflight.items.slice(inflight.head);
+  const bytes = held.reduce((sum, item) => sum + item.bytes, 0);
+  expect("R7", bytes === inflight.bytes, `of ${nodeId}: what is in flight adds up`);
+  // Whatever the last order brought; before it there was room.
+  const earlier = bytes - (held.at(-1)?.bytes ?? 0);
+  expect("R7", earlier < settings.inflightMaxBytes, `of ${nodeId}: too many bytes in flight`);
 }

@@ -28,7 +28,6 @@ export function becomeLeader(state: RaftState): void {
     quietElapsed: 0,
     sleepRound: 0,
     isAskingToSleep: false,
-    lastOrder: 0,
   };
   state.role = role;
   state.electionElapsed = 0;

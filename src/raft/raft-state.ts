@@ -42,6 +42,8 @@ export interface RaftState {
   electionTimeout: number;
   /** Of the last question that was forwarded for a reader; 0 before the first. */
   lastReadNumber: number;
+  /** The id of the last send order. */
+  lastOrder: number;
   /** The id of the last catch-up that was ordered. */
   lastCatchUp: number;
   readonly effects: Effects;
@@ -66,7 +68,18 @@ export interface RaftStart {
   /** What is known committed from elsewhere; the base's index at least. */
   readonly commitIndex?: number;
   readonly isDamaged?: boolean;
+  /**
+   * How many cores this process had for the group before. Sequences, generations and ids of each begin elsewhere, so that what an
+   * earlier one had ordered is reported to nobody. Default 0.
+   */
+  readonly life?: number;
 }
+
+/** Between the numbers of one life and the next. */
+const numbersPerLife = 2 ** 32;
+
+/** Numbers are safe integers. */
+const lifeMax = 2 ** 20;
 
 export function createRaftState(start: RaftStart, settings: RaftSettings, random: Pick<Random, "float">): RaftState {
   const { base, lastIndex } = start;
@@ -75,13 +88,16 @@ export function createRaftState(start: RaftStart, settings: RaftSettings, random
   assert(start.durableIndex <= lastIndex, "what is durable is in the log");
   assert(commitIndex <= lastIndex, "what is committed is in the log");
   assert(start.memberships.length > 0, "a log begins with a membership, be it the unknown one");
+  const life = start.life ?? 0;
+  assert(Number.isSafeInteger(life) && life >= 0 && life <= lifeMax, "lives are counted from 0");
+  const firstNumber = life * numbersPerLife;
   const log: LogCoordinates = {
     base,
     lastIndex,
     nextOffset: start.nextOffset,
     termHistory: [...start.termHistory],
     memberships: [...start.memberships],
-    generation: 1,
+    generation: firstNumber + 1,
     durableIndex: start.durableIndex,
     pending: nothingPending(),
     handedIndex: lastIndex,
@@ -104,7 +120,13 @@ export function createRaftState(start: RaftStart, settings: RaftSettings, random
     settings,
     random,
     self: start.self,
-    hardState: { term, vote, sequence: isRaised ? 1 : 0, durableSequence: 0, handedSequence: 0 },
+    hardState: {
+      term,
+      vote,
+      sequence: firstNumber + (isRaised ? 1 : 0),
+      durableSequence: firstNumber,
+      handedSequence: firstNumber,
+    },
     log,
     commitIndex,
     role,
@@ -116,7 +138,8 @@ export function createRaftState(start: RaftStart, settings: RaftSettings, random
     electionElapsed: 0,
     electionTimeout: drawElectionTimeout(settings, random),
     lastReadNumber: 0,
-    lastCatchUp: 0,
+    lastOrder: firstNumber,
+    lastCatchUp: firstNumber,
     effects: {
       held: [],
       messages: [],

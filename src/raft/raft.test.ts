@@ -8,6 +8,7 @@ import type { Entry, Proposal } from "./entry.ts";
 import type { Member } from "./member.ts";
 import type { Membership } from "./membership.ts";
 import type { AppendMessage } from "./message.ts";
+import { findViolations } from "./invariants.ts";
 import { createRaft, type Raft } from "./raft.ts";
 import { defaultSettings } from "./raft-settings.ts";
 import { emptyStart } from "./raft-state.ts";
@@ -278,6 +279,48 @@ describe("the raft core", () => {
     raft.catchUpFailed({ to: "n3", id: 1 });
     raft.peerLost("n3");
     assert.equal(raft.trimMaxIndex, 2);
+  });
+
+  test("isn't moved by reports of what an earlier core of the process had ordered", () => {
+    const start = emptyStart(members[0]!, groupOf(1));
+    const first = createRaft({ ...start, life: 0 }, defaultSettings, random);
+    const second = createRaft({ ...start, life: 1 }, defaultSettings, random);
+    const [early, late] = [first.ready(), second.ready()];
+    assert.ok(early?.hardState !== undefined && late?.hardState !== undefined);
+    second.hardStateDurable(early.hardState.sequence);
+    assert.equal(second.ready(), undefined, "its own term isn't on the disk");
+    first.hardStateDurable(early.hardState.sequence);
+    second.hardStateDurable(late.hardState.sequence);
+    const writes = [first.ready()?.write, second.ready()?.write];
+    assert.ok(writes[0] !== undefined && writes[1] !== undefined);
+    second.durable({ index: 1, generation: writes[0].generation });
+    assert.equal(second.commitIndex, 0);
+    second.durable({ index: 1, generation: writes[1].generation });
+    assert.equal(second.commitIndex, 1);
+    assert.deepEqual(findViolations(second.state), []);
+    assert.throws(() => createRaft({ ...start, life: 2 ** 21 }, defaultSettings, random), /lives are counted/);
+  });
+
+  test("tells what is in flight, and waits for an order that is held back", () => {
+    const { raft, ready } = lead();
+    for (const { to, id } of ready.sends) {
+      raft.sent({ to, order: id, lastIndex: 1, bytes: 10 });
+      raft.step({ ...envelope(to, 1), kind: "append-accepted", matchIndex: 1, agreedIndex: 1 });
+    }
+    raft.propose([record]);
+    const orders = raft.ready()?.sends ?? [];
+    assert.deepEqual([orders.length, raft.inflightBytes], [2, 0]);
+    // Its node has sent enough for now. More comes meanwhile; the order stays, and brings that too when it is carried out.
+    raft.propose([record]);
+    raft.tick();
+    raft.tick();
+    assert.deepEqual(raft.ready()?.sends, []);
+    for (const { to, id } of orders) raft.sent({ to, order: id, lastIndex: 3, bytes: 70 });
+    assert.equal(raft.inflightBytes, 140);
+    raft.step({ ...envelope("n2", 1), kind: "append-accepted", matchIndex: 3, agreedIndex: 3 });
+    assert.equal(raft.inflightBytes, 70);
+    raft.step({ ...envelope("n2", 2), kind: "newer-term" });
+    assert.equal(raft.inflightBytes, 0);
   });
 
   test("says once that it sleeps, isn't moved by ticks, and says once that it wakes", () => {

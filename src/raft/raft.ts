@@ -181,15 +181,38 @@ export class Raft {
     trimLog(log, { index, term, nextOffset });
   }
 
-  /** Rot was found or a write failed, or it is repaired. A damaged replica neither votes nor leads nor acknowledges. */
-  setDamaged(isDamaged: boolean): void {
+  /** Rot was found or a write failed. A damaged replica neither votes nor leads nor acknowledges. */
+  setDamaged(): void {
     const { state } = this;
-    if (state.isDamaged === isDamaged) return;
+    if (state.isDamaged) return;
     wake(state);
-    state.isDamaged = isDamaged;
-    if (isDamaged && state.role.kind === "leader" && state.role.handover?.isObliged !== true)
+    state.isDamaged = true;
+    if (state.role.kind === "leader" && state.role.handover?.isObliged !== true)
       beginHandover(state, state.role, { isObliged: true });
-    else if (!isDamaged && state.role.kind === "follower") acknowledgeDurable(state, state.role);
+  }
+
+  /**
+   * Its log is whole again, on the disk up to `durableIndex`, and what else was handed out is, or will be, written. Refused when that
+   * is less than was reported durable: something of it was cut, and what was acknowledged with it. Then a new core goes on from what
+   * recovery finds, or the replica is begun anew.
+   */
+  repaired({ durableIndex }: { readonly durableIndex: number }): "repaired" | "refused" {
+    const { state } = this;
+    if (durableIndex < state.log.durableIndex) return "refused";
+    if (!state.isDamaged) return "repaired";
+    wake(state);
+    state.isDamaged = false;
+    if (state.role.kind === "follower") acknowledgeDurable(state, state.role);
+    return "repaired";
+  }
+
+  /** Bytes sent to peers and not acknowledged by them: what a node bounds over all of its groups, by holding send orders back. */
+  get inflightBytes(): number {
+    const { role } = this.state;
+    if (role.kind !== "leader") return 0;
+    let bytes = 0;
+    for (const { flow } of role.peers) if (flow.kind === "replicate") bytes += flow.inflight.bytes;
+    return bytes;
   }
 
   /** What has come together since it was last called; undefined when that is nothing. */

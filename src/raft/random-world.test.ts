@@ -134,7 +134,7 @@ function actAt(world: ScriptWorld, random: SeededRandom, nodeId: NodeId, everyon
   else if (luck < 0.78) transferAt(world, random, everyone);
   else if (luck < 0.79) world.unreachable(nodeId, random.pick(everyone));
   else if (luck < 0.8) loseOrFind(world, random, nodeId, everyone);
-  else if (luck < 0.83) world.act(nodeId, (raft) => raft.setDamaged(random.chance(0.2)));
+  else if (luck < 0.83) damageOrRepair(world, nodeId, random.chance(0.2));
   else if (luck < 0.86) trimAt(world, random, nodeId);
   else if (luck < 0.92) catchUpAt(world, findLeader(world, everyone) ?? nodeId, random.integer(4));
   else if (luck < 0.95) world.crash(nodeId, random.chance(0.4));
@@ -202,6 +202,11 @@ function loseOrFind(world: ScriptWorld, random: SeededRandom, nodeId: NodeId, ev
   else world.act(nodeId, (raft) => raft.peerFound(other));
 }
 
+function damageOrRepair(world: ScriptWorld, nodeId: NodeId, isDamaged: boolean): void {
+  const { durableIndex } = world.get(nodeId).raft.state.log;
+  world.act(nodeId, (raft) => (isDamaged ? raft.setDamaged() : raft.repaired({ durableIndex })));
+}
+
 function cutOrHeal(world: ScriptWorld, random: SeededRandom, nodeId: NodeId, everyone: readonly NodeId[]): void {
   if (random.chance(0.7)) world.heal();
   else world.cut(nodeId, [random.pick(everyone)], random.chance(0.5));
@@ -213,7 +218,7 @@ function healAndAgree(world: ScriptWorld, everyone: readonly NodeId[]): NodeId {
   for (const nodeId of everyone) {
     if (!world.get(nodeId).isUp) world.restart(nodeId);
     world.release(nodeId);
-    world.act(nodeId, (raft) => raft.setDamaged(false));
+    damageOrRepair(world, nodeId, false);
     for (const other of everyone) world.act(nodeId, (raft) => raft.peerFound(other));
     if (hasUnsynced(world.get(nodeId))) world.syncLog(nodeId);
   }

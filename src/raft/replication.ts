@@ -70,8 +70,8 @@ function order(
   peer: Progress,
   { prevTerm, maxBytes }: { readonly prevTerm: number; readonly maxBytes: number },
 ): void {
-  role.lastOrder += 1;
-  peer.order = role.lastOrder;
+  state.lastOrder += 1;
+  peer.order = state.lastOrder;
   peer.toldCommitIndex = state.commitIndex;
   state.effects.sends.push({
     id: peer.order,

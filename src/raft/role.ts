@@ -52,7 +52,6 @@ export interface Leader {
   /** Of the last time that it asked the members to sleep. */
   sleepRound: number;
   isAskingToSleep: boolean;
-  lastOrder: number;
 }
 
 export interface Vote {

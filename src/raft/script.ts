@@ -199,10 +199,12 @@ const commands: Readonly<Record<string, Command>> = {
   restart: (world, [nodeId = ""]) => world.restart(nodeId),
   "roll-back": (world, [nodeId = "", index = "0"]) => world.rollBack(nodeId, Number(index)),
   damage(world, [nodeId = ""]) {
-    world.act(nodeId, (raft) => raft.setDamaged(true));
+    world.act(nodeId, (raft) => raft.setDamaged());
   },
-  repair(world, [nodeId = ""]) {
-    world.act(nodeId, (raft) => raft.setDamaged(false));
+  repair(world, [nodeId = ""], options) {
+    const durableIndex = Number(options.get("durable") ?? world.get(nodeId).raft.state.log.durableIndex);
+    const outcome = world.act(nodeId, (raft) => raft.repaired({ durableIndex }));
+    return outcome === "repaired" ? [] : [outcome];
   },
   trim: (world, [nodeId = "", index = "0"]) => world.trim(nodeId, Number(index)),
   "catch-up"(world, [way = "", count = "0"]) {

@@ -12,7 +12,7 @@ import {
 } from "./fake-replica.ts";
 import { describeEntry } from "./describe.ts";
 import type { Entry } from "./entry.ts";
-import { type GroupWitness, newGroupWitness, witness } from "./group-witness.ts";
+import { type GroupWitness, newGroupWitness, witness, witnessMessage } from "./group-witness.ts";
 import { findViolations, marksOf } from "./invariants.ts";
 import type { Message } from "./message.ts";
 import type { Raft } from "./raft.ts";
@@ -133,9 +133,10 @@ export class SearchWorld {
     this.network = [...this.network, ...fresh].filter((message) => !this.#isSpent(message));
     const views = this.replicas.map(viewOf);
     const stepped = views[this.replicas.indexOf(replica)];
-    this.witness = { leaders: [...this.witness.leaders], committed: [...this.witness.committed] };
+    this.witness = { ...this.witness, leaders: [...this.witness.leaders], committed: [...this.witness.committed] };
     const found = stepped === undefined ? [] : witness(this.witness, views, stepped);
-    return [...findViolations(state), ...found];
+    const said = effects.messages.flatMap((message) => witnessMessage(replica.disk, message));
+    return [...findViolations(state), ...found, ...said];
   }
 
   #syncAtOnce(replica: FakeReplica): boolean {
@@ -205,12 +206,7 @@ export function keyOfReplica({ raft, disk, written, syncing, generation, hardSta
     lostNodes,
   } = raft.state;
   const { sequence, durableSequence } = hardState;
-  const roleKey =
-    role.kind === "leader"
-      ? { ...role, lastOrder: 0 }
-      : role.kind === "candidate"
-        ? { ...role, voteSequence: sequence - role.voteSequence }
-        : role;
+  const roleKey = role.kind === "candidate" ? { ...role, voteSequence: sequence - role.voteSequence } : role;
   return JSON.stringify([
     [
       self.nodeId,

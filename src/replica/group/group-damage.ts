@@ -1,3 +1,4 @@
+import { assert } from "../../base/assert.ts";
 import { isProglogError, messageOf, ProglogError } from "../../base/error.ts";
 import { poisonedError } from "../../log/write-failure.ts";
 
@@ -46,4 +47,9 @@ export class GroupDamage {
     this.#failure = isTold ? cause : poisonedError("append", cause);
     this.#changed(this.reason);
   }
+}
+
+/** Rot that was mended and room that was made took nothing from the log. If anything was cut after all, this group stops here. */
+export function checkRepaired(outcome: "repaired" | "refused"): void {
+  assert(outcome === "repaired", "a log that is whole again has what was reported durable");
 }

@@ -22,7 +22,7 @@ import { EntryWriter } from "./entry-writer.ts";
 import { GroupAppends, type GroupAppendOptions } from "./group-appends.ts";
 import { handingOverError, type KnownLeader, notLeaderError, stoppedError, voteFailedError } from "./group-errors.ts";
 import { findEntryOf, openGroupLog } from "./group-log.ts";
-import { GroupDamage } from "./group-damage.ts";
+import { checkRepaired, GroupDamage } from "./group-damage.ts";
 import type { GroupListener, GroupReplicaOptions } from "./group-options.ts";
 import { GroupReads } from "./group-reads.ts";
 import { describeGroup, type GroupStatus } from "./group-status.ts";
@@ -76,7 +76,7 @@ export class GroupReplica {
     this.#committedIndex = raft.commitIndex;
     this.#damage = new GroupDamage((damage) => {
       this.#events.push((listener) => listener.damaged?.(damage));
-      this.#act(() => raft.setDamaged(damage !== undefined));
+      this.#act(() => (damage === undefined ? checkRepaired(raft.repaired(log)) : raft.setDamaged()));
     });
     this.#hardState = new HardStateWriter(hardState, clock, {
       durable: ({ sequence }) => this.#act(() => raft.hardStateDurable(sequence)),
