@@ -1,5 +1,4 @@
 import { type ErrorDetails, messageOf, ProglogError } from "../../base/error.ts";
-import { poisonedError } from "../../log/write-failure.ts";
 import type { NodeId } from "../../raft/member.ts";
 
 /** Who leads, as far as it is known here, and where it is reached. */
@@ -46,12 +45,6 @@ export function stoppedError(cause: unknown): ProglogError {
     hint: "This is a fault of proglog's own: please report it. Starting the node again opens the replica again.",
     cause,
   });
-}
-
-/** Of what the world does to a replica, only this ends it: nobody knows what its disk would say of its vote. */
-export function voteFailedError(cause: unknown): ProglogError {
-  const error = new ProglogError("DISK_FAILED", `Cannot write term and vote: ${messageOf(cause)}`, { cause });
-  return poisonedError("use this replica", error);
 }
 
 function leaderDetails(nodeId: NodeId | undefined, rpcAddress: string | undefined): ErrorDetails {

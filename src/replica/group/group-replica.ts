@@ -20,7 +20,7 @@ import type { StampedEntry } from "../../log/stamped-entry.ts";
 import { CatchUps } from "./catch-ups.ts";
 import { EntryWriter } from "./entry-writer.ts";
 import { GroupAppends, type GroupAppendOptions } from "./group-appends.ts";
-import { handingOverError, type KnownLeader, notLeaderError, stoppedError, voteFailedError } from "./group-errors.ts";
+import { handingOverError, type KnownLeader, notLeaderError, stoppedError } from "./group-errors.ts";
 import { findEntryOf, openGroupLog } from "./group-log.ts";
 import { checkRepaired, GroupDamage } from "./group-damage.ts";
 import type { GroupListener, GroupReplicaOptions } from "./group-options.ts";
@@ -532,7 +532,7 @@ export class GroupReplica {
   /** The replica leaves: it does nothing any more, and whoever runs it hears why. The node goes on, and readers of the log do. */
   #fail(error: unknown): void {
     if (this.#ended !== undefined) return;
-    this.end(isOwnFault(error) ? stoppedError(error) : voteFailedError(error));
+    this.end(stoppedError(error));
     this.#events.push((listener) => listener.failed?.(error));
     this.#isPumping = false;
     this.#tell();
