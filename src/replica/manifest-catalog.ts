@@ -228,7 +228,7 @@ export class ManifestCatalog implements Catalog {
 
 function checkReplicationFactor(count: number | undefined, attempt: string): void {
   if (count === undefined || count === 1) return;
-  throw new ProglogError("INVALID_ARGUMENT", `Cannot ${attempt} with ${count} replicas: a single node keeps one`, {
+  throw new ProglogError("NOT_CLUSTERED", `Cannot ${attempt} with ${count} replicas: a single node keeps one`, {
     hint: "Form a cluster of several nodes, or leave the number of replicas out.",
   });
 }

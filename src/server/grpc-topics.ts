@@ -28,17 +28,10 @@ export class GrpcTopics {
   }
 
   async create({ name, partitionCount, settings, replicationFactor = 0 }: CreateTopicRequest): Promise<TopicDescription> {
-    if (replicationFactor > 1) {
-      throw new ProglogError(
-        "NOT_CLUSTERED",
-        `Cannot create topic ${name} with ${replicationFactor} replicas: the node is in no cluster`,
-        {
-          hint: "Leave the replication factor out, or start the nodes as a cluster.",
-        },
-      );
-    }
     const partitions = partitionCount === 0 ? undefined : partitionCount;
-    return this.#describe(await this.#storage.catalog.createTopic({ name, partitions, settings: parseSettings(settings) }));
+    const factor = replicationFactor === 0 ? undefined : replicationFactor;
+    const topic = { name, partitions, replicationFactor: factor, settings: parseSettings(settings) };
+    return this.#describe(await this.#storage.catalog.createTopic(topic));
   }
 
   async describe(name: string): Promise<TopicDescription> {
@@ -66,12 +59,12 @@ export class GrpcTopics {
   }
 
   #describe(topic: Topic): TopicDescription {
-    const { name, uuid, createdAt, partitions, settings } = topic;
+    const { name, uuid, createdAt, partitions, settings, replicationFactor } = topic;
     return {
       name,
       uuid,
       createdAt,
-      replicationFactor: 1,
+      replicationFactor,
       settings: formatSettings(settings),
       effectiveSettings: formatSettings(this.#storage.effectiveSettings(topic)),
       partitions: partitions.map((partition) => this.#describePartition(topic, partition)),

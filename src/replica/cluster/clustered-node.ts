@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Clock, Timer } from "../../base/clock.ts";
-import { clusterAnswerMaxMs, handOverMaxMs, replicaLostAfterMs } from "../../base/cluster-limits.ts";
+import { clusterAnswerMaxMs, clusterNodesMaxCount, handOverMaxMs, replicaLostAfterMs } from "../../base/cluster-limits.ts";
 import type { Disk, DiskLock } from "../../base/disk.ts";
 import { isProglogError, messageOf, ProglogError } from "../../base/error.ts";
 import { controllerIntervalMs } from "../../base/limits.ts";
@@ -104,6 +104,8 @@ export class ClusteredNode implements NodeStorage {
   #watch: Timer | undefined;
   #knownPeers: readonly KnownPeer[] = [];
   readonly #connectedPeers = new Map<NodeId, PeerIdentity>();
+  /** Who came before this node knew the catalog: without a way back it would never hear of it. */
+  readonly #introduced = new Map<NodeId, PeerIdentity>();
   #closing: Promise<void> | undefined;
 
   private constructor(options: ClusteredNodeOptions, lock: DiskLock, storageId: string | undefined) {
@@ -425,12 +427,19 @@ export class ClusteredNode implements NodeStorage {
   }
 
   #setPeers(peers: readonly KnownPeer[], identity: ClusterIdentity): void {
-    const formed = identity.membership?.members ?? [];
-    const fallback = formed.flatMap(({ name, address }) => (name === identity.name ? [] : [{ nodeId: name, address }]));
-    const known = peers.length > 0 || this.#catalog?.state.clusterId !== undefined ? peers : fallback;
+    const known = this.#catalog?.state.clusterId === undefined ? this.#guessPeers(peers, identity) : peers;
     this.#knownPeers = known;
     this.#peers?.setPeers(known);
     this.#groups?.setPeers(known.map(({ nodeId }) => nodeId));
+  }
+
+  /** As long as the catalog isn't known here: those noted at an earlier start, those that formed the cluster, and whoever came by itself. */
+  #guessPeers(noted: readonly KnownPeer[], { name: self, membership }: ClusterIdentity): readonly KnownPeer[] {
+    const guessed = new Map(membership?.members.map(({ name, address }) => [name, { nodeId: name, address }]));
+    const introduced = [...this.#introduced.values()].filter(({ clusterId }) => clusterId === this.clusterId);
+    for (const { nodeId, address } of [...noted, ...introduced]) guessed.set(nodeId, { nodeId, address });
+    guessed.delete(self);
+    return [...guessed.values()];
   }
 
   /** A node that starts again elsewhere tells so. */
@@ -486,7 +495,13 @@ export class ClusteredNode implements NodeStorage {
 
   #check(peer: PeerIdentity): void {
     const nodes = [...(this.#catalog?.state.nodes.values() ?? [])];
-    this.#identity?.check(peer, { nodes, connected: this.#connectedPeers.values() });
+    const identity = this.#identity;
+    identity?.check(peer, { nodes, connected: this.#connectedPeers.values() });
+    if (identity === undefined || nodes.length > 0 || peer.clusterId === undefined) return;
+    if (this.#introduced.get(peer.nodeId)?.address === peer.address || this.#introduced.size >= clusterNodesMaxCount) return;
+    // It may come before this node has noted that it was taken in.
+    this.#introduced.set(peer.nodeId, peer);
+    if (peer.clusterId === this.clusterId) this.#setPeers(identity.record.state.peers, identity);
   }
 
   /** Of this cluster, as the catalog has it; before there is one, by its own word. */
