@@ -49,10 +49,10 @@ describe("changing a topic", () => {
     const topic = await catalog.createTopic({ name: "orders", replicationFactor: 1 });
     assert.equal(topic.replicationFactor, 1);
     await assert.rejects(catalog.createTopic({ name: "more", replicationFactor: 3 }), {
-      code: "INVALID_ARGUMENT",
+      code: "NOT_CLUSTERED",
       message: "Cannot create topic more with 3 replicas: a single node keeps one",
     });
-    await assert.rejects(catalog.changeTopic("orders", { replicationFactor: 2 }), { code: "INVALID_ARGUMENT" });
+    await assert.rejects(catalog.changeTopic("orders", { replicationFactor: 2 }), { code: "NOT_CLUSTERED" });
     assert.equal((await catalog.changeTopic("orders", { replicationFactor: 1 })).replicationFactor, 1);
     assert.deepEqual(Object.keys(readManifest(disk, "/data/manifest")?.topics[0] ?? {}), [
       "name",
