@@ -89,12 +89,13 @@ export function* partitionsOf(state: CatalogState): Generator<{
 
 /**
  * Whether the catalog allows a node to delete the files of its replica: the group is deleted, or the replica was replaced or moved away and
- * the group's committed membership was seen without it. Of a group that the catalog doesn't know nothing is deleted.
+ * the group's committed membership was seen without it. Of a group that the catalog doesn't know nothing is deleted; nor is a replica that
+ * was placed later than this state tells: a node that starts reads the catalog again from its log start, and meets what it was before.
  */
 export function mayDeleteReplica(state: CatalogState, group: string, { node, incarnation }: PlacedReplica): boolean {
   if (state.deleted.has(group)) return true;
   const partition = findPartition(state, group);
-  if (partition === undefined) return false;
+  if (partition === undefined || incarnation > partition.placedAt) return false;
   return ![...partition.replicas, ...partition.leaving].some((known) => {
     return known.node === node && known.incarnation === incarnation;
   });

@@ -83,6 +83,17 @@ describe("what a node makes and removes", () => {
     assert.deepEqual(planReplicas(moved, self, [listed(1)]).remove, [listed(1)]);
   });
 
+  test("what was placed since stays when the catalog is read again from an earlier offset", () => {
+    const moved = [topic(["a", "b"]), place(1, [{ node: "b", incarnation: 1 }, { node: "a" }])] as const;
+    const done = { kind: "placement-done", group, basis: 2 } as const;
+    const now = [listed(1, "deleted"), listed(2)];
+    for (const changes of [[], moved.slice(0, 1), moved, [...moved, done]])
+      assert.deepEqual(planReplicas(catalogOf(...changes), self, now), { create: [], remove: [] });
+    // Where it was somebody else's in between, too.
+    const away = catalogOf(topic(["a", "b"]), place(1, [{ node: "b", incarnation: 1 }, { node: "c" }]), done);
+    assert.deepEqual(planReplicas(away, self, [listed(1, "deleted"), listed(7)]), { create: [], remove: [] });
+  });
+
   test("the next one is made when the files of the one before are gone", () => {
     const renewed = catalogOf(...[topic(["a", "b"]), place(1, [{ node: "b", incarnation: 1 }, { node: "a" }])], {
       kind: "placement-done",
