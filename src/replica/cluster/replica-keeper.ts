@@ -18,6 +18,8 @@ export class ReplicaKeeper {
   #running: Promise<void> | undefined;
   #isAskedAgain = false;
   #retry: Timer | undefined;
+  /** Groups whose replicas are noted and couldn't be made. */
+  readonly #unmade = new Set<string>();
   #isClosed = false;
 
   constructor(options: ReplicaKeeperOptions) {
@@ -65,6 +67,7 @@ export class ReplicaKeeper {
         .delete(groupId, incarnation)
         .catch((error: unknown) => this.#failed("a replica couldn't be deleted yet", error, groupId));
     });
+    await inTurns([...this.#unmade], async (groupId) => this.#makeAgain(groupId));
     await inTurns(create, async (planned) => this.#create(planned));
     changed();
     await this.#forgetDeleted();
@@ -75,8 +78,21 @@ export class ReplicaKeeper {
     try {
       await this.#options.groups.create({ groupId, incarnation, logId, firstMembers });
     } catch (error) {
+      this.#unmade.add(groupId);
       this.#failed("a replica couldn't be made yet", error, groupId);
     }
+  }
+
+  /** It is listed by now, so that no plan names it any more: a disk that was full for a moment must not cost it for ever. */
+  async #makeAgain(groupId: string): Promise<void> {
+    const { groups } = this.#options;
+    this.#unmade.delete(groupId);
+    if (this.#isClosed || groups.stateOf(groupId)?.kind !== "failed") return;
+    await groups.reopen(groupId);
+    const state = groups.stateOf(groupId);
+    if (state?.kind !== "failed") return;
+    this.#unmade.add(groupId);
+    this.#failed("a replica couldn't be made yet", state.error, groupId);
   }
 
   /** Tells the cluster of deleted groups that this node has nothing of any more, so that it need not remember them for its sake. */
@@ -111,7 +127,7 @@ export class ReplicaKeeper {
 export interface ReplicaKeeperOptions {
   readonly catalog: Pick<ClusterCatalog, "state" | "watch" | "propose">;
   readonly record: NodeRecord;
-  readonly groups: Pick<GroupSet<GroupMember>, "create" | "delete" | "stateOf">;
+  readonly groups: Pick<GroupSet<GroupMember>, "create" | "delete" | "reopen" | "stateOf">;
   /** This node's name. */
   readonly self: string;
   readonly clock: Clock;

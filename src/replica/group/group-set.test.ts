@@ -174,6 +174,7 @@ describe("the groups of a node", () => {
     const world = new World();
     const first = await world.open();
     await Promise.all([1, 2, 3].map((number) => first.set.create(recordOf(number))));
+    await world.member(2).seams.hardState.write({ term: 1, vote: undefined });
     await first.set.close(reason);
     const directory = `/n/logs/${groupIdOf(2)}`;
     world.disk.remove(`${directory}/store`);
@@ -206,7 +207,18 @@ describe("the groups of a node", () => {
     await set.close(reason);
   });
 
-  test("a creation that was cut short, at whatever call, is there, lost or never was, and the others are as they were", async () => {
+  test("one that couldn't be made, and has neither voted nor acknowledged anything, is made when it is opened again", async () => {
+    const world = new World();
+    const { set } = await world.open();
+    world.openFault = () => new ProglogError("DISK_FULL", "Cannot make it");
+    await assert.rejects(set.create(recordOf(1)), (error) => isProglogError(error, "DISK_FULL"));
+    world.openFault = undefined;
+    await set.reopen(groupIdOf(1));
+    assert.deepEqual(kindsOf(set), ["open"]);
+    await set.close(reason);
+  });
+
+  test("a creation that was cut short, at whatever call, is there or never was, and the others are as they were", async () => {
     const seen = new Set<string>();
     for (let nth = 1, struck = true; struck; nth += 1) {
       const world = new World();
@@ -236,7 +248,7 @@ describe("the groups of a node", () => {
       assert.deepEqual(next.member(1).seams.hardState.saved, { term: 3, vote });
       await again.set.close(reason);
     }
-    assert.deepEqual([...seen].toSorted(), ["lost", "never was", "open"]);
+    assert.deepEqual([...seen].toSorted(), ["never was", "open"]);
   });
 
   test("a deletion takes files and hard state, and leaves the others'; another incarnation may come after it", async () => {

@@ -47,7 +47,7 @@ export interface GroupSetOptions<Member extends GroupMember> {
 export type GroupState<Member> =
   | { readonly kind: "opening" }
   | { readonly kind: "open"; readonly member: Member }
-  /** It is listed and has no files: never made anew in silence. */
+  /** It is listed, has voted or acknowledged, and has no files: never made anew in silence. */
   | { readonly kind: "lost"; readonly error: unknown }
   /** It didn't open, or stopped itself. */
   | { readonly kind: "failed"; readonly error: unknown }
@@ -120,7 +120,7 @@ export class GroupSet<Member extends GroupMember> {
   /** Opens what the node record lists, and goes on with deletions that were begun; a few at a time. Resolves when each is open, lost or failed. */
   async openAll(): Promise<void> {
     const work = this.#options.record.state.replicas.map(async (record) => {
-      if (record.state === "created") await this.#add(record, { createIfMissing: false }).work;
+      if (record.state === "created") await this.#add(record).work;
       if (record.state !== "deleting") return;
       try {
         await this.#remove(this.#addEntry(record));
@@ -150,7 +150,7 @@ export class GroupSet<Member extends GroupMember> {
       this.#groups.delete(record.groupId);
       throw error;
     }
-    await this.#open(group, { createIfMissing: true });
+    await this.#open(group);
     if (group.state.kind === "open") return group.state.member;
     throw "error" in group.state ? group.state.error : this.#closedError(`create a replica of group ${record.groupId}`);
   }
@@ -173,7 +173,7 @@ export class GroupSet<Member extends GroupMember> {
     await this.#inTurn(group, async () => {
       if (group.state.kind === "deleting") return;
       await this.#closeMember(group, new ProglogError("UNAVAILABLE", "Cannot use this replica: it is being opened again"));
-      await this.#openNow(group, { createIfMissing: false });
+      await this.#openNow(group);
     });
   }
 
@@ -375,9 +375,9 @@ export class GroupSet<Member extends GroupMember> {
     if (isLed) this.#exchange.changed([groupId, term], true);
   }
 
-  #add(record: ReplicaRecord, how: OpenHow): Group<Member> {
+  #add(record: ReplicaRecord): Group<Member> {
     const group = this.#addEntry(record);
-    void this.#open(group, how);
+    void this.#open(group);
     return group;
   }
 
@@ -402,19 +402,19 @@ export class GroupSet<Member extends GroupMember> {
     return done;
   }
 
-  #open(group: Group<Member>, how: OpenHow): Promise<void> {
-    return this.#inTurn(group, () => this.#openNow(group, how));
+  #open(group: Group<Member>): Promise<void> {
+    return this.#inTurn(group, () => this.#openNow(group));
   }
 
   /** Never rejects: what fails is how the group stands. */
-  async #openNow(group: Group<Member>, how: OpenHow): Promise<void> {
+  async #openNow(group: Group<Member>): Promise<void> {
     if (group.state.kind === "deleting" || this.#closing !== undefined) return;
     group.state = { kind: "opening" };
     const { groupId } = group.record;
     try {
       const member = await this.#openings.run(() => {
         this.#checkOpen(`open a replica of group ${groupId}`);
-        return this.#options.openMember(group.record, this.#seamsOf(group, how));
+        return this.#options.openMember(group.record, this.#seamsOf(group));
       });
       // It may have stopped itself before it was here.
       if (group.state.kind !== "opening") {
@@ -433,16 +433,19 @@ export class GroupSet<Member extends GroupMember> {
     }
   }
 
-  #seamsOf(group: Group<Member>, { createIfMissing }: OpenHow): GroupSeams {
+  #seamsOf(group: Group<Member>): GroupSeams {
     const { groupId } = group.record;
+    const hardState = this.#hardStates.slot(groupId);
     const unsynced = this.unsynced.account();
     group.unsynced = unsynced;
     const isCurrent = (): boolean => group.unsynced === unsynced;
     return {
       groupId,
       directory: this.#directoryOf(groupId),
-      createIfMissing,
-      hardState: this.#hardStates.slot(groupId),
+      // Before the first vote and the first acknowledgement there is a hard state. Where there is none, its making was cut short, and it has
+      // nothing to forget: were it lost, a crash while a topic is made would leave partitions that nobody ever leads.
+      createIfMissing: hardState.saved === undefined,
+      hardState,
       send: (...message) => this.#options.peers.send(...message),
       unsynced,
       checkRoom: (bytes) => this.unsynced.checkRoom("append", bytes),
@@ -539,10 +542,6 @@ export interface GroupSetStatus {
 export const hardStateName = "hard-state";
 const logsName = "logs";
 const groupIdPattern = /^[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}$/;
-
-interface OpenHow {
-  readonly createIfMissing: boolean;
-}
 
 interface Group<Member> {
   readonly record: ReplicaRecord;
