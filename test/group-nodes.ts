@@ -9,6 +9,7 @@ import { OpenFiles } from "../src/log/open-files.ts";
 import type { NodeId } from "../src/raft/member.ts";
 import { NodeRecord } from "../src/replica/cluster/node-record.ts";
 import type { ReplicaRecord } from "../src/replica/cluster/node-record-state.ts";
+import { isCopyQuestion } from "../src/replica/group/copy-questions.ts";
 import { GroupReplica } from "../src/replica/group/group-replica.ts";
 import { GroupSet } from "../src/replica/group/group-set.ts";
 import { leadersQuestion } from "../src/replica/group/leader-exchange.ts";
@@ -25,6 +26,8 @@ export class GroupNodes {
   readonly peers = new MemoryPeers(this.clock);
   readonly nodes: readonly GroupNode[];
   readonly unsyncedMaxBytes: number | undefined;
+  /** Of the logs that are opened from now on. */
+  segmentMaxBytes: number | undefined;
 
   constructor(nodeIds: readonly NodeId[], unsyncedMaxBytes?: number) {
     this.unsyncedMaxBytes = unsyncedMaxBytes;
@@ -112,7 +115,7 @@ export class GroupNode {
   /** Begins, or begins again on the disk as it is. */
   async start(): Promise<void> {
     const { nodeId } = this;
-    const { clock, peers, unsyncedMaxBytes } = this.#world;
+    const { clock, peers, unsyncedMaxBytes, segmentMaxBytes } = this.#world;
     await this.disk.makeDirectory("/data");
     const record = await NodeRecord.open(this.disk, "/data", () => this.storageId);
     this.#bootCounter = record.state.bootCounter;
@@ -141,7 +144,7 @@ export class GroupNode {
           clock,
           random,
           openFiles,
-          log: { ...options.log, index: "heap" },
+          log: { ...options.log, index: "heap", ...(segmentMaxBytes !== undefined && { segmentMaxBytes }) },
         });
       },
     });
@@ -150,7 +153,8 @@ export class GroupNode {
     this.#transport = peers.join(() => this.#identity(), {
       check: () => {},
       received: (_from, groupId, message) => set.received(groupId, message),
-      answer: async (from, kind, body) => {
+      answer: async (from, kind, body, signal) => {
+        if (isCopyQuestion(kind)) return set.answerCopy(from.nodeId, kind, body, signal);
         assert.equal(kind, leadersQuestion);
         return set.answerLeaders(from.nodeId, body);
       },

@@ -5,6 +5,7 @@ import { isProglogError } from "../src/base/error.ts";
 import { KiB } from "../src/base/units.ts";
 import { defaultSettings } from "../src/raft/raft-settings.ts";
 import { GroupNodes } from "./group-nodes.ts";
+import { outcomeOf } from "./test-group.ts";
 
 const groupIds = Array.from({ length: 100 }, (_, number) => `00000000-0000-4000-8000-${String(number).padStart(12, "0")}`);
 
@@ -73,6 +74,38 @@ describe("groups on three nodes", () => {
     await world.tickUntil(() => few.every((groupId) => world.findLeader(groupId) !== undefined), 100);
     await appendAll(world, "after", few);
     await world.close();
+  });
+
+  test("a node that comes to a group whose log was trimmed is given what the leader's log begins with", async () => {
+    const world = new GroupNodes(["n1", "n2", "n3"]);
+    world.segmentMaxBytes = 1 * KiB;
+    await world.start();
+    const pair = ["n1", "n2"].map((nodeId) => world.node(nodeId));
+    const firstMembers = pair.map(({ nodeId, storageId }) => ({ nodeId, storageId: `${storageId}/0` }));
+    const [groupId = ""] = few;
+    const group = { groupId, incarnation: 0, logId: groupId.replaceAll("-", "") };
+    await Promise.all(pair.map(({ running }) => running.create({ ...group, firstMembers })));
+    await world.tickUntil(() => world.findLeader(groupId) !== undefined, 60);
+    for (let count = 0; count < 20; count += 1) await appendAll(world, `${count}`, [groupId]);
+    const leader = world.findLeader(groupId)?.running.find(groupId);
+    assert.ok(leader !== undefined);
+    await Promise.all([leader.trim(15), world.tick(5)]);
+    const late = await world.node("n3").running.create({ ...group, firstMembers: undefined });
+    leader.changeMembership([{ kind: "add-learner", member: late.self }]);
+    await world.tickUntil(() => late.log.highWatermark === 20, 100);
+    assert.deepEqual([late.log.logStartOffset, leader.log.logStartOffset], [15, 15]);
+    assert.ok(late.status().firstIndex > 5);
+    assert.deepEqual(world.node("n3").disk.list("/data/logs"), [groupId]);
+    const isRefused = async (body: object): Promise<string> => {
+      const asked = Buffer.from(JSON.stringify(body));
+      const { signal } = new AbortController();
+      return (await outcomeOf(world.node("n3").running.answerCopy("n1", "group/fetch", asked, signal))).code ?? "";
+    };
+    assert.equal(await isRefused({ group: groupIds.at(-1), wants: "base" }), "NOT_A_REPLICA");
+    assert.equal(await isRefused({ group: groupId, wants: "all" }), "INVALID_ARGUMENT");
+    assert.equal(await isRefused({ group: groupId, wants: "entries", index: 1, lastIndex: 2 }), "OFFSET_OUT_OF_RANGE");
+    await world.close();
+    assert.ok(world.nodes.every(({ disk }) => disk.openFileCount === 0));
   });
 
   test("a node whose disk stalls hands over what it leads, and goes on when the disk does", async () => {

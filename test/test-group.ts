@@ -1,16 +1,18 @@
+import assert from "node:assert/strict";
 import { createVirtualClock } from "../sim/clock.ts";
 import { createSimDisk, type SimDisk } from "../sim/disk.ts";
 import type { CallMatch } from "../sim/fault-plan.ts";
 import { createSeededRandom } from "../sim/random.ts";
 import { CallHold } from "./log-world.ts";
 import { encodeBatch, type EncodeBatchOptions } from "../src/batch/encode-batch.ts";
-import { type ErrorCode, isProglogError, type ProglogError } from "../src/base/error.ts";
+import { type ErrorCode, isProglogError, ProglogError } from "../src/base/error.ts";
 import { OpenFiles } from "../src/log/open-files.ts";
 import type { Member, NodeId } from "../src/raft/member.ts";
 import type { Membership } from "../src/raft/membership.ts";
 import { defaultSettings, type RaftSettings } from "../src/raft/raft-settings.ts";
 import type { RoleChange } from "../src/raft/ready.ts";
-import type { PeerMessage } from "../src/replica/peer-network.ts";
+import type { AskOptions, PeerAddress, PeerMessage } from "../src/replica/peer-network.ts";
+import { isCopyQuestion } from "../src/replica/group/copy-questions.ts";
 import type { GroupReplicaOptions } from "../src/replica/group/group-options.ts";
 import { GroupReplica } from "../src/replica/group/group-replica.ts";
 import type { HardStateSlot, SavedHardState } from "../src/replica/group/hard-state-slot.ts";
@@ -30,6 +32,13 @@ export class TestGroup {
   readonly #options: TestGroupOptions;
   #messages: { readonly to: NodeId; readonly message: PeerMessage }[] = [];
   #cut = new Set<string>();
+  /** What was asked, in order. */
+  readonly questions: string[] = [];
+  readonly #asked = new Set<{ readonly from: NodeId; readonly to: NodeId; readonly broken: AbortController }>();
+  /** Questions that find no way. */
+  refuses: (kind: string, from: NodeId, to: NodeId) => boolean = () => false;
+  /** What becomes of an answer on its way. */
+  alters: (kind: string, answer: Buffer) => Buffer = (_kind, answer) => answer;
   /** Messages that are lost. */
   loses: (message: PeerMessage) => boolean = () => false;
 
@@ -136,6 +145,28 @@ export class TestGroup {
     return true;
   }
 
+  /** Questions are answered a turn later, or fail where there is no way. */
+  async ask(from: NodeId, to: PeerAddress, kind: string, body: Buffer, { signal }: AskOptions = {}): Promise<Buffer> {
+    const nodeId = "nodeId" in to ? to.nodeId : to.address;
+    this.questions.push(`${from} asks ${nodeId}: ${kind} ${body.toString()}`);
+    await new Promise((resolve) => setImmediate(resolve));
+    const noWay = new ProglogError("UNAVAILABLE", `Cannot ask ${nodeId}: there is no way to it`);
+    const replica = this.nodes.get(nodeId)?.replica;
+    if (this.isCut(from, nodeId) || replica === undefined || this.refuses(kind, from, nodeId)) throw noWay;
+    assert.ok(isCopyQuestion(kind));
+    const broken = new AbortController();
+    const question = { from, to: nodeId, broken };
+    this.#asked.add(question);
+    signal?.addEventListener("abort", () => broken.abort());
+    const gone = new Promise<never>((_, reject) => broken.signal.addEventListener("abort", () => reject(noWay)));
+    try {
+      const answer = replica.answerCopy(from, kind, Buffer.from(body), broken.signal);
+      return this.alters(kind, Buffer.from(await Promise.race([answer, gone])));
+    } finally {
+      this.#asked.delete(question);
+    }
+  }
+
   /** Nothing gets from or to a node any more. */
   isolate(name: NodeId): void {
     for (const other of this.nodes.keys()) {
@@ -145,6 +176,12 @@ export class TestGroup {
       this.node(other).replica?.unreachable(name);
       this.node(name).replica?.unreachable(other);
     }
+    this.gone(name);
+  }
+
+  /** A node is gone: what was asked of it, and by it, isn't answered. */
+  gone(name: NodeId): void {
+    for (const { from, to, broken } of [...this.#asked]) if (from === name || to === name) broken.abort();
   }
 
   heal(): void {
@@ -213,6 +250,7 @@ export class TestNode {
       hardState: this.hardState,
       openFiles: new OpenFiles(),
       send: (to, _group, message) => this.#group.send(nodeId, to, message),
+      ask: (...question) => this.#group.ask(nodeId, ...question),
       rpcAddressOf: (leader) => `${leader}.test:8000`,
       settings: { ...defaultSettings, ...this.#common.settings },
       listener: {
@@ -235,6 +273,7 @@ export class TestNode {
   /** Ends the process as kill -9 does: what was written is there. */
   kill(): void {
     this.replica?.end();
+    this.#group.gone(this.member.nodeId);
     this.replica = undefined;
     this.disk = this.disk.endProcess(this.#process());
     this.#holds = [];

@@ -205,3 +205,19 @@ export const replicaLostAfterMs = minuteMs;
 /** How long a request to the cluster waits until what it asked for is so, and how often that is looked at. */
 export const clusterAnswerMaxMs = 10 * secondMs;
 export const clusterPollMs = 5;
+
+/** One piece of a log that is copied to another node, unless its first entry is larger: a broken connection costs no more. */
+export const fetchPieceBytes = 1 * MiB;
+
+/** What a node sends of its logs to those that catch up or repair, unless configured: less than half of a gigabit link. */
+export const catchUpBytesPerSecond = 50 * MiB;
+
+/** Logs that a node receives at a time: each writes and syncs pieces of `fetchPieceBytes`, and more of them wouldn't come sooner. */
+export const catchUpsMaxCount = 4;
+
+/** How long one log may take to be received until it is asked for anew: what has come stays. */
+export const catchUpMaxMs = 60 * minuteMs;
+
+/** Before a catch-up that failed is tried again: doubled from the first to the last. */
+export const catchUpRetryMinMs = 500;
+export const catchUpRetryMaxMs = 30 * secondMs;

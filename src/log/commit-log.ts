@@ -339,6 +339,13 @@ export class CommitLog implements Log {
       pack: (records, options, lastAppendTime) => this.#pack(records, options, this.#now(lastAppendTime)),
       findExpired: (now) => this.#findExpired(now),
       sizesChanged: () => this.#storeSizes.forget(),
+      replaced: () => {
+        this.#writer.noteReplaced();
+        this.#compactor.noteReplaced();
+        this.#storeSizes.forget();
+        this.#state.context.damages.forgetAll();
+        this.#reader.waiters.wakeAll();
+      },
     };
   }
 
@@ -379,6 +386,8 @@ export interface LogParts {
   readonly findExpired: (now: number) => Promise<ExpiredSegments>;
   /** Segments came or went past this log. */
   readonly sizesChanged: () => void;
+  /** Another log has taken the place of this one: to be told in the same turn. */
+  readonly replaced: () => void;
 }
 
 function isList(records: RecordInput | readonly RecordInput[]): records is readonly RecordInput[] {

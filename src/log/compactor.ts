@@ -151,6 +151,12 @@ export class Compactor {
     if (mark.mappedOffset > offset) await this.#writeMark(cutMark(mark, offset));
   }
 
+  /** Another log has taken the place of this one, with a mark of its own or none. */
+  noteReplaced(): void {
+    this.#mark = undefined;
+    this.#measured = undefined;
+  }
+
   /** The part of the sealed segments that came since the last run, in bytes. 0 in a log that isn't compacted. */
   dirtyRatio(): number {
     if (!this.#isWanted) return 0;

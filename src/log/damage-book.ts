@@ -17,6 +17,11 @@ export class DamageBook {
     return this.#places.size;
   }
 
+  /** Other files are there now. */
+  forgetAll(): void {
+    this.#places.clear();
+  }
+
   note(damage: LogDamage): void {
     const place = `${damage.file}:${damage.position}`;
     // A reader that tries again and again isn't a new damage each time.

@@ -20,7 +20,7 @@ import { refusalOf } from "./write-failure.ts";
  */
 export class LogState {
   readonly context: LogContext;
-  readonly markFile: SyncMarkFile;
+  markFile: SyncMarkFile;
   segments: Segments;
   /** The last entry known synced. */
   durable: ChainPoint;
@@ -34,7 +34,7 @@ export class LogState {
   description: LogDescription;
   /** Counts up when the store of a sealed segment was replaced: positions in it that were known before mean nothing any more. */
   replacements = 0;
-  readonly #baseSlots: BaseSlots;
+  #baseSlots: BaseSlots;
 
   constructor(parts: {
     readonly context: LogContext;
@@ -53,6 +53,18 @@ export class LogState {
 
   get base(): BaseRecord {
     return this.#baseSlots.record;
+  }
+
+  /** Another log has taken the place of this one: all that it holds is synced, and behind its base nothing is shown. */
+  replaceAll(parts: Pick<LogState, "markFile" | "segments" | "description"> & { readonly baseSlots: BaseSlots }): void {
+    this.markFile = parts.markFile;
+    this.segments = parts.segments;
+    this.durable = parts.segments.active.last;
+    this.description = parts.description;
+    this.#baseSlots = parts.baseSlots;
+    this.ceiling = undefined;
+    const { baseIndex, nextOffset } = this.base;
+    this.shown = { index: baseIndex, nextOffset };
   }
 
   /** The last entry written. */

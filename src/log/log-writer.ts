@@ -158,6 +158,11 @@ export class LogWriter {
     await this.#takeBackCleanMark();
   }
 
+  /** Another log has taken the place of this one, and was closed in order. */
+  noteReplaced(): void {
+    this.#isMarkTakenBack = false;
+  }
+
   /** Waits for what was accepted, syncs, seals what can be sealed, and closes the files. */
   close(): Promise<void> {
     // Nothing new is taken from here on; what was accepted before is still worked off.

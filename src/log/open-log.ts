@@ -11,7 +11,6 @@ import { systemRandom } from "../base/random.ts";
 import { ActiveSegment } from "./active-segment.ts";
 import { type BaseRecord, baseRecordNames, readBaseRecord } from "./base-record.ts";
 import { BaseSlots } from "./base-slots.ts";
-import { chainStart } from "./chain.ts";
 import { CommitLog } from "./commit-log.ts";
 import { noControlEntries } from "./control-entries.ts";
 import { corruptError } from "./corrupt-error.ts";
@@ -59,6 +58,8 @@ export function openLog(directory: string, options: LogOptions = {}): Promise<Lo
 export interface OpenOptions extends LogOptions {
   /** Of a log that is made: its id, of 16 bytes, and not one by chance. */
   readonly logId?: Buffer;
+  /** Of a log that is made: what was trimmed away before it began. Default nothing. */
+  readonly base?: BaseRecord;
   /** Somebody else decides what is written and what goes. Default false. */
   readonly isReplicas?: boolean;
 }
@@ -136,7 +137,7 @@ async function openLocked(
     // Made by somebody else, or by an opening that a crash or a failure cut short: its name may not be durable yet.
     await syncName(disk, directory);
     const context = contextOf(options.logId ?? random.bytes(logIdBytes));
-    const state = await createLog(context);
+    const state = await createLog(context, options.base ?? emptyBase(context.logId));
     return new CommitLog(state, resolved, {
       lock,
       recovery: report(state, "created", clock.monotonic() - start),
@@ -162,27 +163,16 @@ async function openLocked(
 }
 
 /** Makes the files of an empty log. The base record comes last: before it is there, there is no log, and nothing to lose. */
-async function createLog(context: LogContext): Promise<LogState> {
+async function createLog(context: LogContext, base: BaseRecord): Promise<LogState> {
   const { disk, directory, logId } = context;
   for (const baseIndex of listBaseIndexes(context)) removeSegment(context, baseIndex);
-  const active = await ActiveSegment.create(context, chainStart, 0);
+  // The time of what was trimmed isn't known, and no entry may be earlier than the one before.
+  const before = { index: base.baseIndex, term: base.baseTerm, nextOffset: base.nextOffset, appendTime: 0 };
+  const active = await ActiveSegment.create(context, before, base.baseIndex);
   let markFile: SyncMarkFile | undefined;
   try {
-    markFile = await SyncMarkFile.create(disk, directory, logId, markAt(active, 0));
+    markFile = await SyncMarkFile.create(disk, directory, logId, markAt(active, base.describedIndex));
     await disk.syncDirectory(directory);
-    const base: BaseRecord = {
-      logId,
-      baseIndex: 0,
-      baseTerm: 0,
-      nextOffset: 0,
-      logStartOffset: 0,
-      describedIndex: 0,
-      termHistory: [],
-      membership: Buffer.alloc(0),
-      producers: [],
-      controls: noControlEntries,
-      otherSections: [],
-    };
     const baseSlots = await BaseSlots.create(disk, directory, base);
     const description = LogDescription.of(base, context.producerLimits);
     return new LogState({ context, markFile, segments: new Segments([], active), baseSlots, description });
@@ -191,6 +181,22 @@ async function createLog(context: LogContext): Promise<LogState> {
     await active.close();
     throw error;
   }
+}
+
+function emptyBase(logId: Buffer): BaseRecord {
+  return {
+    logId,
+    baseIndex: 0,
+    baseTerm: 0,
+    nextOffset: 0,
+    logStartOffset: 0,
+    describedIndex: 0,
+    termHistory: [],
+    membership: Buffer.alloc(0),
+    producers: [],
+    controls: noControlEntries,
+    otherSections: [],
+  };
 }
 
 async function syncName(disk: Disk, directory: string): Promise<void> {

@@ -1,19 +1,30 @@
 import { assert } from "../base/assert.ts";
 import type { ProglogError } from "../base/error.ts";
-import { readEntryBytes } from "../base/limits.ts";
+import type { Disk } from "../base/disk.ts";
+import { producersMaxCount, readEntryBytes } from "../base/limits.ts";
 import type { RecordInput } from "../batch/record.ts";
 import { ActiveSegment } from "./active-segment.ts";
 import type { AdmittedBatch } from "./admission.ts";
 import { checkCondition } from "./append-options.ts";
-import type { TermStart } from "./base-record.ts";
+import { type BaseRecord, encodeBaseRecord, type TermStart } from "./base-record.ts";
 import { findChainFault, advanceChain } from "./chain.ts";
 import type { CommitLog, LogParts } from "./commit-log.ts";
 import type { ControlEntries } from "./control-entries.ts";
 import { corruptError } from "./corrupt-error.ts";
 import { chainBefore, damageError, describeEnd, readEntry, readPiece } from "./entry-lookup.ts";
 import { entryFlags, type Frame, frameHeadBytes, nextOffsetOf } from "./frame.ts";
+import {
+  baseWithoutEntries,
+  finishInstall,
+  incomingSuffix,
+  installReceived,
+  openReceived,
+  removeIncoming,
+} from "./installing.ts";
 import type { AppendOptions, Log, LogOptions, RecoveryReport } from "./log.ts";
-import { openCommitLog } from "./open-log.ts";
+import { describedBase } from "./log-description.ts";
+import { resolveOptions } from "./log-options.ts";
+import { type OpenOptions, openCommitLog } from "./open-log.ts";
 import type { ProducerTable } from "./producer-table.ts";
 import { segmentHeaderBytes } from "./segment-header.ts";
 import { slotBytes } from "./slots.ts";
@@ -31,6 +42,34 @@ export interface ReplicaLogOptions extends Omit<LogOptions, "sync" | "syncInterv
  * directory holds the log of another group.
  */
 export async function openReplicaLog(directory: string, options: ReplicaLogOptions): Promise<ReplicaLog> {
+  if (options.disk !== undefined) await finishInstall(options.disk, directory);
+  return openAsReplicas(directory, options);
+}
+
+/**
+ * Opens the log beside that of a directory into which a peer's is received, where one was begun and may be gone on with; else makes it, with
+ * nothing in it behind `base`. `isFit` says whether what is there is wanted.
+ */
+export async function openIncomingLog(
+  directory: string,
+  options: ReplicaLogOptions & { readonly disk: Disk },
+  { base, isFit }: { readonly base: BaseRecord; readonly isFit: (found: ReplicaLog) => boolean },
+): Promise<ReplicaLog> {
+  const { disk } = options;
+  const { scrubIntervalMs: _, ...rest } = options;
+  // Nothing is done to it, or told of it, but that it is received.
+  const open = { ...rest, observer: {}, cleanup: "delete", takesLock: false } as const;
+  const found = await openReceived(disk, directory, (path) => openAsReplicas(path, { ...open, createIfMissing: false }));
+  if (found !== undefined && isFit(found)) return found;
+  await found?.close();
+  await removeIncoming(disk, directory);
+  const { producerExpiryMs } = resolveOptions(options);
+  const limits = { expiryMs: producerExpiryMs, maxCount: producersMaxCount };
+  const made = { ...open, createIfMissing: true, base: baseWithoutEntries(base, limits) };
+  return openAsReplicas(directory + incomingSuffix, made);
+}
+
+async function openAsReplicas(directory: string, options: ReplicaLogOptions & Pick<OpenOptions, "base">): Promise<ReplicaLog> {
   const log = await openCommitLog(directory, { ...options, sync: "always", isReplicas: true });
   const replicaLog = new ReplicaLog(log);
   if (replicaLog.logId.equals(options.logId)) return replicaLog;
@@ -238,7 +277,13 @@ export class ReplicaLog {
     const { state, reads } = this.#parts;
     if (index <= this.shownIndex) return;
     assert(index <= state.durable.index, "what is shown is durable");
-    const nextOffset = await reads.run(`show entry ${index}`, () => this.#endOf(index));
+    const nextOffset = await reads
+      .run(`show entry ${index}`, () => this.#endOf(index))
+      .catch((error: unknown) => {
+        // Another log has taken the place of this one, and what was looked for lies before its base.
+        if (index <= this.shownIndex) return 0;
+        throw error;
+      });
     if (index <= this.shownIndex) return;
     state.shown = { index, nextOffset };
     this.#parts.wakeReaders();
@@ -250,6 +295,40 @@ export class ReplicaLog {
     const segment = state.segments.findByIndex(index);
     if (segment === state.segments.active) return state.segments.active.locateIndex(index + 1).baseOffset;
     return nextOffsetOf(await readEntry(state.context, segment, index));
+  }
+
+  /** What the log knows of what was trimmed away, with all that it knows of its entries: as a base record. */
+  describeBase(): Buffer {
+    const { base, description } = this.#parts.state;
+    return encodeBaseRecord(describedBase(base, description), 0);
+  }
+
+  /** The last entry that lies in a sealed segment, or the base. */
+  get sealedIndex(): number {
+    const { segments, base } = this.#parts.state;
+    return Math.max(base.baseIndex, segments.active.baseIndex - 1);
+  }
+
+  /** Of a log that is received: there is all of it. It begins at `logStartOffset`, or where it ends, and is closed. */
+  async finish(logStartOffset: number): Promise<void> {
+    const { writer, state } = this.#parts;
+    await writer.exclusively("finish what was received", async () => {
+      await writer.prepareChange();
+      if (state.segments.active.entryCount > 0) await writer.rollNow();
+      const start = Math.min(logStartOffset, state.last.nextOffset);
+      if (start > state.base.logStartOffset) await state.writeBase({ logStartOffset: start }, state.description);
+    });
+    await this.close();
+  }
+
+  /** Puts a log that was received and finished in the place of this one, durably. What was here goes. */
+  async install(received: ReplicaLog): Promise<void> {
+    const parts = this.#parts;
+    const { baseIndex } = received.#parts.state.base;
+    await parts.writer.exclusively(`install the base at entry ${baseIndex}`, async () => {
+      assert(baseIndex > this.shownIndex, "what is committed isn't replaced");
+      await installReceived(parts, received.#parts.state);
+    });
   }
 
   /**

@@ -27,6 +27,20 @@ describe("the writer of entries", () => {
     assert.deepEqual(told, ["wrote 1-3", "durable 3 of 1", "truncating behind 1", "wrote 2-2", "durable 2 of 2"]);
   });
 
+  test("installs before it truncates or appends, and has nothing of the log before any more", async () => {
+    const { world, write, told, writer } = await begin();
+    const hold = world.hold({ kind: "datasync" });
+    write([1, 2]);
+    await hold.arrived;
+    write([], { installs: true, generation: 2 });
+    assert.deepEqual(writer.unwritten(1, 10_000), []);
+    assert.equal(writer.hasWritten(0), false);
+    hold.release();
+    await world.settle();
+    assert.deepEqual(told, ["wrote 1-2", "durable 2 of 1", "installed", "durable 2 of 2"]);
+    assert.equal(writer.hasWritten(2), true);
+  });
+
   test("has entries in memory until they are written, as many as asked for, and none that were cut", async () => {
     const { world, write, writer } = await begin();
     const hold = world.hold({ kind: "datasync" });
@@ -106,6 +120,7 @@ async function begin(options: Partial<ReplicaLogOptions> = {}) {
     clock,
     (write) => write(),
     {
+      install: async () => void told.push("installed"),
       truncating: (index) => told.push(`truncating behind ${index}`),
       wrote: (entries) => told.push(`wrote ${entries[0]?.index}-${entries.at(-1)?.index}`),
       durable: ({ index, generation }) => told.push(`durable ${index} of ${generation}`),
@@ -114,18 +129,22 @@ async function begin(options: Partial<ReplicaLogOptions> = {}) {
     },
     undefined,
   );
-  const write = (
-    indexes: readonly number[],
-    { truncateTo, generation = 1 }: { readonly truncateTo?: number; readonly generation?: number } = {},
-  ): void => {
+  const write = (indexes: readonly number[], { truncateTo, generation = 1, installs = false }: WriteOptions = {}): void => {
     const stamped = indexes.map((index): StampedEntry => {
       const { kind, term, span, baseOffset } = entryOf(index);
       const payload = batchOf(`value ${index}`);
       return { kind, index, term, span, baseOffset, appendTime: world.clock.now(), flags: 0, payload };
     });
-    writer.write({ generation, install: undefined, truncateTo, entries: indexes.map(entryOf) }, stamped);
+    const install = installs ? { index: 1, term: 1, nextOffset: 1, lastIndex: 2 } : undefined;
+    writer.write({ generation, install, truncateTo, entries: indexes.map(entryOf) }, stamped);
   };
   return { world, writer, write, told, syncs };
+}
+
+interface WriteOptions {
+  readonly truncateTo?: number;
+  readonly generation?: number;
+  readonly installs?: boolean;
 }
 
 /** Data of one record, one after the other. */

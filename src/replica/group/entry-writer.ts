@@ -23,7 +23,8 @@ export class EntryWriter {
   readonly #listener: EntryWriterListener;
   readonly #unsynced: UnsyncedAccount | undefined;
   #orders: PendingOrder[] = [];
-  #pendingTruncations = 0;
+  /** Truncations, and logs to be installed. */
+  #pendingChanges = 0;
   readonly #unwritten = new Map<number, UnwrittenEntry>();
   /** Of what was stamped here and isn't written, in the segment that comes last. */
   #ahead = nothingAhead;
@@ -62,7 +63,7 @@ export class EntryWriter {
 
   /** Whether the log, as it is written, is that of the core up to `index`, and has nothing of another. */
   hasWritten(index: number): boolean {
-    return this.#pendingTruncations === 0 && this.#log.last.index >= index;
+    return this.#pendingChanges === 0 && this.#log.last.index >= index;
   }
 
   /** The latest time that an entry got. */
@@ -93,7 +94,9 @@ export class EntryWriter {
 
   /** `entries` are those of the order. */
   write(order: WriteOrder, entries: readonly StampedEntry[]): void {
-    const { truncateTo } = order;
+    const { install, truncateTo } = order;
+    // Of the log that goes nothing is written or sent any more.
+    if (install !== undefined) this.#unwritten.clear();
     if (truncateTo !== undefined)
       for (const index of this.#unwritten.keys()) if (index > truncateTo) this.#unwritten.delete(index);
     for (const entry of entries) {
@@ -103,7 +106,8 @@ export class EntryWriter {
     }
     if (this.#state !== "open") return;
     this.#unsynced?.take(bytesOf(entries));
-    if (truncateTo !== undefined) this.#pendingTruncations += 1;
+    if (install !== undefined) this.#pendingChanges += 1;
+    if (truncateTo !== undefined) this.#pendingChanges += 1;
     this.#orders.push({ order, entries });
     if (this.#isRunning) return;
     this.#isRunning = true;
@@ -159,12 +163,16 @@ export class EntryWriter {
     };
     for (const { order, entries } of orders) {
       const { install, truncateTo } = order;
-      if (install !== undefined) throw new Error("a base can't be installed here");
+      if (install !== undefined) {
+        await write();
+        await this.#turn(() => this.#listener.install());
+        this.#installed();
+      }
       if (truncateTo !== undefined) {
         await write();
         this.#listener.truncating(truncateTo);
         await this.#retrying(() => this.#log.truncate(truncateTo));
-        this.#pendingTruncations -= 1;
+        this.#pendingChanges -= 1;
       }
       for (const entry of entries) {
         if (gathered.length > 0 && bytes + storeBytesOf(entry) > this.#log.groupMaxBytes) await write();
@@ -176,6 +184,13 @@ export class EntryWriter {
       generation = order.generation;
     }
     await write();
+  }
+
+  #installed(): void {
+    this.#pendingChanges -= 1;
+    const { appendTime } = this.#log.last;
+    this.#lastAppendTime = Math.max(this.#lastAppendTime, appendTime);
+    this.#stampedTime = Math.max(this.#stampedTime, appendTime);
   }
 
   async #append(entries: readonly StampedEntry[], generation: number): Promise<void> {
@@ -229,6 +244,8 @@ export interface EntryContent {
 export type WriteTurn = (write: () => Promise<void>) => Promise<void>;
 
 export interface EntryWriterListener {
+  /** What was received is to be put in the place of the log, durably. */
+  install(): Promise<void>;
   truncating(index: number): void;
   /** They are in the log, and synced. */
   wrote(entries: readonly StampedEntry[]): void;

@@ -1,4 +1,5 @@
-import { type ErrorDetails, messageOf, ProglogError } from "../../base/error.ts";
+import { AssertionError } from "../../base/assert.ts";
+import { type ErrorDetails, isProglogError, messageOf, ProglogError } from "../../base/error.ts";
 import type { NodeId } from "../../raft/member.ts";
 
 /** Who leads, as far as it is known here, and where it is reached. */
@@ -52,4 +53,14 @@ function leaderDetails(nodeId: NodeId | undefined, rpcAddress: string | undefine
     ...(nodeId !== undefined && { leaderId: nodeId }),
     ...(rpcAddress !== undefined && { leaderRpcAddr: rpcAddress }),
   };
+}
+
+/** Something that was believed isn't so, or code that is wrong: nothing that a disk or a network may bring about. */
+export function isOwnFault(error: unknown): boolean {
+  if (error instanceof AssertionError || isProglogError(error, "INTERNAL")) return true;
+  return !(error instanceof Error && "code" in error);
+}
+
+export function closedError(): ProglogError {
+  return new ProglogError("LOG_CLOSED", "Cannot use this replica: it is closed");
 }

@@ -43,7 +43,7 @@ export async function openGroupLog(
  * The membership at or before the base and those behind it, as far as they are needed: of those known to the log's description the last two
  * are enough, since no more than one isn't committed. Only where fewer are known and something is missing, the log is read.
  */
-async function findMemberships(log: ReplicaLog, first: Membership): Promise<MembershipAt[]> {
+export async function findMemberships(log: ReplicaLog, first: Membership): Promise<MembershipAt[]> {
   const { base, membership: newest } = log;
   const { fromIndex, entries } = log.controls;
   const known: MembershipEntry[] = entries.filter(({ kind }) => kind === "membership");

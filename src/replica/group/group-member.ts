@@ -1,6 +1,8 @@
 import type { NodeId } from "../../raft/member.ts";
 import type { ProglogError } from "../../base/error.ts";
 import type { PeerMessage, PeerNetwork } from "../peer-network.ts";
+import type { CopyQuestionKind } from "./copy-questions.ts";
+import type { CopyShare } from "./log-copies.ts";
 import type { HardStateSlot } from "./hard-state-slot.ts";
 import type { UnsyncedAccount } from "./unsynced-bytes.ts";
 
@@ -22,6 +24,8 @@ export interface GroupMember {
   wake?(): void;
   /** To the voter furthest ahead, where there is another one. */
   transferLeadership(): unknown;
+  /** What a peer asks of its log, or has it do; absent where nobody may. */
+  answerCopy?(from: NodeId, kind: CopyQuestionKind, body: Buffer, signal: AbortSignal): Promise<Buffer>;
   close(reason: ProglogError): Promise<void>;
 }
 
@@ -34,6 +38,9 @@ export interface GroupSeams {
   readonly createIfMissing: boolean;
   readonly hardState: HardStateSlot;
   readonly send: PeerNetwork["send"];
+  readonly ask: PeerNetwork["ask"];
+  /** What the groups of the node share where logs are copied. */
+  readonly copies: CopyShare;
   /** To be kept up with what the member has taken and not synced. */
   readonly unsynced: UnsyncedAccount;
   /** Throws OVERLOADED where the groups of the node together have too much that isn't synced: asked before an append is taken. */

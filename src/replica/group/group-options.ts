@@ -8,9 +8,10 @@ import type { Member, NodeId } from "../../raft/member.ts";
 import type { Membership } from "../../raft/membership.ts";
 import type { RaftSettings } from "../../raft/raft-settings.ts";
 import type { RaftState } from "../../raft/raft-state.ts";
-import type { CatchUpOrder, Ready, RoleChange } from "../../raft/ready.ts";
+import type { Ready, RoleChange } from "../../raft/ready.ts";
 import type { PeerNetwork } from "../peer-network.ts";
 import type { WriteTurn } from "./entry-writer.ts";
+import type { CopyShare } from "./log-copies.ts";
 import type { HardStateSlot } from "./hard-state-slot.ts";
 import type { UnsyncedAccount } from "./unsynced-bytes.ts";
 
@@ -45,11 +46,10 @@ export interface GroupReplicaOptions extends Pick<ReplicaLogOptions, "openFiles"
   readonly unsynced?: UnsyncedAccount;
   /** Throws OVERLOADED where the groups of the node together have too much that isn't synced: asked before an append is taken. */
   readonly checkRoom?: (bytes: number) => void;
-  /**
-   * Brings a peer that lacks what was trimmed here up to the log's base, and resolves with the index it has then. Without it such a peer stays
-   * behind. The signal aborts when nobody waits for it any more.
-   */
-  readonly catchUp?: (order: CatchUpOrder, withdrawn: AbortSignal) => Promise<number>;
+  /** Of the network, for what is copied between replicas. Without it a peer that lacks what was trimmed here stays behind. */
+  readonly ask?: PeerNetwork["ask"];
+  /** What the groups of the node share where logs are copied. Default: an own one. */
+  readonly copies?: CopyShare;
   readonly witness?: GroupReplicaWitness;
 }
 

@@ -1,11 +1,10 @@
-import { AssertionError } from "../../base/assert.ts";
-import { isProglogError, ProglogError } from "../../base/error.ts";
+import { isProglogError, type ProglogError } from "../../base/error.ts";
 import { peerRetentionMs } from "../../base/cluster-limits.ts";
 import { type Logger, silentLogger } from "../../base/logger.ts";
 import type { RecordInput } from "../../batch/record.ts";
 import type { AppendResult, Log } from "../../log/index.ts";
 import type { LogObserver } from "../../log/log-observer.ts";
-import type { ReplicaLog } from "../../log/replica-log.ts";
+import type { ReplicaLog, ReplicaLogOptions } from "../../log/replica-log.ts";
 import type { Entry } from "../../raft/entry.ts";
 import type { TransferOutcome } from "../../raft/handover.ts";
 import type { Member, NodeId } from "../../raft/member.ts";
@@ -17,16 +16,17 @@ import { membershipOf } from "../../raft/raft-state.ts";
 import type { Ready, RoleChange } from "../../raft/ready.ts";
 import type { PeerMessage } from "../peer-network.ts";
 import type { StampedEntry } from "../../log/stamped-entry.ts";
-import { CatchUps } from "./catch-ups.ts";
+import type { CopyQuestionKind } from "./copy-questions.ts";
 import { EntryWriter } from "./entry-writer.ts";
 import { GroupAppends, type GroupAppendOptions } from "./group-appends.ts";
-import { handingOverError, type KnownLeader, notLeaderError, stoppedError } from "./group-errors.ts";
+import { closedError, handingOverError, isOwnFault, type KnownLeader, notLeaderError, stoppedError } from "./group-errors.ts";
 import { findEntryOf, openGroupLog } from "./group-log.ts";
 import { checkRepaired, GroupDamage } from "./group-damage.ts";
 import type { GroupListener, GroupReplicaOptions } from "./group-options.ts";
 import { GroupReads } from "./group-reads.ts";
 import { describeGroup, type GroupStatus } from "./group-status.ts";
 import { GroupTrims } from "./group-trims.ts";
+import { CopyShare, LogCopies } from "./log-copies.ts";
 import { HardStateWriter } from "./hard-state-writer.ts";
 import { SendDispatch } from "./send-dispatch.ts";
 
@@ -59,7 +59,7 @@ export class GroupReplica {
   #ledTerm = 0;
   #leadership: AbortController | undefined;
   readonly #damage: GroupDamage;
-  readonly #catchUps: CatchUps;
+  readonly #copies: LogCopies;
   #events: ((listener: GroupListener) => void)[] = [];
   #isPumping = false;
   #isPumpDue = false;
@@ -67,7 +67,7 @@ export class GroupReplica {
   #ended: ProglogError | undefined;
   #closing: Promise<void> | undefined;
 
-  private constructor(options: GroupReplicaOptions, raft: Raft, log: ReplicaLog) {
+  private constructor(options: GroupReplicaOptions, raft: Raft, log: ReplicaLog, logOptions: ReplicaLogOptions) {
     const { clock, self, hardState, writeTurn = (write) => write(), logger = silentLogger } = options;
     this.#options = options;
     this.#logger = logger;
@@ -87,6 +87,7 @@ export class GroupReplica {
       clock,
       writeTurn,
       {
+        install: () => this.#copies.install(),
         truncating: (index) => options.witness?.truncating?.(index),
         wrote: (entries) => {
           options.witness?.wrote?.(entries);
@@ -129,12 +130,10 @@ export class GroupReplica {
       ask: (id, asked) => this.#act(() => asked(raft.readIndex(id))),
       shownIndex: () => log.shownIndex,
     });
-    this.#catchUps = new CatchUps({
-      groupName: options.groupName,
-      logger,
-      catchUp: options.catchUp,
-      caughtUp: (report) => this.#act(() => raft.caughtUp(report)),
-      failed: (report) => this.#act(() => raft.catchUpFailed(report)),
+    const { groupName, directory, disk, ask, firstMembership, copies: share = new CopyShare(clock) } = options;
+    this.#copies = new LogCopies({
+      ...{ groupName, directory, disk, clock, log, logOptions, raft, logger, ask, share, firstMembership },
+      act: (event) => this.#act(event),
     });
     this.#trims = new GroupTrims({
       log,
@@ -172,7 +171,7 @@ export class GroupReplica {
     try {
       const raft = createRaft(start, settings, random);
       await options.witness?.opened?.(raft.state, log);
-      replica = new GroupReplica(options, raft, log);
+      replica = new GroupReplica(options, raft, log, logOptions);
     } catch (error) {
       await log.close();
       throw error;
@@ -327,6 +326,11 @@ export class GroupReplica {
     this.#damage.repaired();
   }
 
+  /** What a peer asks of this replica's log, or has it do (`isCopyQuestion`). What it throws is the peer's answer. */
+  answerCopy(from: NodeId, kind: CopyQuestionKind, body: Buffer, signal: AbortSignal): Promise<Buffer> {
+    return this.#ended === undefined ? this.#copies.answer(from, kind, body, signal) : Promise.reject(this.#ended);
+  }
+
   /** Aborted, with NOT_LEADER, when this replica no longer leads. Throws NOT_LEADER where it doesn't. */
   leadership(attempt: string): AbortSignal {
     if (!this.isLeader) throw this.#ended ?? notLeaderError(attempt, this.#knownLeader());
@@ -358,7 +362,7 @@ export class GroupReplica {
     this.#trims.end();
     this.#loseLeadership("the replica was closed");
     this.#reads.end(reason);
-    this.#catchUps.end();
+    this.#copies.end();
   }
 
   /** Lets something happen to the core, and does what follows. */
@@ -431,8 +435,8 @@ export class GroupReplica {
     if (this.#writer.isOut && !this.isLeader) this.#writer.forget();
     for (const order of ready.sends) this.#dispatch.dispatch(order);
     for (const message of ready.messages) this.#send({ message, frames: [] });
-    for (const order of ready.catchUps) this.#catchUps.begin(order);
-    for (const withdrawal of ready.withdrawals) this.#catchUps.withdraw(withdrawal);
+    for (const order of ready.catchUps) this.#copies.begin(order);
+    for (const withdrawal of ready.withdrawals) this.#copies.withdraw(withdrawal);
     for (const read of ready.reads) this.#reads.answer(read);
     if (!this.#isShowing) void this.#show();
   }
@@ -453,6 +457,7 @@ export class GroupReplica {
     this.#committedIndex = commitIndex;
     this.#events.push(() => this.#options.observer?.committed?.({ entries }));
     this.#appends.committed(commitIndex);
+    this.#copies.progressed();
     this.#events.push((listener) => listener.progress?.());
   }
 
@@ -572,18 +577,9 @@ export class GroupReplica {
       if (nodeId === self.nodeId) continue;
       const heardMs = Math.max(this.#ledSinceMs, this.#heardMs.get(nodeId) ?? 0);
       const peer = role.peers.find((progress) => progress.nodeId === nodeId);
+      if (peer?.flow.kind === "catch-up") kept = Math.min(kept, peer.flow.baseIndex);
       if (now - heardMs <= peerRetentionMs) kept = Math.min(kept, peer?.matchIndex ?? 0);
     }
     return kept;
   }
-}
-
-/** Something that was believed isn't so, or code that is wrong: nothing that a disk or a network may bring about. */
-function isOwnFault(error: unknown): boolean {
-  if (error instanceof AssertionError || isProglogError(error, "INTERNAL")) return true;
-  return !(error instanceof Error && "code" in error);
-}
-
-function closedError(): ProglogError {
-  return new ProglogError("LOG_CLOSED", "Cannot use this replica: it is closed");
 }

@@ -12,13 +12,16 @@ import { defaultSettings } from "../../raft/raft-settings.ts";
 import type { NodeRecord } from "../cluster/node-record.ts";
 import type { ReplicaRecord } from "../cluster/node-record-state.ts";
 import type { PeerIdentity, PeerMessage, PeerNetwork } from "../peer-network.ts";
+import { removeBeside } from "../../log/installing.ts";
 import { removeTree } from "../replica-set.ts";
 import type { GroupMember, GroupSeams } from "./group-member.ts";
 import { GroupTicker } from "./group-ticker.ts";
 import { HardStateLog } from "./hard-state-log.ts";
+import { type CopyQuestionKind, groupOfQuestion } from "./copy-questions.ts";
 import { LeaderExchange } from "./leader-exchange.ts";
 import type { GroupTerm } from "./leader-news.ts";
 import { type GroupLeader, LeaderTable } from "./leader-table.ts";
+import { CopyShare } from "./log-copies.ts";
 import { OpeningTurns } from "./opening-turns.ts";
 import { PeerLiveness } from "./peer-liveness.ts";
 import { type UnsyncedAccount, UnsyncedBytes } from "./unsynced-bytes.ts";
@@ -37,6 +40,8 @@ export interface GroupSetOptions<Member extends GroupMember> {
   readonly openMember: (group: ReplicaRecord, seams: GroupSeams) => Promise<Member>;
   /** Default `unsyncedMaxBytes`. */
   readonly unsyncedMaxBytes?: number;
+  /** What is sent of logs to those that catch up. Default `catchUpBytesPerSecond`. */
+  readonly catchUpBytesPerSecond?: number;
   /** Default `groupTickMs`. */
   readonly tickMs?: number;
   /** Of the members' settings: what is made up after a stall at most. */
@@ -71,6 +76,7 @@ export class GroupSet<Member extends GroupMember> {
   readonly #liveness = new PeerLiveness(peerLostAfterMs);
   readonly #leaders = new LeaderTable();
   readonly #exchange: LeaderExchange;
+  readonly #copies: CopyShare;
   readonly #wakeTicks: number;
   #tickCount = 0;
   #arrivedCount = 0;
@@ -85,6 +91,7 @@ export class GroupSet<Member extends GroupMember> {
     this.disk = disk;
     this.unsynced = new UnsyncedBytes(options.unsyncedMaxBytes);
     this.#hardStates = hardStates;
+    this.#copies = new CopyShare(clock, { bytesPerSecond: options.catchUpBytesPerSecond });
     this.#wakeTicks = Math.ceil(groupWakeMs / tickMs);
     this.#ticker = new GroupTicker({
       clock,
@@ -255,6 +262,17 @@ export class GroupSet<Member extends GroupMember> {
   /** What another node asks by `leadersQuestion`. Throws INVALID_ARGUMENT. */
   answerLeaders(from: NodeId, body: Buffer): Buffer {
     return this.#exchange.answer(from, body);
+  }
+
+  /** What another node asks that is a copy question (`isCopyQuestion`). What it throws is its answer: NOT_A_REPLICA where there is none. */
+  async answerCopy(from: NodeId, kind: CopyQuestionKind, body: Buffer, signal: AbortSignal): Promise<Buffer> {
+    const groupId = groupOfQuestion(body);
+    const member = this.find(groupId);
+    if (member?.answerCopy !== undefined) return member.answerCopy(from, kind, body, signal);
+    throw new ProglogError(
+      "NOT_A_REPLICA",
+      `Cannot copy the log of group ${groupId}: this node has no replica of it that is open`,
+    );
   }
 
   /** Hands over whatever is led here, to whoever is furthest ahead: before a planned stop. Who is alone leads on. */
@@ -447,6 +465,8 @@ export class GroupSet<Member extends GroupMember> {
       createIfMissing: hardState.saved === undefined,
       hardState,
       send: (...message) => this.#options.peers.send(...message),
+      ask: (...question) => this.#options.peers.ask(...question),
+      copies: this.#copies,
       unsynced,
       checkRoom: (bytes) => this.unsynced.checkRoom("append", bytes),
       roleChanged: (change) => {
@@ -502,6 +522,7 @@ export class GroupSet<Member extends GroupMember> {
     group.state = { kind: "deleting" };
     const directory = this.#directoryOf(groupId);
     if (this.disk.isDirectory(directory)) {
+      removeBeside(this.disk, directory);
       removeTree(this.disk, directory);
       await this.disk.syncDirectory(join(this.#options.directory, logsName));
     }

@@ -10,13 +10,13 @@ export function memberOptionsOf(
   seams: GroupSeams,
   { nodeId, storageId }: { readonly nodeId: NodeId; readonly storageId: string },
 ) {
-  const { groupId, directory, hardState, send, unsynced, checkRoom, createIfMissing, roleChanged, failed } = seams;
+  const { groupId, directory, hardState, send, ask, copies, unsynced, checkRoom, createIfMissing, roleChanged, failed } = seams;
   return {
     self: { nodeId, storageId: `${storageId}/${incarnation}` },
     groupId: Buffer.from(logId, "hex"),
     groupName: groupId,
     firstMembership: firstMembers === undefined ? undefined : firstMembershipOf(firstMembers),
-    ...{ directory, hardState, send, unsynced, checkRoom },
+    ...{ directory, hardState, send, ask, copies, unsynced, checkRoom },
     log: { createIfMissing },
     listener: { roleChanged, failed },
   } satisfies Partial<GroupReplicaOptions>;
