@@ -16,6 +16,7 @@ import type { RaftSettings } from "../../raft/raft-settings.ts";
 import type { Catalog, Topic } from "../catalog.ts";
 import type { LogObserver, LogSettings } from "../data-directory.ts";
 import { effectiveSettings } from "../effective-settings.ts";
+import { isCopyQuestion } from "../group/copy-questions.ts";
 import { notLeaderError } from "../group/group-errors.ts";
 import { GroupReplica } from "../group/group-replica.ts";
 import { GroupSet } from "../group/group-set.ts";
@@ -523,6 +524,7 @@ export class ClusteredNode implements NodeStorage {
       if (this.#identity === undefined) throw startingError();
       return this.#identity.answer(kind, body, signal);
     }
+    if (isCopyQuestion(kind) && this.#groups !== undefined) return this.#groups.answerCopy(from.nodeId, kind, body, signal);
     if (kind === leadersQuestion) return this.#groups?.answerLeaders(from.nodeId, body) ?? Buffer.alloc(0);
     if (this.#catalog === undefined) throw startingError();
     if (kind === proposeQuestion) return this.#catalog.answer(body);
