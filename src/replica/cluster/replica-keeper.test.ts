@@ -1,124 +1,158 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createVirtualClock } from "../../../sim/clock.ts";
-import { createSimDisk } from "../../../sim/disk.ts";
 import { replicaKeeperRetryMs } from "../../base/cluster-limits.ts";
 import { ProglogError } from "../../base/error.ts";
 import { silentLogger } from "../../base/logger.ts";
-import type { GroupMember } from "../group/group-member.ts";
-import type { GroupState } from "../group/group-set.ts";
+import { createMemoryDisk } from "../../base/memory-disk.ts";
 import { applyCommand } from "./apply-command.ts";
 import type { CatalogChange } from "./catalog-command.ts";
 import { emptyCatalogState } from "./catalog-state.ts";
 import { NodeRecord } from "./node-record.ts";
-import type { ReplicaRecord } from "./node-record-state.ts";
 import { ReplicaKeeper } from "./replica-keeper.ts";
 
-const storageId = "a".repeat(32);
-const group = "00000000-0000-4000-8000-000000000001";
+const clusterId = "c".repeat(32);
+const storageOf = (node: string): string => node.repeat(32);
+const uuids = [1, 2, 3].map((number) => `00000000-0000-4000-8000-00000000000${number}`);
 
-describe("the keeper of a node's replicas", () => {
-  test("what couldn't be made is made a little later, though it is listed by then", async () => {
-    await using world = await World.open();
-    world.fault = new ProglogError("DISK_FULL", "Cannot make it");
-    world.createTopic();
-    await world.run();
-    assert.deepEqual([world.state?.kind, world.record.state.replicas.length], ["failed", 1]);
-    await world.run(replicaKeeperRetryMs);
-    assert.equal(world.state?.kind, "failed");
-    world.fault = undefined;
-    await world.run(replicaKeeperRetryMs);
-    assert.equal(world.state?.kind, "open");
-    const { attempts } = world;
-    await world.run(10 * replicaKeeperRetryMs);
-    assert.equal(world.attempts, attempts, "it is left alone then");
-  });
-});
-
-/** A node whose groups are remembered, and nothing more. */
-class World implements AsyncDisposable {
+/** A catalog in memory, and a set of groups that remembers what it was told. */
+class World {
   readonly clock = createVirtualClock();
-  readonly catalog = emptyCatalogState();
-  readonly record: NodeRecord;
-  fault: ProglogError | undefined;
-  state: GroupState<GroupMember> | undefined;
-  attempts = 0;
-  readonly #keeper: ReplicaKeeper;
-  #watcher: () => void = () => {};
+  readonly state = emptyCatalogState();
+  readonly told: string[] = [];
+  readonly present = new Set<string>();
+  /** What creating fails with, next. */
+  failures: Error[] = [];
+  changedCount = 0;
+  #watcher = (): void => {};
   #offset = 0;
+  readonly #record: NodeRecord;
+  readonly #keeper: ReplicaKeeper;
 
   private constructor(record: NodeRecord) {
-    this.record = record;
-    const open = (): void => {
-      this.attempts += 1;
-      this.state = this.fault === undefined ? { kind: "open", member } : { kind: "failed", error: this.fault };
-    };
+    this.#record = record;
     this.#keeper = new ReplicaKeeper({
       catalog: {
-        state: this.catalog,
+        state: this.state,
         watch: (run) => {
           this.#watcher = run;
-          return () => {};
+          return () => {
+            this.#watcher = () => {};
+          };
         },
-        propose: async () => {},
+        propose: async (change) => {
+          this.told.push(`propose ${change.kind}`);
+          this.apply(change);
+        },
       },
       record,
       groups: {
-        stateOf: () => this.state,
-        create: async (replica: Omit<ReplicaRecord, "state">) => {
-          await record.addReplicas([replica]);
-          open();
-          if (this.fault !== undefined) throw this.fault;
-          return member;
+        create: async ({ groupId, incarnation, logId, firstMembers }) => {
+          const failure = this.failures.shift();
+          if (failure !== undefined) throw failure;
+          await record.addReplicas([{ groupId, incarnation, logId, firstMembers }]);
+          this.present.add(groupId);
+          this.told.push(`create ${groupId.slice(-1)} of ${firstMembers?.length ?? "others"}`);
+          return Promise.reject(new Error("nobody asks for the member"));
         },
-        reopen: async () => open(),
-        delete: async () => assert.fail("nothing is deleted"),
+        delete: async (groupId, incarnation) => {
+          await record.setReplicaState(groupId, incarnation, "deleting");
+          await record.setReplicaState(groupId, incarnation, "deleted");
+          this.present.delete(groupId);
+          this.told.push(`delete ${groupId.slice(-1)}`);
+        },
+        reopen: async (groupId) => void this.told.push(`reopen ${groupId.slice(-1)}`),
+        stateOf: (groupId) => (this.present.has(groupId) ? { kind: "opening" } : undefined),
       },
       self: "a",
       clock: this.clock,
       logger: silentLogger,
-      changed: () => {},
+      changed: () => {
+        this.changedCount += 1;
+      },
     });
   }
 
   static async open(): Promise<World> {
-    const disk = createSimDisk({ isRecording: false });
-    await disk.makeDirectory("/n");
-    const world = new World(await NodeRecord.open(disk, "/n", () => storageId));
-    const nodes = [{ name: "a", storageId, address: "a:1", version: 1 }];
-    world.#apply({ kind: "form-cluster", version: 1, clusterId: "c".repeat(32), nodes });
+    const disk = createMemoryDisk();
+    await disk.makeDirectory("/data");
+    const world = new World(await NodeRecord.open(disk, "/data", () => storageOf("a")));
+    const nodes = ["a", "b"].map((name) => ({ name, storageId: storageOf(name), address: `${name}:1`, version: 1 }));
+    world.apply({ kind: "form-cluster", version: 1, clusterId, nodes });
     return world;
   }
 
-  createTopic(): void {
-    const placed = { nodes: ["a"], partitions: [{ uuid: group, replicas: [0] }] };
-    const uuid = "00000000-0000-4000-8000-000000000009";
-    this.#apply({ kind: "create-topic", name: "t", uuid, createdAt: 0, replicationFactor: 1, settings: {}, placed });
-  }
-
-  async run(ms = 0): Promise<void> {
-    this.clock.advance(ms);
-    for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => void setImmediate(resolve));
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#keeper.close();
-  }
-
-  #apply(change: CatalogChange): void {
-    assert.equal(applyCommand(this.catalog, { id: `id${this.#offset}`, ...change }, this.#offset).kind, "applied");
+  apply(change: CatalogChange): void {
+    const outcome = applyCommand(this.state, { id: `id${this.#offset}`, ...change }, this.#offset);
+    assert.notEqual(outcome.kind, "refused");
     this.#offset += 1;
     this.#watcher();
   }
+
+  topic(name: string, groups: readonly string[]): void {
+    const uuid = `00000000-0000-4000-9000-${name.padStart(12, "0")}`;
+    const placed = { nodes: ["a", "b"], partitions: groups.map((group) => ({ uuid: group, replicas: [0, 1] })) };
+    this.apply({ kind: "create-topic", name, uuid, createdAt: 0, replicationFactor: 2, settings: {}, placed });
+  }
+
+  deleteTopic(name: string): void {
+    this.apply({ kind: "delete-topic", name, uuid: `00000000-0000-4000-9000-${name.padStart(12, "0")}` });
+  }
+
+  get replicas() {
+    return this.#record.state.replicas;
+  }
+
+  async settle(): Promise<void> {
+    for (let turns = 0; turns < 20; turns += 1) await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  async close(): Promise<void> {
+    await this.#keeper.close();
+  }
 }
 
-const member: GroupMember = {
-  isLeader: false,
-  term: 0,
-  leader: undefined,
-  receive: () => {},
-  tick: () => {},
-  unreachable: () => {},
-  transferLeadership: () => {},
-  close: async () => {},
-};
+describe("a node's replicas follow the catalog", () => {
+  test("what is placed here is made, once", async () => {
+    const world = await World.open();
+    world.topic("1", uuids.slice(0, 2));
+    await world.settle();
+    assert.deepEqual(world.told.toSorted(), ["create 1 of 2", "create 2 of 2"]);
+    world.topic("2", uuids.slice(2));
+    await world.settle();
+    assert.deepEqual(world.told.slice(2), ["create 3 of 2"]);
+    assert.ok(world.changedCount >= 2);
+    await world.close();
+  });
+
+  test("what is deleted goes, and the cluster is told that nothing of it is left here", async () => {
+    const world = await World.open();
+    world.topic("1", uuids.slice(0, 1));
+    await world.settle();
+    world.deleteTopic("1");
+    await world.settle();
+    assert.deepEqual(world.told, ["create 1 of 2", "delete 1", "propose forget-deleted"]);
+    assert.deepEqual(world.state.deleted.get(uuids[0] ?? ""), ["b"]);
+    await world.close();
+  });
+
+  test("what fails is tried again a little later, and keeps nobody else waiting", async () => {
+    const world = await World.open();
+    world.failures = [new ProglogError("DISK_FULL", "Cannot create: the disk is full")];
+    world.topic("1", uuids.slice(0, 2));
+    await world.settle();
+    assert.deepEqual(world.told, ["create 2 of 2"]);
+    world.clock.advance(replicaKeeperRetryMs);
+    await world.settle();
+    assert.deepEqual(world.told, ["create 2 of 2", "create 1 of 2"]);
+    await world.close();
+  });
+
+  test("nothing is done once it is closed", async () => {
+    const world = await World.open();
+    await world.close();
+    world.topic("1", uuids.slice(0, 1));
+    await world.settle();
+    assert.deepEqual(world.told, []);
+  });
+});
