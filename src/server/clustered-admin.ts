@@ -110,7 +110,12 @@ export class ClusteredAdmin implements ClusterAdmin {
 
   async movePartition({ topic, partition, replicas }: MovePartitionRequest): Promise<void> {
     const attempt = `move partition ${partition} of topic ${topic}`;
-    await this.#getPartition(topic, partition, attempt);
+    const { uuid } = await this.#getPartition(topic, partition, attempt);
+    // Before its first leader the nodes that make it must find it as it was made; and later nobody could move it.
+    if (this.#node.groups?.findLeader(uuid) === undefined)
+      throw new ProglogError("CHANGE_IN_PROGRESS", `Cannot ${attempt}: nobody leads it at the moment`, {
+        hint: "Try again soon.",
+      });
     await this.#getCatalog(attempt).moveReplicas({
       topic,
       partition,

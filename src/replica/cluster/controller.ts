@@ -116,11 +116,15 @@ export class Controller {
     const { catalog, facts, tolerance = 0.1 } = this.#options;
     const available = [...catalog.state.nodes.keys()].filter((node) => facts.presenceOf(node).isConnected);
     const movingCount = this.#movingGroups().length;
-    const basis = JSON.stringify([catalog.nextOffset, available, facts.lostVersion, movingCount]);
+    const unled = new Set<string>();
+    for (const { partition } of partitionsOf(catalog.state))
+      if (facts.leaderOf(partition.uuid) === undefined) unled.add(partition.uuid);
+    const basis = JSON.stringify([catalog.nextOffset, available, facts.lostVersion, movingCount, [...unled]]);
     if (basis === this.#plannedFor) return;
     const moves = planMoves(catalog.state, {
       isAvailable: (node) => available.includes(node),
       isLost: (group, replica) => facts.isLost(group, replica),
+      isLed: (group) => !unled.has(group),
       tolerance,
       maxCount: Math.max(0, controllerMovesMaxCount - movingCount),
     });

@@ -15,7 +15,13 @@ import { type MoveOptions, type PlannedMove, planMoves } from "./moves.ts";
 import { defaultReplicationFactor, loadsOf, placePartitions } from "./placement.ts";
 import { randomUuid } from "./random-commands.ts";
 
-const all: MoveOptions = { isAvailable: () => true, isLost: () => false, tolerance: 0, maxCount: Number.POSITIVE_INFINITY };
+const all: MoveOptions = {
+  isAvailable: () => true,
+  isLost: () => false,
+  isLed: () => true,
+  tolerance: 0,
+  maxCount: Number.POSITIVE_INFINITY,
+};
 
 describe("planning moves", () => {
   test("nothing is moved where nothing has to", () => {
@@ -33,6 +39,27 @@ describe("planning moves", () => {
       world.assertBalanced(`seed ${seed}`);
       assert.deepEqual(planMoves(world.state, all), []);
     }
+  });
+
+  test("a partition that nobody leads stays as it is: it may not have begun", () => {
+    const world = randomWorld(1, 2);
+    const [name = ""] = world.state.nodes.keys();
+    world.apply({ kind: "drain-node", name, isDraining: true });
+    world.addNode();
+    const [first] = planMoves(world.state, all);
+    assert.ok(first !== undefined);
+    const isLed = (group: string): boolean => group !== first.group;
+    assert.ok(!planMoves(world.state, { ...all, isLed, tolerance: 10 }).some(({ group }) => group === first.group));
+    const moved = planMoves(world.state, { ...all, isLed });
+    const partition = findPartition(world.state, first.group);
+    const before = partition?.replicas.map(({ node }) => node);
+    for (const move of moved)
+      if (move.group === first.group)
+        assert.deepEqual(
+          move.replicas.map(({ node }) => node),
+          before,
+        );
+    assert.deepEqual(planMoves(world.state, { ...all, isLed: () => false, tolerance: 10 }), []);
   });
 
   test("what a draining node has goes to others, and nothing else moves", () => {

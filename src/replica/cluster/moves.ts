@@ -18,10 +18,11 @@ import { type CatalogState, partitionsOf, type PlacedReplica } from "./catalog-s
  */
 export function planMoves(
   state: CatalogState,
-  { isAvailable, isLost, tolerance, maxCount }: MoveOptions,
+  { isAvailable, isLost, isLed, tolerance, maxCount }: MoveOptions,
 ): readonly PlannedMove[] {
-  const plan = new Plan(state, isAvailable, isLost);
+  const plan = new Plan(state, { isAvailable, isLost, isLed });
   for (const draft of plan.drafts) {
+    if (!isLed(draft.group)) continue;
     // One that is on its way already is no more work for being sent elsewhere.
     if (plan.changedCount >= maxCount && !draft.isMoving) continue;
     plan.replaceLost(draft);
@@ -39,6 +40,11 @@ export interface MoveOptions {
   readonly isAvailable: (node: string) => boolean;
   /** Whether a replica's data is gone, or can't be repaired. */
   readonly isLost: (group: string, replica: PlacedReplica) => boolean;
+  /**
+   * Whether somebody leads a group. Before a group's first leader those who make it must still find it as it was made, or nobody would know its
+   * first members; and later nothing can be moved without one.
+   */
+  readonly isLed: (group: string) => boolean;
   /** Share of the mean by which nodes may differ before anything moves on that account; 0 for by one. */
   readonly tolerance: number;
   /** How many partitions may be set moving; those that do already aren't counted. */
@@ -79,9 +85,11 @@ class Plan {
   readonly #loads: ReadonlyMap<string, Load>;
   readonly #changed = new Set<Draft>();
   readonly #isLost: MoveOptions["isLost"];
+  readonly #isLed: MoveOptions["isLed"];
 
-  constructor(state: CatalogState, isAvailable: MoveOptions["isAvailable"], isLost: MoveOptions["isLost"]) {
+  constructor(state: CatalogState, { isAvailable, isLost, isLed }: Pick<MoveOptions, "isAvailable" | "isLost" | "isLed">) {
     this.#isLost = isLost;
+    this.#isLed = isLed;
     const active = [...state.nodes.values()].filter(({ isDraining }) => !isDraining);
     this.#loads = new Map(
       active.map(({ name }) => [name, { name, isAvailable: isAvailable(name), replicas: new Set(), leads: new Set() }]),
@@ -221,7 +229,11 @@ class Plan {
 
   #mayBalance(draft: Draft, from: string): boolean {
     // One that is on its way, or is begun anew, isn't sent elsewhere.
-    return !draft.isMoving && draft.replicas.some(({ node, incarnation }) => node === from && incarnation !== undefined);
+    return (
+      this.#isLed(draft.group) &&
+      !draft.isMoving &&
+      draft.replicas.some(({ node, incarnation }) => node === from && incarnation !== undefined)
+    );
   }
 
   /**

@@ -72,6 +72,16 @@ describe("what a node makes and removes", () => {
     );
   });
 
+  test("who is to lead is nothing that the group begins with: decided anew before it is made, it begins all the same", () => {
+    const same = ["b", "a", "c"].map((node) => ({ node, incarnation: 1 }));
+    const members = ["a", "b", "c"].map((nodeId) => ({ nodeId, storageId: `${storageOf(nodeId)}/1` }));
+    const state = catalogOf(topic(["a", "b", "c"]), place(1, same));
+    assert.deepEqual(
+      planReplicas(state, self, []).create.map(({ incarnation, firstMembers }) => ({ incarnation, firstMembers })),
+      [{ incarnation: 1, firstMembers: members }],
+    );
+  });
+
   test("one that moves away stays until the group is known to be without it", () => {
     const moving = catalogOf(topic(["a", "b"]), place(1, [{ node: "b", incarnation: 1 }, { node: "c" }]));
     assert.deepEqual(planReplicas(moving, self, [listed(1)]), { create: [], remove: [] });

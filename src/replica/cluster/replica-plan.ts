@@ -68,12 +68,15 @@ export function planReplicas(
 }
 
 /**
- * The members that the group begins with, as long as it is as it was made. Afterwards its log tells: a replica that began with a
- * later placement for its first membership could elect itself with others that know as little, past those who have the records.
+ * The members that the group begins with, as long as it is as it was made; who is to lead it may have been decided anew. Afterwards its
+ * log tells: a replica that began with a later placement for its first membership could elect itself with others that know as little, past
+ * those who have the records. A later placement of one incarnation alone, when it is done, was taken on by all that it names: they are made.
  */
-function firstMembersOf(state: CatalogState, { replicas, placedAt, leaving, isMoving }: CatalogPartition) {
-  const isAsMade = !isMoving && leaving.length === 0 && replicas.every(({ incarnation }) => incarnation === placedAt);
+function firstMembersOf(state: CatalogState, { replicas, leaving, isMoving }: CatalogPartition) {
+  const isAsMade = !isMoving && leaving.length === 0 && new Set(replicas.map(({ incarnation }) => incarnation)).size === 1;
   if (!isAsMade) return undefined;
-  const members = replicas.map((replica: PlacedReplica) => memberOf(state, replica));
+  // In one order, whoever stands first by now: all are to begin with the same.
+  const inOrder = replicas.toSorted((a, b) => (a.node < b.node ? -1 : 1));
+  const members = inOrder.map((replica: PlacedReplica) => memberOf(state, replica));
   return members.every((member) => member !== undefined) ? members : undefined;
 }
