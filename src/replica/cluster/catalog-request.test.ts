@@ -21,6 +21,17 @@ describe("making commands of requests", () => {
     });
   });
 
+  test("nothing comes before the cluster is formed, whose offset is its nodes' incarnation", () => {
+    const maker = new CommandMaker(emptyCatalogState(), options);
+    const wishes: CatalogWish[] = [
+      { kind: "set-policy", policy: "" },
+      { kind: "add-node", node: nodeOf(1) },
+      { kind: "drain-node", name: "n1", isDraining: true },
+    ];
+    for (const wish of wishes) assert.throws(() => maker.make({ id: "c1", wish }), { code: "UNAVAILABLE" });
+    maker.make({ id: "c1", wish: { kind: "form-cluster", version: 1, clusterId: "c".repeat(32), nodes: [nodeOf(1)] } });
+  });
+
   test("so is the number of nodes, but not for one that is there", () => {
     const almost = new CommandMaker(formed(clusterNodesMaxCount - 1), options);
     almost.make({ id: "c1", wish: { kind: "add-node", node: nodeOf(clusterNodesMaxCount) } });

@@ -107,6 +107,9 @@ export class CommandMaker {
   }
 
   #changeOf(wish: CatalogWish): CatalogChange {
+    // Whatever came before it would take the first offset: that is the incarnation with which those that form the cluster began group 0.
+    if (this.#state.clusterId === undefined && wish.kind !== "form-cluster")
+      throw new ProglogError("UNAVAILABLE", "Cannot change the catalog: it isn't begun yet", { hint: "Try again soon." });
     switch (wish.kind) {
       case "wish-topic":
         return this.#createTopic(wish);

@@ -63,6 +63,18 @@ describe("the controller", () => {
     assert.equal(group.leader, second.node);
   });
 
+  test("who has begun to lead group 0 does nothing before it knows all of the catalog", async () => {
+    await using world = new World("late", 4);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    world.refreshHold = promise;
+    world.createTopic(6, 3);
+    world.apply({ kind: "drain-node", name: "n4", isDraining: true });
+    await world.run(5_000);
+    assert.equal(world.questionsAtOnce, 0);
+    resolve();
+    await world.until(() => world.isConverged() && !world.state.nodes.has("n4"));
+  });
+
   test("leadership comes back to a node that was away, but not at once", async () => {
     await using world = new World("return", 3);
     world.createTopic(12, 3);
@@ -219,6 +231,8 @@ class World implements AsyncDisposable {
   readonly #asking = new Set<string>();
   #transfers = 0;
   transfersAtOnce = 0;
+  /** Nobody's catalog is up to date before. */
+  refreshHold: Promise<void> | undefined;
   questionsAtOnce = 0;
   #offset = 0;
   #nodes = 0;
@@ -612,6 +626,10 @@ class CatalogOf {
 
   get leader(): string | undefined {
     return this.#world.catalogGroup.leader;
+  }
+
+  async refresh(): Promise<void> {
+    await this.#world.refreshHold;
   }
 
   propose(change: CatalogChange): Promise<void> {

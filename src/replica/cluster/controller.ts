@@ -40,6 +40,8 @@ export class Controller {
   #isAskedAgain = false;
   /** What moves were planned for last: with thousands of partitions it takes some milliseconds, and nothing comes of it until one of this changes. */
   #plannedFor: string | undefined;
+  /** The catalog that is known here has all that was written before this node led group 0. */
+  #isCurrent = false;
   #runningCount = 0;
   #transferCount = 0;
   /** Groups whose members are being changed: when each last got further. */
@@ -95,8 +97,14 @@ export class Controller {
 
   async #takeTurn(): Promise<void> {
     const { catalog } = this.#options;
-    if (!catalog.isLeader || catalog.state.clusterId === undefined) {
+    // Who has just started, and leads, may still be reading what is long past: nodes that have come since would be sent away again.
+    if (catalog.isLeader && !this.#isCurrent) {
+      await catalog.refresh();
+      this.#isCurrent = true;
+    }
+    if (!catalog.isLeader || catalog.state.clusterId === undefined || this.#isClosed) {
       this.#plannedFor = undefined;
+      this.#isCurrent = false;
       for (const [group, work] of this.#works) this.#forget(group, work);
       return;
     }
@@ -293,7 +301,7 @@ export class Controller {
 }
 
 export interface ControllerOptions {
-  readonly catalog: Pick<ClusterCatalog, "state" | "nextOffset" | "isLeader" | "leader" | "propose" | "watch">;
+  readonly catalog: Pick<ClusterCatalog, "state" | "nextOffset" | "isLeader" | "leader" | "propose" | "refresh" | "watch">;
   readonly facts: ControllerFacts;
   /** Asks any node, this one included. */
   readonly peers: Pick<PeerNetwork, "ask">;
