@@ -131,7 +131,10 @@ export const diskStallMs = 2 * secondMs;
 /** How long there may be no way to a node until groups that sleep are told that it is lost. */
 export const peerLostAfterMs = 1 * secondMs;
 
-/** How often each group that sleeps is woken: whatever nobody thought of lasts no longer, and a thousand groups wake two a second. */
+/**
+ * How long a group that sleeps sleeps at most where it is led; elsewhere half as long again. Whatever nobody thought of lasts no longer, and of a
+ * thousand groups two wake in a second.
+ */
 export const groupWakeMs = 10 * minuteMs;
 
 /** Groups of which it is remembered, or told, who leads them: ten nodes' worth of `partitionsMaxCount`. */
@@ -221,3 +224,9 @@ export const catchUpMaxMs = 60 * minuteMs;
 /** Before a catch-up that failed is tried again: doubled from the first to the last. */
 export const catchUpRetryMinMs = 500;
 export const catchUpRetryMaxMs = 30 * secondMs;
+
+/**
+ * How often the members of group 0 are looked at while nothing of the catalog changes. Each look wakes it for three seconds; what is
+ * found so late is a voter that has been away for `catalogVoterGoneMs`.
+ */
+export const catalogLookMs = 1 * minuteMs;

@@ -2,9 +2,11 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createVirtualClock } from "../../../sim/clock.ts";
 import { createSeededRandom, type SeededRandom } from "../../../sim/random.ts";
+import { catalogLookMs } from "../../base/cluster-limits.ts";
 import { ProglogError } from "../../base/error.ts";
 import {
   catalogVoterGoneMs,
+  controllerIntervalMs,
   controllerMovesMaxCount,
   controllerStepsMaxCount,
   controllerTransfersMaxCount,
@@ -110,9 +112,22 @@ describe("the controller", () => {
     world.stop(name);
     await world.run(catalogVoterGoneMs - 5_000);
     assert.ok(namesOf(world.catalogGroup.membership.voters).includes(name));
-    await world.run(10_000);
+    await world.run(5_000 + catalogLookMs + controllerIntervalMs);
     assert.ok(namesOf(world.catalogGroup.membership.voters).includes("n4"));
     assert.equal(namesOf(world.catalogGroup.membership.learners), name);
+  });
+
+  test("while nothing changes group 0 is left to sleep, and a change is looked at soon", async () => {
+    await using world = new World("rest", 3);
+    world.createTopic(4, 3);
+    await world.until(() => world.isConverged());
+    await world.run(2_000);
+    const before = world.questionCount;
+    await world.run(catalogLookMs);
+    assert.ok(world.questionCount - before <= 2, `${world.questionCount - before} questions`);
+    world.addNode();
+    await world.run(2 * controllerIntervalMs);
+    assert.ok(membersOf(world.catalogGroup.membership).some(({ nodeId }) => nodeId === "n4"));
   });
 
   test("a node that drains is emptied, even of group 0 and its lead, and leaves", async () => {
@@ -230,6 +245,7 @@ class World implements AsyncDisposable {
   readonly #watchers = new Set<() => void>();
   readonly #asking = new Set<string>();
   #transfers = 0;
+  questionCount = 0;
   transfersAtOnce = 0;
   /** Nobody's catalog is up to date before. */
   refreshHold: Promise<void> | undefined;
@@ -547,6 +563,7 @@ class World implements AsyncDisposable {
     const nodeId = "nodeId" in to ? to.nodeId : "";
     const { group: id } = JSON.parse(body.toString()) as { readonly group: string };
     assert.ok(!this.#asking.has(`${from} ${id}`), "one question a group");
+    this.questionCount += 1;
     this.#asking.add(`${from} ${id}`);
     const transfers = kind === groupQuestions.transfer ? 1 : 0;
     this.#transfers += transfers;

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from "../../base/clock.ts";
 import { isProglogError, messageOf } from "../../base/error.ts";
+import { catalogLookMs } from "../../base/cluster-limits.ts";
 import {
   catalogVoterGoneMs,
   controllerIntervalMs,
@@ -49,7 +50,7 @@ export class Controller {
 
   constructor(options: ControllerOptions) {
     this.#options = options;
-    this.#stopWatching = options.catalog.watch(() => this.#wake());
+    this.#stopWatching = options.catalog.watch(() => this.#catalogChanged());
     this.#setTimer();
   }
 
@@ -76,6 +77,14 @@ export class Controller {
       this.#setTimer();
       this.#wake();
     });
+  }
+
+  /** Who is to be in group 0 may be others now: it is looked at again, though it was settled. */
+  #catalogChanged(): void {
+    const { clusterId } = this.#options.catalog.state;
+    const work = clusterId === undefined ? undefined : this.#works.get(clusterId);
+    if (work?.failures === 0) work.dueMs = Math.min(work.dueMs, this.#options.clock.monotonic() + controllerPauseMs);
+    this.#wake();
   }
 
   /** A turn, and another one behind it when asked for meanwhile. */
@@ -159,9 +168,12 @@ export class Controller {
     this.#works.set(group, work);
     this.#runningCount += 1;
     if (what === "leader") this.#transferCount += 1;
+    const { catalog } = this.#options;
+    const { nextOffset } = catalog;
     work.running = this.#step(group, what)
       .then(
-        (pauseMs) => this.#stepped(work, pauseMs),
+        // What it was planned on may have been another catalog.
+        (pauseMs) => this.#stepped(work, catalog.nextOffset === nextOffset ? pauseMs : Math.min(pauseMs, controllerIntervalMs)),
         (error: unknown) => this.#failed(group, work, error),
       )
       .finally(() => {
@@ -205,7 +217,7 @@ export class Controller {
     if (step.kind !== "settled") return this.#take(group, leader, { step, report });
     // Whoever drains votes no more by now. It hears of its removal as a learner, and then it is one no more.
     const [name] = drainedNodes(catalog.state);
-    if (name === undefined) return controllerIntervalMs;
+    if (name === undefined) return catalogLookMs;
     await catalog.propose({ kind: "remove-node", name, isForced: false });
     return controllerPauseMs;
   }

@@ -59,6 +59,17 @@ export class FakeMember implements GroupMember {
   }
 
   /** As its core would have it. */
+  sleeps(): void {
+    this.isAsleep = true;
+    this.seams.sleepChanged(true);
+  }
+
+  wakes(): void {
+    this.isAsleep = false;
+    this.seams.sleepChanged(false);
+  }
+
+  /** As its core would have it. */
   becomes(leader: NodeId | undefined, term: number, self: NodeId): void {
     this.leader = leader;
     this.term = term;

@@ -47,6 +47,8 @@ export interface GroupSeams {
   readonly checkRoom: (bytes: number) => void;
   /** It leads, follows, or knows of no leader any more. */
   readonly roleChanged: (change: { readonly term: number; readonly leader: NodeId | undefined }) => void;
+  /** It fell asleep, or woke: whether it is to be ticked. What is true when it is opened needn't be told. */
+  readonly sleepChanged: (isAsleep: boolean) => void;
   /** It stopped itself. */
   readonly failed: (error: unknown) => void;
 }

@@ -56,6 +56,8 @@ export interface GroupReplicaOptions extends Pick<ReplicaLogOptions, "openFiles"
 /** What a replica tells those around it, when it is done with whatever made it so. */
 export interface GroupListener {
   roleChanged?(change: RoleChange): void;
+  /** It fell asleep, or woke. */
+  sleepChanged?(isAsleep: boolean): void;
   /** More is committed, or shown. */
   progress?(): void;
   /** It left the write path for this reason, or is back where there is none. */

@@ -432,6 +432,8 @@ export class GroupReplica {
     // Before the role: what it committed as a leader is committed, whatever it is now.
     if (ready.commitIndex !== undefined) this.#committed(ready.commitIndex);
     if (ready.role !== undefined) this.#roleChanged(ready.role);
+    const { isAsleep } = ready;
+    if (isAsleep !== undefined) this.#events.push((listener) => listener.sleepChanged?.(isAsleep));
     if (this.#writer.isOut && !this.isLeader) this.#writer.forget();
     for (const order of ready.sends) this.#dispatch.dispatch(order);
     for (const message of ready.messages) this.#send({ message, frames: [] });

@@ -363,19 +363,35 @@ describe("the groups of a node", () => {
 });
 
 describe("what the groups of a node are told", () => {
-  test("all that are awake tick in one turn; those that sleep are woken once in ten minutes, one after the other", async () => {
+  test("all that are awake tick in one turn; those that sleep are woken now and then, sooner where they are led", async () => {
     const world = new World();
     const { set } = await world.open();
     await Promise.all([1, 2, 3].map((number) => set.create(recordOf(number))));
-    world.member(2).isAsleep = true;
-    world.member(3).isAsleep = true;
+    world.member(2).becomes("a", 1, "a");
+    world.member(2).sleeps();
+    world.member(3).sleeps();
     world.clock.advance(groupWakeMs);
     assert.equal(world.member(1).tickCount, groupWakeMs / groupTickMs);
-    assert.deepEqual([world.member(2).tickCount, world.member(2).told, world.member(3).told], [0, ["wake"], ["wake"]]);
+    assert.deepEqual([world.member(2).tickCount, world.member(2).told, world.member(3).told], [0, ["wake"], []]);
     world.clock.advance(groupWakeMs);
-    assert.deepEqual(world.member(2).told, ["wake", "wake"]);
+    assert.deepEqual([world.member(2).told.length >= 2, world.member(3).told], [true, ["wake"]]);
+    world.member(3).wakes();
+    world.clock.advance(groupTickMs);
+    assert.deepEqual([world.member(2).tickCount, world.member(3).tickCount], [0, 1]);
     await set.close(reason);
     assert.equal(world.virtual.timerCount, 0);
+  });
+
+  test("one that failed is neither ticked nor woken", async () => {
+    const world = new World();
+    const { set } = await world.open();
+    await Promise.all([1, 2].map((number) => set.create(recordOf(number))));
+    world.member(1).sleeps();
+    for (const number of [1, 2]) world.member(number).seams.failed(new Error("broken"));
+    world.member(1).wakes();
+    world.clock.advance(2 * groupWakeMs);
+    assert.deepEqual([world.member(1).told, world.member(1).tickCount, world.member(2).tickCount], [[], 0, 0]);
+    await set.close(reason);
   });
 
   test("messages go to their group, and a connection that broke is told to all", async () => {

@@ -15,6 +15,7 @@ import type { PeerIdentity, PeerMessage, PeerNetwork } from "../peer-network.ts"
 import { removeBeside } from "../../log/installing.ts";
 import { removeTree } from "../replica-set.ts";
 import type { GroupMember, GroupSeams } from "./group-member.ts";
+import { GroupRest } from "./group-rest.ts";
 import { GroupTicker } from "./group-ticker.ts";
 import { HardStateLog } from "./hard-state-log.ts";
 import { type CopyQuestionKind, groupOfQuestion } from "./copy-questions.ts";
@@ -77,7 +78,7 @@ export class GroupSet<Member extends GroupMember> {
   readonly #leaders = new LeaderTable();
   readonly #exchange: LeaderExchange;
   readonly #copies: CopyShare;
-  readonly #wakeTicks: number;
+  readonly #rest: GroupRest<Group<Member>>;
   #tickCount = 0;
   #arrivedCount = 0;
   #droppedCount = 0;
@@ -92,7 +93,7 @@ export class GroupSet<Member extends GroupMember> {
     this.unsynced = new UnsyncedBytes(options.unsyncedMaxBytes);
     this.#hardStates = hardStates;
     this.#copies = new CopyShare(clock, { bytesPerSecond: options.catchUpBytesPerSecond });
-    this.#wakeTicks = Math.ceil(groupWakeMs / tickMs);
+    this.#rest = new GroupRest(Math.ceil(groupWakeMs / tickMs));
     this.#ticker = new GroupTicker({
       clock,
       tickMs,
@@ -308,11 +309,15 @@ export class GroupSet<Member extends GroupMember> {
   #tick(ticks: number, isLate: boolean): void {
     for (let left = ticks; left > 0; left -= 1) {
       this.#tickCount += 1;
-      for (const group of this.#groups.values()) {
+      for (const group of this.#rest.awake) {
         if (group.state.kind !== "open") continue;
         const { member } = group.state;
-        if (member.isAsleep !== true) this.#let(group, () => member.tick());
-        else if (group.number % this.#wakeTicks === this.#tickCount % this.#wakeTicks) this.#let(group, () => member.wake?.());
+        this.#let(group, () => member.tick());
+      }
+      for (const group of this.#rest.due(this.#tickCount)) {
+        if (group.state.kind !== "open") continue;
+        const { member } = group.state;
+        this.#let(group, () => member.wake?.());
       }
     }
     // After a stall a connection looks as long gone, and a sync as long under way, as the stall was.
@@ -376,7 +381,15 @@ export class GroupSet<Member extends GroupMember> {
 
   #setState(group: Group<Member>, state: GroupState<Member>): void {
     group.state = state;
+    if (state.kind === "open") this.#sleepChanged(group, state.member.isAsleep === true);
+    else this.#rest.forget(group);
     this.#exchange.outChanged();
+  }
+
+  #sleepChanged(group: Group<Member>, isAsleep: boolean): void {
+    if (group.state.kind !== "open") return;
+    if (isAsleep) this.#rest.slept(group, this.#tickCount);
+    else this.#rest.woke(group);
   }
 
   #roleChanged(group: Group<Member>, { term, leader }: { readonly term: number; readonly leader: NodeId | undefined }): void {
@@ -406,6 +419,9 @@ export class GroupSet<Member extends GroupMember> {
       state: { kind: record.state === "created" ? "opening" : "deleting" },
       unsynced: undefined,
       ledTerm: 0,
+      get isLed() {
+        return this.ledTerm > 0;
+      },
       work: Promise.resolve(),
     };
     this.#nextNumber += 1;
@@ -471,6 +487,9 @@ export class GroupSet<Member extends GroupMember> {
       checkRoom: (bytes) => this.unsynced.checkRoom("append", bytes),
       roleChanged: (change) => {
         if (isCurrent()) this.#roleChanged(group, change);
+      },
+      sleepChanged: (isAsleep) => {
+        if (isCurrent()) this.#sleepChanged(group, isAsleep);
       },
       failed: (error) => {
         if (isCurrent()) this.#failed(group, error);
@@ -573,6 +592,7 @@ interface Group<Member> {
   unsynced: UnsyncedAccount | undefined;
   /** The term that it leads, as far as others were told; 0 none. */
   ledTerm: number;
+  readonly isLed: boolean;
   /** What is under way or waits; never rejects. */
   work: Promise<void>;
 }

@@ -10,7 +10,8 @@ export function memberOptionsOf(
   seams: GroupSeams,
   { nodeId, storageId }: { readonly nodeId: NodeId; readonly storageId: string },
 ) {
-  const { groupId, directory, hardState, send, ask, copies, unsynced, checkRoom, createIfMissing, roleChanged, failed } = seams;
+  const { groupId, directory, hardState, send, ask, copies, unsynced, checkRoom, createIfMissing } = seams;
+  const { roleChanged, sleepChanged, failed } = seams;
   return {
     self: { nodeId, storageId: `${storageId}/${incarnation}` },
     groupId: Buffer.from(logId, "hex"),
@@ -18,7 +19,7 @@ export function memberOptionsOf(
     firstMembership: firstMembers === undefined ? undefined : firstMembershipOf(firstMembers),
     ...{ directory, hardState, send, ask, copies, unsynced, checkRoom },
     log: { createIfMissing },
-    listener: { roleChanged, failed },
+    listener: { roleChanged, sleepChanged, failed },
   } satisfies Partial<GroupReplicaOptions>;
 }
 
