@@ -216,6 +216,8 @@ export class TestNode {
   readonly failures: unknown[] = [];
   readonly damages: (ProglogError | undefined)[] = [];
   readonly hardState = new MemorySlot();
+  /** What was repaired, where its options say that it is to be noted. */
+  readonly repairs: { readonly entries: number; readonly bytes: number }[] = [];
   /** How many batches each sync of its log covered. */
   readonly syncs: number[] = [];
   /** What its next start is handed beside the group's options. */

@@ -230,3 +230,7 @@ export const catchUpRetryMaxMs = 30 * secondMs;
  * found so late is a voter that has been away for `catalogVoterGoneMs`.
  */
 export const catalogLookMs = 1 * minuteMs;
+
+/** Before a repair that failed is tried again: doubled from the first to the last. Peers may be down, or rotten at the same place. */
+export const repairRetryMinMs = 1 * secondMs;
+export const repairRetryMaxMs = 60 * secondMs;

@@ -17,6 +17,11 @@ export class DamageBook {
     return this.#places.size;
   }
 
+  /** A store is whole again: what is found there from now on is new. */
+  forget(file: string): void {
+    for (const place of this.#places) if (place.startsWith(`${file}:`)) this.#places.delete(place);
+  }
+
   /** Other files are there now. */
   forgetAll(): void {
     this.#places.clear();

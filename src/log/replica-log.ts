@@ -26,11 +26,15 @@ import { describedBase } from "./log-description.ts";
 import { resolveOptions } from "./log-options.ts";
 import { type OpenOptions, openCommitLog } from "./open-log.ts";
 import type { ProducerTable } from "./producer-table.ts";
+import { SealedSegment } from "./sealed-segment.ts";
 import { segmentHeaderBytes } from "./segment-header.ts";
+import { type FetchEntries, type RepairedStore, repairSegment } from "./segment-repair.ts";
+import { removeRewrite } from "./segment-rewrite.ts";
 import { slotBytes } from "./slots.ts";
 import { decodeFromPeer, encodeForPeer, type StampedEntry } from "./stamped-entry.ts";
 import { planTrim, trim } from "./trimming.ts";
 import { planTruncation } from "./truncation.ts";
+import { diskFailedError } from "./write-failure.ts";
 
 export interface ReplicaLogOptions extends Omit<LogOptions, "sync" | "syncIntervalMs" | "retentionIntervalMs"> {
   /** The group's: the same in all replicas. */
@@ -307,6 +311,59 @@ export class ReplicaLog {
   get sealedIndex(): number {
     const { segments, base } = this.#parts.state;
     return Math.max(base.baseIndex, segments.active.baseIndex - 1);
+  }
+
+  /**
+   * Puts the entries in the place of what is bad in a store of this log, as others have them; the segment that is written to is sealed for
+   * it. Resolves with how much that was: nothing where nothing is bad, or the segment is gone. Throws what `fetch` throws,
+   * LOG_CORRUPT when what it brings doesn't fit, DISK_FULL, DISK_FAILED.
+   */
+  async repairStore(storePath: string, fetch: FetchEntries): Promise<{ readonly entries: number; readonly bytes: number }> {
+    const { writer, reads, state } = this.#parts;
+    const attempt = `repair ${storePath}`;
+    if (state.segments.active.storePath === storePath)
+      await writer.exclusively(attempt, async () => {
+        const { active } = state.segments;
+        if (active.storePath === storePath && active.entryCount > 0) await writer.rollNow();
+      });
+    const segment = state.segments.sealed.find((sealed) => sealed.storePath === storePath);
+    let repaired: RepairedStore | undefined;
+    try {
+      repaired = segment && (await reads.run(attempt, () => repairSegment(state, segment, fetch)));
+      if (segment !== undefined && repaired !== undefined) await this.#replaceStore(attempt, segment, repaired);
+      // Nothing is bad but perhaps its index.
+      else await segment?.rebuild();
+    } catch (error) {
+      // Trimmed, truncated or compacted meanwhile: what was bad went with it.
+      if (segment === undefined || state.segments.sealed.includes(segment)) throw error;
+    }
+    state.context.damages.forget(storePath);
+    return { entries: repaired?.entries ?? 0, bytes: repaired?.fetchedBytes ?? 0 };
+  }
+
+  /** In the place of the old one, as compaction puts one there (docs/format.md, "Replacing a segment"). */
+  async #replaceStore(attempt: string, segment: SealedSegment, { path, builder }: RepairedStore): Promise<void> {
+    const { state, writer, sizesChanged } = this.#parts;
+    const { context } = state;
+    try {
+      await writer.exclusively(attempt, async () => {
+        if (!state.segments.sealed.includes(segment)) return;
+        try {
+          context.disk.rename(path, segment.storePath);
+        } catch (error) {
+          throw diskFailedError("put a segment in its place", error);
+        }
+        context.openFiles.forget(segment.storePath);
+        const replacement = SealedSegment.replacing(context, builder);
+        state.replaceSealed([segment], replacement);
+        sizesChanged();
+        await context.disk.syncDirectory(context.directory);
+        replacement.settle();
+      });
+    } finally {
+      // Once it is renamed, there is nothing of that name.
+      removeRewrite(context, path);
+    }
   }
 
   /** Of a log that is received: there is all of it. It begins at `logStartOffset`, or where it ends, and is closed. */

@@ -92,6 +92,7 @@ describe("a damaged replica", () => {
 
   test("by rot in what a reader finds doesn't lead, and takes part again when it is repaired", async () => {
     const group = await TestGroup.open(["n1", "n2", "n3"], { log: { segmentMaxBytes: 1 * KiB } });
+    group.refuses = () => true;
     const leader = await group.elect("n1");
     for (let count = 0; count < 20; count += 1) await group.done(leader.append([{ value: `value ${count}` }]));
     const node = group.node("n1");
@@ -117,6 +118,7 @@ describe("a damaged replica", () => {
 
   test("by rot in what it has to send is told so by nobody else, and the peer gets it from who leads next", async () => {
     const group = await TestGroup.open(["n1", "n2", "n3"], { log: { segmentMaxBytes: 1 * KiB } });
+    group.refuses = () => true;
     const leader = await group.elect("n1");
     group.isolate("n3");
     for (let count = 0; count < 20; count += 1) await group.done(leader.append([{ value: `value ${count}` }]));

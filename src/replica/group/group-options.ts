@@ -72,6 +72,8 @@ export interface GroupObserver {
   committed?(event: { readonly entries: number }): void;
   /** An append message with entries went to a peer. `bytes` counts frames whole. */
   sent?(event: { readonly to: NodeId; readonly entries: number; readonly bytes: number }): void;
+  /** What rotted here was fetched from other members, and is whole again. `bytes` counts frames whole. */
+  repaired?(event: { readonly entries: number; readonly bytes: number }): void;
   /** This replica was elected. */
   elected?(event: { readonly term: number }): void;
 }

@@ -134,6 +134,8 @@ export class GroupReplica {
     this.#copies = new LogCopies({
       ...{ groupName, directory, disk, clock, log, logOptions, raft, logger, ask, share, firstMembership },
       act: (event) => this.#act(event),
+      observer: (event) => this.#events.push(() => options.observer?.repaired?.(event)),
+      repaired: () => this.#act(() => this.repaired()),
     });
     this.#trims = new GroupTrims({
       log,
@@ -156,7 +158,7 @@ export class GroupReplica {
     const observer: LogObserver = {
       ...options.log?.observer,
       damaged(damage) {
-        if (replica !== undefined) replica.#rotted(damage.reason);
+        if (replica !== undefined) replica.#rotted(damage);
         options.log?.observer?.damaged?.(damage);
       },
       poisoned(event) {
@@ -324,6 +326,8 @@ export class GroupReplica {
   /** Rot that was found is repaired: nothing of the log is lost up to what was reported durable. */
   repaired(): void {
     this.#damage.repaired();
+    // Perhaps it was what is to be shown next that couldn't be read.
+    if (!this.#isShowing) void this.#show();
   }
 
   /** What a peer asks of this replica's log, or has it do (`isCopyQuestion`). What it throws is the peer's answer. */
@@ -526,14 +530,15 @@ export class GroupReplica {
   /** An entry that is there couldn't be read: this replica doesn't know what it knew. */
   #readFailed(error: unknown): void {
     if (this.#ended !== undefined || isProglogError(error, "LOG_CLOSED")) return;
-    if (isProglogError(error, "LOG_CORRUPT")) this.#rotted(error.message);
+    if (isProglogError(error, "LOG_CORRUPT")) this.#rotted({ ...error.details, reason: error.message });
     else this.#writeFailed(error);
   }
 
-  #rotted(reason: string): void {
+  #rotted({ file, reason }: { readonly file?: unknown; readonly reason: string }): void {
     // Whoever is alone has nobody to hand over to, and nobody to repair it: what isn't hit goes on.
     const { voters, outgoing } = this.membership;
     if (voters.length + outgoing.length > 1) this.#damage.rotted(reason);
+    if (typeof file === "string") this.#copies.damaged(file);
   }
 
   /** The replica leaves: it does nothing any more, and whoever runs it hears why. The node goes on, and readers of the log do. */

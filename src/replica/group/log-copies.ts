@@ -30,6 +30,7 @@ import {
   type FetchQuestion,
 } from "./copy-questions.ts";
 import { findMemberships } from "./group-log.ts";
+import { LogRepairs, type RepairParts } from "./log-repairs.ts";
 import { LogReceiver, type ReceiverParts } from "./log-receiver.ts";
 import { OpeningTurns } from "./opening-turns.ts";
 
@@ -57,15 +58,18 @@ export class LogCopies {
   readonly #parts: CopyParts;
   readonly #receiver: LogReceiver;
   readonly #catchUps: CatchUps;
+  readonly #repairs: LogRepairs;
   /** Of catch-ups that fail, by peer. */
   readonly #retryMs = new Map<NodeId, number>();
 
   constructor(parts: CopyParts) {
     const { ask, act, raft, share } = parts;
     this.#parts = parts;
+    const fetch: ReceiverParts["fetch"] = (from, question, signal) => this.#fetch(from, question, signal);
+    this.#repairs = new LogRepairs({ ...parts, fetch });
     this.#receiver = new LogReceiver({
       ...parts,
-      fetch: (from, question, signal) => this.#fetch(from, question, signal),
+      fetch,
       inTurn: (run) => share.receiving.run(run),
     });
     this.#catchUps = new CatchUps({
@@ -84,9 +88,15 @@ export class LogCopies {
     this.#catchUps.withdraw(withdrawal);
   }
 
-  /** Puts in place what was received and the core has been told of. */
-  install(): Promise<void> {
-    return this.#receiver.install();
+  /** Puts in place what was received and the core has been told of. What was bad in the log before goes with it. */
+  async install(): Promise<void> {
+    await this.#receiver.install();
+    this.#repairs.forgetAll();
+  }
+
+  /** A store of the log is bad somewhere: it is repaired from the other members. */
+  damaged(store: string): void {
+    if (this.#parts.ask !== undefined) this.#repairs.found(store);
   }
 
   /** More was committed here. */
@@ -97,6 +107,7 @@ export class LogCopies {
   end(): void {
     this.#catchUps.end();
     this.#receiver.end();
+    this.#repairs.end();
   }
 
   /** Brings a peer up to what is committed in sealed segments here, and resolves with the index that it has then. */
@@ -184,8 +195,7 @@ export class LogCopies {
   }
 }
 
-export interface CopyParts extends Omit<ReceiverParts, "fetch" | "inTurn"> {
-  readonly clock: Clock;
+export interface CopyParts extends Omit<ReceiverParts & RepairParts, "fetch" | "inTurn"> {
   /** Undefined where there is no network to ask on. */
   readonly ask: PeerNetwork["ask"] | undefined;
   readonly share: CopyShare;
