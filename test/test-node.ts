@@ -6,6 +6,7 @@ import type { Logger } from "../src/base/logger.ts";
 import { createMemoryDisk } from "../src/base/memory-disk.ts";
 import { Conformance, keptDocument } from "./openapi/conformance.ts";
 import { type Node, parseConfig, startNode } from "../src/server/index.ts";
+import type { PeerConnect } from "../src/server/peer-context.ts";
 
 /** Every answer that a test gets by `send` is held to the API's document. */
 const conformance = new Conformance(keptDocument());
@@ -110,10 +111,15 @@ export class TestNode implements AsyncDisposable {
 /** Each takes a millisecond or so: what hasn't come by then won't. */
 const asksMax = 5_000;
 
-export async function startTestNode({ flags = {}, disk = createMemoryDisk(), clock }: TestNodeOptions = {}): Promise<TestNode> {
+export async function startTestNode(options: TestNodeOptions = {}): Promise<TestNode> {
+  const { flags = {}, disk = createMemoryDisk(), clock, connectPeer } = options;
   const lines: LoggedLine[] = [];
   const config = parseConfig({ flags: { "data-dir": "/data", "rpc-port": 0, ...flags } });
-  const node = await startNode(config, { disk, logger: collectingLogger(lines), ...(clock === undefined ? {} : { clock }) });
+  const node = await startNode(config, {
+    ...{ disk, logger: collectingLogger(lines) },
+    ...(clock === undefined ? {} : { clock }),
+    ...(connectPeer === undefined ? {} : { connectPeer }),
+  });
   return new TestNode(node, disk, lines);
 }
 
@@ -160,6 +166,7 @@ export interface TestNodeOptions {
   readonly flags?: Readonly<Record<string, unknown>>;
   readonly disk?: Disk;
   readonly clock?: Clock;
+  readonly connectPeer?: PeerConnect;
 }
 
 export interface SendOptions {

@@ -30,7 +30,7 @@ describe("a replica of a group, as services use it", () => {
         records.map(({ value }) => value?.toString()),
         ["a", "b", "c", "d"],
       );
-      assert.deepEqual([nextOffset, highWatermark, await replica.findOffset("end")], [4, 4, 4]);
+      assert.deepEqual([nextOffset, highWatermark, await group.done(replica.findOffset("end"))], [4, 4, 4]);
       assert.deepEqual(replica.range(), { logStartOffset: 0, highWatermark: 4 });
     }
     await group.close();
@@ -77,6 +77,51 @@ describe("a replica of a group, as services use it", () => {
     const cutOff = outcomeOf(replicas[1].confirm());
     await group.tick(25);
     assert.equal((await cutOff).code, "UNAVAILABLE");
+    await group.close();
+  });
+
+  test("finds an end, a time and an offset by what is confirmed, where they rest on the end", async () => {
+    for (const { from, found } of [
+      { from: "end", found: 2 },
+      { from: 1, found: 1 },
+      { from: { timestamp: 20 }, found: 1 },
+    ] as const) {
+      const { group, replicas } = await begin();
+      const [leader, , follower] = replicas;
+      group.loses = ({ message }) => message.kind === "append" && message.to === "n3";
+      for (const timestamp of [10, 20]) await group.done(leader.append([{ value: "a", timestamp }]));
+      assert.deepEqual([follower.range().highWatermark, await follower.findOffset("start")], [0, 0]);
+      const finding = follower.findOffset(from);
+      await group.settle();
+      group.loses = () => false;
+      await group.tick(4);
+      assert.equal(await finding, found);
+      await assert.rejects(group.done(follower.findOffset(3)), { code: "OFFSET_OUT_OF_RANGE" });
+      await group.close();
+    }
+  });
+
+  test("packs what asks for other acks apart, in the order in which it came", async () => {
+    const { group, replicas } = await begin();
+    const [leader] = replicas;
+    group.loses = ({ message }) => message.kind === "append";
+    const asked = ["quorum", "leader", "leader", "quorum"] as const;
+    const answers = asked.map((acks) => leader.append([{ value: "x" }], { acks }));
+    const early = await group.done(Promise.all(answers.slice(1, 3)));
+    assert.deepEqual(
+      early.map(({ baseOffset, isDurable }) => [baseOffset, isDurable]),
+      [
+        [1, false],
+        [2, false],
+      ],
+    );
+    group.loses = () => false;
+    await group.tick(4);
+    const all = await Promise.all(answers);
+    assert.deepEqual(
+      all.map(({ baseOffset }) => baseOffset),
+      [0, 1, 2, 3],
+    );
     await group.close();
   });
 

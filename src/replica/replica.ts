@@ -9,6 +9,7 @@ import { type ReadBounds, readRecords, type RecordsRead } from "./read-records.t
 import { RecordPacker } from "./record-packer.ts";
 import {
   type AppendOptions,
+  type AppendResult,
   type BatchReadOptions,
   type LargeBatch,
   type Log,
@@ -34,10 +35,14 @@ export class Replica {
   #state: ReplicaState;
   readonly #damages: DamageCount;
   readonly #clock: Clock;
-  readonly #packer = new RecordPacker((records) => {
-    const append = (this.#group ?? this.#getLog()).prepare(records);
-    return () => this.#use(append);
-  });
+  /** By acks: what one is packed with is answered when it is. */
+  readonly #packers: Readonly<Record<Acks, RecordPacker<AppendResult>>> = {
+    quorum: this.#packerOf("quorum"),
+    leader: this.#packerOf("leader"),
+    none: this.#packerOf("none"),
+  };
+  /** What was appended to last: the others have nothing that waits. */
+  #packer = this.#packers.quorum;
 
   private constructor(identity: ReplicaIdentity, state: ReplicaState, { damages, clock }: ReplicaParts) {
     this.identity = identity;
@@ -110,11 +115,12 @@ export class Replica {
   }
 
   /**
-   * Appends the records, whole or not at all. Resolves when they are committed, or in a group when `acks` says. Without options they may share a
-   * batch with those of others who append at the same time. In a group: NOT_LEADER, LEADERSHIP_LOST and the rest of docs/replication.md.
+   * Appends the records, whole or not at all. Resolves when they are committed, or in a group when `acks` says. Without other options they may
+   * share a batch with those of others who append at the same time. In a group: NOT_LEADER, LEADERSHIP_LOST and the rest of docs/replication.md.
    */
-  append(records: readonly RecordInput[], options?: ReplicaAppendOptions): Promise<ReplicaAppend> {
-    if (options === undefined) return this.#packer.append(records);
+  append(records: readonly RecordInput[], options: ReplicaAppendOptions = {}): Promise<ReplicaAppend> {
+    if (options.producer === undefined && options.expectedOffset === undefined)
+      return this.#packerFor(options.acks).append(records);
     this.#packer.flush();
     return this.#use((log) => (this.#group ?? log).append(records, options));
   }
@@ -142,13 +148,32 @@ export class Replica {
     await this.#use(async () => this.#group?.confirm());
   }
 
-  /** What `from` means right now: an offset from the log start offset to the high watermark. */
+  /** More may have been acknowledged than is shown here: then only behind `confirm` there is nothing where nothing is found. */
+  get mayLag(): boolean {
+    return this.#group !== undefined;
+  }
+
+  /**
+   * What `from` means right now: an offset from the log start offset to the high watermark. What rests on where the log ends (the end, a time
+   * that no record has come to, an offset beyond) is confirmed first.
+   */
   findOffset(from: StartingPoint): Promise<number> {
     return this.#use(async (log) => {
-      const offset = typeof from === "number" ? from : await log.findOffset(from);
+      const find = async (): Promise<number> => (typeof from === "number" ? from : log.findOffset(from));
+      let offset = await find();
+      if (this.#group !== undefined && restsOnEnd(from, offset, log)) {
+        await this.#group.confirm();
+        offset = await find();
+      }
       checkReadable(offset, log);
       return offset;
     });
+  }
+
+  /** Aborted, with NOT_LEADER, when this replica no longer leads its group; undefined on a single node. Throws NOT_LEADER where it doesn't. */
+  leadership(attempt: string): AbortSignal | undefined {
+    this.#getLog();
+    return this.#group?.leadership(attempt);
   }
 
   /**
@@ -204,7 +229,7 @@ export class Replica {
   ): AsyncGenerator<T, void, undefined> {
     const { leaderOnly = false } = options;
     const log = this.#getLog();
-    const leadership = leaderOnly ? this.#group?.leadership("read from the leader") : undefined;
+    const leadership = leaderOnly ? this.leadership("read from the leader") : undefined;
     const signal = leadership === undefined ? options.signal : AbortSignal.any([options.signal, leadership]);
     try {
       yield* read(log, signal);
@@ -265,6 +290,21 @@ export class Replica {
     if (state.kind === "open") await (state.group?.close(reason) ?? state.log.close());
   }
 
+  #packerOf(acks: Acks): RecordPacker<AppendResult> {
+    return new RecordPacker((records) => {
+      const append = this.#group?.prepare(records, { acks }) ?? this.#getLog().prepare(records);
+      return () => this.#use(append);
+    });
+  }
+
+  /** On a single node all go the same way, and so together. */
+  #packerFor(acks: Acks = "quorum"): RecordPacker<AppendResult> {
+    const packer = this.#packers[this.#group === undefined ? "quorum" : acks];
+    if (packer !== this.#packer) this.#packer.flush();
+    this.#packer = packer;
+    return packer;
+  }
+
   get #group(): GroupReplica | undefined {
     return this.#state.kind === "open" ? this.#state.group : undefined;
   }
@@ -311,7 +351,7 @@ export interface ReplicaAppend {
   readonly count: number;
   /** Milliseconds since 1970, by this node's clock. */
   readonly appendTime: number;
-  /** False where it is answered before it is synced: as the log is told, or with acks "none". */
+  /** False where it is answered before it is certain to stay: as the log is told to sync, or with acks "leader" and "none". */
   readonly isDurable: boolean;
   /** It was a retry of what had been appended before: nothing was appended now. */
   readonly isDuplicate: boolean;
@@ -388,6 +428,12 @@ function checkReadable(offset: number, { logStartOffset, highWatermark }: Log): 
   throw new ProglogError("OFFSET_OUT_OF_RANGE", `Cannot read offset ${offset}: ${reason}`, {
     details: { offset, logStartOffset, highWatermark },
   });
+}
+
+/** Whether what was found for `from` could be something else once more is shown. What was trimmed stays so. */
+function restsOnEnd(from: StartingPoint, offset: number, { highWatermark }: Log): boolean {
+  if (from === "start") return false;
+  return typeof from === "number" ? offset > highWatermark : offset >= highWatermark;
 }
 
 /** Whoever appended hears of it. */

@@ -111,6 +111,11 @@ export const apiOperations: Readonly<Record<string, ApiOperation>> = {
       },
       key: { description: "Of a record that comes as bytes." },
       keyBase64: { description: "The same in Base64." },
+      acks: {
+        default: "quorum",
+        description:
+          "When it is answered: `quorum`: on the disks of most replicas; `leader`: on the leader's, and the offsets may later hold other records. On a single node they are the same.",
+      },
     },
     headers: {
       "If-Match": {

@@ -89,7 +89,8 @@ export const shapes = {
       count: { type: "integer", minimum: 1 },
       isDurable: {
         type: "boolean",
-        description: "False where the node answers before it syncs (`--sync interval` or `never`).",
+        description:
+          "False where the node answers before it is certain to stay: `--sync interval` or `never`, or `acks=leader` in a cluster.",
       },
       duplicate: { type: "boolean", description: "A retry of what had been appended before." },
     },

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createVirtualClock } from "../../sim/clock.ts";
+import { ProglogError } from "../base/error.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
 import type { ReadBounds, ReplicaRead } from "../replica/replica.ts";
 import { ConsumeService } from "./consume-service.ts";
@@ -70,6 +71,29 @@ describe("consuming", () => {
     await service.consume({ ...request, waitMs: 1000, signal: AbortSignal.abort() });
     assert.deepEqual(script.calls, ["read 0"]);
   });
+
+  test("in a cluster says that there is nothing only once that is confirmed", async () => {
+    const script = scriptedDirectory([read(0, 0)], undefined, { confirmed: [0] });
+    const service = new ConsumeService(script.storage, createVirtualClock());
+    assert.deepEqual((await service.consume({ ...request, waitMs: 0 })).records, []);
+    assert.deepEqual(script.calls, ["read 0", "confirm"]);
+  });
+
+  test("in a cluster reads again what only a confirmation has brought here", async () => {
+    const script = scriptedDirectory([read(0, 0), read(1, 1, [record])], undefined, { confirmed: [1] });
+    const service = new ConsumeService(script.storage, createVirtualClock());
+    assert.deepEqual((await service.consume({ ...request, waitMs: 0 })).records, [record]);
+    assert.deepEqual(script.calls, ["read 0", "confirm", "read 0"]);
+  });
+
+  test("of the leader alone ends when it leads no more", async () => {
+    const leading = new AbortController();
+    const lost = new ProglogError("NOT_LEADER", "of a test");
+    const script = scriptedDirectory([read(0, 0), read(0, 0)], () => leading.abort(lost), { leadership: leading.signal });
+    const service = new ConsumeService(script.storage, createVirtualClock());
+    await assert.rejects(service.consume({ ...request, waitMs: 1000, leaderOnly: true }), lost);
+    assert.deepEqual(script.calls, ["read 0"]);
+  });
 });
 
 function read(nextOffset: number, highWatermark: number, records: ReplicaRead["records"] = []): ReplicaRead {
@@ -80,10 +104,16 @@ function read(nextOffset: number, highWatermark: number, records: ReplicaRead["r
 function scriptedDirectory(
   reads: readonly ReplicaRead[],
   onRead: (bounds: ReadBounds) => void = () => {},
+  group: { readonly confirmed?: number[]; readonly leadership?: AbortSignal } = {},
 ): { readonly storage: NodeStorage; readonly calls: string[] } {
   const calls: string[] = [];
   const rest = [...reads];
+  const { confirmed } = group;
   const replica = {
+    mayLag: confirmed !== undefined,
+    leadership: () => group.leadership,
+    confirm: async () => void calls.push("confirm"),
+    range: () => ({ logStartOffset: 0, highWatermark: confirmed?.shift() ?? 0 }),
     findOffset: async (from: number) => from,
     read: async (offset: number, bounds: ReadBounds) => {
       onRead(bounds);

@@ -1,6 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
-import type { ReadBounds, ReplicaRead } from "../replica/replica.ts";
+import type { ReadBounds, Replica, ReplicaRead } from "../replica/replica.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
 import type { StartingPoint } from "../wire/starting-point.ts";
 
@@ -23,32 +23,39 @@ export class ConsumeService {
 
   /**
    * Reads from `from` on. With nothing there yet it waits up to `waitMs`, until `signal` is aborted or the node stops, and then
-   * returns no records.
+   * returns no records: in a cluster only once it is certain that there were none. With `leaderOnly` NOT_LEADER as soon as another leads,
+   * or may.
    */
-  async consume({ topic, partition, from, waitMs, signal, ...bounds }: ConsumeRequest): Promise<ReplicaRead> {
+  async consume({ topic, partition, from, waitMs, signal, leaderOnly, ...bounds }: ConsumeRequest): Promise<ReplicaRead> {
     checkTopicName(topic);
     const replica = this.#storage.getReplica(topic, partition);
+    const leadership = leaderOnly === true ? replica.leadership("read from the leader") : undefined;
     let offset = await replica.findOffset(from);
     const wait = new AbortController();
     const end = (): void => wait.abort();
     if (waitMs === 0 || this.#isStopping || signal.aborted) end();
     const timer = this.#clock.setTimer(waitMs, end);
     signal.addEventListener("abort", end, { once: true });
+    leadership?.addEventListener("abort", end, { once: true });
+    if (leadership?.aborted === true) end();
     this.#waits.add(wait);
     try {
       while (true) {
         const read = await replica.read(offset, { ...bounds, signal });
-        if (read.records.length > 0 || signal.aborted || this.#isStopping) return read;
-        const hasAdvanced = read.nextOffset > offset;
-        offset = read.nextOffset;
+        if (leadership?.aborted === true) throw leadership.reason;
+        if (read.records.length > 0 || signal.aborted) return read;
         // Batches without records lay here (compacted or lost ones), and then came more, or one that can't be read.
-        if (hasAdvanced && offset < read.highWatermark) continue;
-        if (wait.signal.aborted) return read;
-        await replica.waitForOffset(offset, wait.signal);
+        const isMore = read.nextOffset > offset && read.nextOffset < read.highWatermark;
+        if (isMore && this.#isStopping) return read;
+        offset = read.nextOffset;
+        if (isMore) continue;
+        if (!wait.signal.aborted) await replica.waitForOffset(offset, wait.signal);
+        else if (!(await showsMore(replica, read))) return read;
       }
     } finally {
       this.#waits.delete(wait);
       signal.removeEventListener("abort", end);
+      leadership?.removeEventListener("abort", end);
       timer.cancel();
     }
   }
@@ -60,6 +67,13 @@ export class ConsumeService {
   }
 }
 
+/** Whether there is more than was read, once everything is there that had been acknowledged. */
+async function showsMore(replica: Replica, { highWatermark }: ReplicaRead): Promise<boolean> {
+  if (!replica.mayLag) return false;
+  await replica.confirm();
+  return replica.range().highWatermark > highWatermark;
+}
+
 export interface ConsumeRequest extends ReadBounds {
   readonly topic: string;
   readonly partition: number;
@@ -67,4 +81,6 @@ export interface ConsumeRequest extends ReadBounds {
   readonly waitMs: number;
   /** Aborted when the client goes away: then nothing is read any more. */
   readonly signal: AbortSignal;
+  /** Only while this node leads the partition. Default false. */
+  readonly leaderOnly?: boolean;
 }

@@ -55,9 +55,10 @@ export class GrpcConsume {
   }
 
   async consume(request: ConsumeRequest, call: CallContext): Promise<ConsumeResponse> {
-    const { partition, from, maxRecords, maxBytes, isPacked } = request;
+    const { partition, from, maxRecords, maxBytes, isPacked, leaderOnly } = request;
     const topic = nameOf(request);
     const replica = this.#findReplica(topic, partition);
+    if (leaderOnly) replica.leadership("read from the leader");
     const waitMs = Math.min(request.waitMs, consumeWaitMaxMs);
     await this.#reach(replica, request, call);
     if (isPacked) return this.#consumePacked(replica, request, call);
@@ -70,6 +71,7 @@ export class GrpcConsume {
       maxBytes: isSingle ? 1 : boundOf(maxBytes, consumeBytesDefault, consumeCallMaxBytes),
       waitMs,
       signal: call.signal,
+      leaderOnly,
     });
     const { records, nextOffset, logStartOffset, highWatermark } = read;
     if (!isSingle) return { ...nothing, records, nextOffset, logStartOffset, highWatermark };
@@ -95,8 +97,11 @@ export class GrpcConsume {
     const piece = { bytes: 0 };
     try {
       const replica = this.#findReplica(nameOf(request), request.partition);
+      if (request.leaderOnly) replica.leadership("read from the leader");
       await this.#reach(replica, request, call);
       const offset = await replica.findOffset(request.from);
+      // That it stops says that there was no more when it was asked.
+      if (request.stopsAtEnd) await replica.confirm();
       const signal = AbortSignal.any([call.signal, stopping]);
       // Said before anything comes: whoever follows the end knows where to go on when the connection breaks first.
       if (request.isPacked || request.maxRecords > 0)
@@ -187,8 +192,8 @@ export class GrpcConsume {
   }
 
   async *#portions(offset: number, { replica, request, signal, maxBytes, piece }: StreamOut): AsyncGenerator<Portion> {
-    const { stopsAtEnd } = request;
-    for await (const portion of replica.tailPortions(offset, { signal, maxBytes, stopsAtEnd })) {
+    const { stopsAtEnd, leaderOnly } = request;
+    for await (const portion of replica.tailPortions(offset, { signal, maxBytes, stopsAtEnd, leaderOnly })) {
       if (portion.kind === "batches") {
         // Each is read over the one before, so what counts is the largest.
         const bytes = portion.batches.reduce((sum, { batch }) => sum + batch.length, 0);
@@ -201,14 +206,23 @@ export class GrpcConsume {
 
   async #consumePacked(replica: Replica, request: ConsumeRequest, call: CallContext): Promise<ConsumeResponse> {
     const maxBytes = boundOf(request.maxBytes, consumeBytesDefault, consumePackedMaxBytes);
+    const { leaderOnly } = request;
+    const leadership = leaderOnly ? replica.leadership("read from the leader") : undefined;
+    const signal = leadership === undefined ? call.signal : AbortSignal.any([call.signal, leadership]);
     const offset = await replica.findOffset(request.from);
-    for (let isWaiting = request.waitMs > 0; ; isWaiting = false) {
-      for await (const piece of replica.tail(offset, { signal: call.signal, maxBytes, stopsAtEnd: true })) {
+    let isWaiting = request.waitMs > 0;
+    for (let isConfirmed = !replica.mayLag; ; ) {
+      for await (const piece of replica.tail(offset, { signal: call.signal, maxBytes, stopsAtEnd: true, leaderOnly })) {
         const batches = piece.map(({ batch }) => Buffer.from(batch));
         return { ...nothing, ...replica.range(), batches, nextOffset: piece.at(-1)?.nextOffset ?? offset };
       }
-      if (!isWaiting) return { ...nothing, ...replica.range(), nextOffset: offset };
-      await this.#wait(replica, offset, { waitMs: request.waitMs, signal: call.signal });
+      if (isWaiting) await this.#wait(replica, offset, { waitMs: request.waitMs, signal });
+      else if (isConfirmed) return { ...nothing, ...replica.range(), nextOffset: offset };
+      else {
+        await replica.confirm();
+        isConfirmed = true;
+      }
+      isWaiting = false;
     }
   }
 

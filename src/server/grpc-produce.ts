@@ -3,7 +3,7 @@ import { producesMaxBytes, producesWaitingMaxBytes } from "../base/limits.ts";
 import type { Logger } from "../base/logger.ts";
 import { type CallContext, GrpcStatusError, type Requests, type Responses } from "../grpc/index.ts";
 import type { Topic } from "../replica/catalog.ts";
-import type { AppendOptions } from "../replica/replica.ts";
+import type { ReplicaAppendOptions } from "../replica/replica.ts";
 import type { ProduceRequest, ProduceResponse } from "../wire/produce-message.ts";
 import { toProtoError } from "../wire/proto-error.ts";
 import type { ReceivedProduce } from "./grpc-codecs.ts";
@@ -135,9 +135,15 @@ function checkContent({ record, records, batch, producer }: ProduceRequest): voi
   }
 }
 
-function optionsOf({ producer, expectedOffset }: ProduceRequest): AppendOptions | undefined {
-  if (producer === undefined && expectedOffset === undefined) return undefined;
-  return { ...(producer === undefined ? {} : { producer }), ...(expectedOffset === undefined ? {} : { expectedOffset }) };
+/** Who asked for no answer has had it: until the records are on a quorum they take room, and their failure is counted. */
+function optionsOf({ producer, expectedOffset, acks: asked }: ProduceRequest): ReplicaAppendOptions | undefined {
+  const acks = asked === "leader" ? asked : undefined;
+  if (producer === undefined && expectedOffset === undefined && acks === undefined) return undefined;
+  return {
+    ...(producer === undefined ? {} : { producer }),
+    ...(expectedOffset === undefined ? {} : { expectedOffset }),
+    ...(acks === undefined ? {} : { acks }),
+  };
 }
 
 function toResponse({ partition, baseOffset, count, appendTime, isDurable, isDuplicate }: ProducedRange): ProduceResponse {

@@ -30,10 +30,11 @@ export function addProduceRoutes(app: HttpApp, { produce, bodies }: RouteService
       const options = parseAppendOptions(headers);
       if (mediaType === linesMediaType && options !== undefined) throw linesWithOptions();
       const target = produce.findTarget({ topic: request.params.topic, partition });
-      if (mediaType === linesMediaType) return upload(request, reply, target);
+      const { acks } = query;
+      if (mediaType === linesMediaType) return upload(request, reply, { target, acks });
       const body = await bodies.read(request.raw, reply.raw);
       const records: readonly RecordInput[] = mediaType === bytesMediaType ? [{ key, value: body }] : parseJsonBody(body);
-      const ranges = await target.append({ records, packing: "one", options }).catch((error: unknown) => {
+      const ranges = await target.append({ records, packing: "one", options, acks }).catch((error: unknown) => {
         const { logEndOffset } = isProglogError(error, "CONDITION_FAILED") ? error.details : {};
         if (typeof logEndOffset === "number") reply.header("etag", formatEndOffset(logEndOffset));
         throw error;
@@ -44,10 +45,14 @@ export function addProduceRoutes(app: HttpApp, { produce, bodies }: RouteService
     },
   );
 
-  async function upload(request: FastifyRequest, reply: FastifyReply, target: ProduceTarget): Promise<FastifyReply> {
+  async function upload(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    { target, acks }: { readonly target: ProduceTarget; readonly acks: ProduceQuery["acks"] },
+  ): Promise<FastifyReply> {
     const body = bodies.open(request.raw);
     app.letLast(request, reply);
-    const append = (records: readonly RecordInput[]) => target.append({ records, packing: "one" });
+    const append = (records: readonly RecordInput[]) => target.append({ records, packing: "one", acks });
     const answers = uploadLines({ body, append, held: bodies.held });
     const first = await answers.next();
     // As long as nothing is appended, the answer may have a status of its own.
@@ -83,6 +88,8 @@ export function addProduceRoutes(app: HttpApp, { produce, bodies }: RouteService
 
 interface ProduceQuery extends KeyQuery {
   readonly partition?: string;
+  /** There is no "none": a request has an answer, which nobody needs to read. */
+  readonly acks?: "quorum" | "leader";
 }
 
 /** Strict, so that a form or a file sent by mistake isn't taken for records. A request that says nothing means JSON. */

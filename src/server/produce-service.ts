@@ -4,7 +4,7 @@ import { lineBatchBytes, recordMaxBytes } from "../base/limits.ts";
 import { checkRecord, packedRecordOverheadBytes, type RecordInput } from "../batch/record.ts";
 import type { Topic } from "../replica/catalog.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
-import type { AppendOptions, Replica, ReplicaAppend } from "../replica/replica.ts";
+import type { Acks, Replica, ReplicaAppend, ReplicaAppendOptions } from "../replica/replica.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
 import { partitionOfKey } from "../wire/partitioner.ts";
 
@@ -74,9 +74,9 @@ export class ProduceService {
   async #append(
     topic: Topic,
     partition: number | undefined,
-    { records, packing, options }: ProduceAppend,
+    { records, packing, options, acks }: ProduceAppend,
   ): Promise<readonly ProducedRange[]> {
-    if (options !== undefined) return [await this.#appendToOne(topic, partition, { records, options })];
+    if (options !== undefined) return [await this.#appendToOne(topic, partition, { records, options, acks })];
     const shares = this.#share(records, topic, partition);
     const { maxRecordBytes } = this.#storage.effectiveSettings(topic);
     // All replicas are found before anything is appended.
@@ -87,7 +87,7 @@ export class ProduceService {
     }));
     // Handed over in one turn, so that no other request comes between a partition's batches.
     const outcomes = await Promise.allSettled(
-      appends.map(({ partition: number, replica, batches }) => appendAll(number, replica, batches)),
+      appends.map(({ partition: number, replica, batches }) => appendAll(number, replica, { batches, acks })),
     );
     const failed = outcomes.find((outcome) => outcome.status === "rejected");
     if (failed !== undefined) throw outcomes.length === 1 ? failed.reason : maybeAppended(failed.reason);
@@ -100,7 +100,7 @@ export class ProduceService {
   async #appendToOne(
     topic: Topic,
     partition: number | undefined,
-    { records, options }: Required<Pick<ProduceAppend, "records" | "options">>,
+    { records, options, acks }: Pick<ProduceAppend, "records" | "options" | "acks">,
   ): Promise<ProducedRange> {
     const number = partition ?? 0;
     if (partition === undefined && topic.partitions.length > 1) {
@@ -111,7 +111,10 @@ export class ProduceService {
       );
     }
     const replica = this.#storage.getLeaderOf(topic, number);
-    const { baseOffset, count, appendTime, isDurable, isDuplicate } = await replica.append(records, options);
+    const { baseOffset, count, appendTime, isDurable, isDuplicate } = await replica.append(records, {
+      ...options,
+      ...acksOf(acks),
+    });
     return { partition: number, baseOffset, count, appendTime, isDurable, isDuplicate };
   }
 
@@ -176,7 +179,9 @@ export interface ProduceAppend {
   /** `one`: records that all go to one partition are one batch, appended whole or not at all. `many`: they are as many as is good. */
   readonly packing: "one" | "many";
   /** What it is appended on. The records are then one batch of one partition, which must be named where the topic has several. */
-  readonly options?: AppendOptions | undefined;
+  readonly options?: Omit<ReplicaAppendOptions, "acks"> | undefined;
+  /** When it is answered. Default "quorum". */
+  readonly acks?: Acks | undefined;
 }
 
 export interface SingleAppend {
@@ -185,7 +190,7 @@ export interface SingleAppend {
   readonly records: readonly RecordInput[];
   /** Instead of `records`. Not changed, and not to be until it is settled. */
   readonly batch?: Buffer | undefined;
-  readonly options?: AppendOptions | undefined;
+  readonly options?: ReplicaAppendOptions | undefined;
   /** See `Replica.appendBatch`. */
   readonly onReleased?: (() => void) | undefined;
 }
@@ -200,9 +205,9 @@ export interface ProducedRange extends ReplicaAppend {
 async function appendAll(
   partition: number,
   replica: Replica,
-  batches: readonly (readonly RecordInput[])[],
+  { batches, acks }: { readonly batches: readonly (readonly RecordInput[])[]; readonly acks: Acks | undefined },
 ): Promise<ProducedRange> {
-  const outcomes = await Promise.allSettled(batches.map((batch) => replica.append(batch)));
+  const outcomes = await Promise.allSettled(batches.map((batch) => replica.append(batch, acksOf(acks))));
   let range: ReplicaAppend | undefined;
   for (const outcome of outcomes) {
     if (outcome.status === "rejected") throw outcomes.length === 1 ? outcome.reason : maybeAppended(outcome.reason);
@@ -216,6 +221,10 @@ async function appendAll(
   }
   assert(range !== undefined, "a share of a request has a batch");
   return { ...range, partition, isDuplicate: false };
+}
+
+function acksOf(acks: Acks | undefined): { readonly acks: Acks } | undefined {
+  return acks && { acks };
 }
 
 /**

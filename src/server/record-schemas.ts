@@ -12,7 +12,12 @@ const params = { type: "object", properties: { topic: { type: "string" } } };
 
 export const produceSchema = {
   params,
-  querystring: querySchema({ partition: integer, key: { type: "string" }, keyBase64: { type: "string" } }),
+  querystring: querySchema({
+    partition: integer,
+    key: { type: "string" },
+    keyBase64: { type: "string" },
+    acks: { type: "string", enum: ["quorum", "leader"] },
+  }),
 };
 
 export const consumeSchema = {

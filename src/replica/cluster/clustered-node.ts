@@ -17,7 +17,7 @@ import type { Catalog, Topic } from "../catalog.ts";
 import type { LogObserver, LogSettings } from "../data-directory.ts";
 import { effectiveSettings } from "../effective-settings.ts";
 import { isCopyQuestion } from "../group/copy-questions.ts";
-import { notLeaderError } from "../group/group-errors.ts";
+import { type KnownLeader, leaderDetails, notLeaderError } from "../group/group-errors.ts";
 import { GroupReplica } from "../group/group-replica.ts";
 import { GroupSet } from "../group/group-set.ts";
 import { leadersQuestion } from "../group/leader-exchange.ts";
@@ -224,17 +224,15 @@ export class ClusteredNode implements NodeStorage {
     const uuid = uuidOf(topic, partition);
     const replica = this.replicas.find(uuid);
     if (replica !== undefined) return replica;
-    const { nodeId, rpcAddress } = this.#leaderOf(uuid);
+    const leader = this.#leaderOf(uuid);
+    const { nodeId, rpcAddress } = leader;
     const reason = nodeId === undefined ? "and nobody is known to lead it" : `${nodeId} leads it`;
     throw new ProglogError(
       "NOT_A_REPLICA",
       `Cannot read partition ${partition} of topic ${topic.name}: this node doesn't have it; ${reason}`,
       {
         hint: rpcAddress === undefined ? "Try again soon, or ask another node." : `Ask ${rpcAddress}.`,
-        details: {
-          ...(nodeId !== undefined && { leaderId: nodeId }),
-          ...(rpcAddress !== undefined && { leaderRpcAddr: rpcAddress }),
-        },
+        details: leaderDetails(leader),
       },
     );
   }
@@ -466,11 +464,11 @@ export class ClusteredNode implements NodeStorage {
     });
   }
 
-  #leaderOf(uuid: string): { readonly nodeId: NodeId | undefined; readonly rpcAddress: string | undefined } {
-    const leaderId = this.#groups?.findLeader(uuid)?.leaderId;
+  #leaderOf(uuid: string): KnownLeader {
+    const { leaderId, term } = this.#groups?.findLeader(uuid) ?? {};
     // That one isn't here was just found.
     const nodeId = leaderId === this.nodeId ? undefined : leaderId;
-    return { nodeId, rpcAddress: nodeId === undefined ? undefined : this.#addressOf(nodeId) };
+    return { nodeId, rpcAddress: nodeId === undefined ? undefined : this.#addressOf(nodeId), term };
   }
 
   #addressOf(nodeId: NodeId): string | undefined {

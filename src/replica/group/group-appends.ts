@@ -93,7 +93,7 @@ export class GroupAppends {
   lost(reason: string): void {
     this.#judgedFrom = undefined;
     this.#producers.clear();
-    this.#proposals.lose(() => leadershipLostError(reason));
+    this.#proposals.lose(() => leadershipLostError(reason, this.#parts.knownLeader()));
     const held = this.#held;
     this.#held = [];
     this.#heldBytes = 0;
@@ -113,7 +113,9 @@ export class GroupAppends {
 
   committed(index: number): void {
     const isTheirs = (at: number, term: number): boolean => this.#parts.raft.termAt(at) === term;
-    this.#proposals.committed(index, isTheirs, () => leadershipLostError("another entry took its place"));
+    this.#proposals.committed(index, isTheirs, () =>
+      leadershipLostError("another entry took its place", this.#parts.knownLeader()),
+    );
   }
 
   #checkMayAppend(attempt = "append"): void {
@@ -204,7 +206,7 @@ export class GroupAppends {
   #refuse(append: Append, error: ProglogError): void {
     this.#parts.confirm().then(
       () => append.reject(error),
-      () => append.reject(leadershipLostError("this node may not lead the partition any more")),
+      () => append.reject(leadershipLostError("this node may not lead the partition any more", this.#parts.knownLeader())),
     );
   }
 

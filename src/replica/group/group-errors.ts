@@ -6,30 +6,35 @@ import type { NodeId } from "../../raft/member.ts";
 export interface KnownLeader {
   readonly nodeId: NodeId | undefined;
   readonly rpcAddress: string | undefined;
+  /** In which it leads: of two answers the one with the higher term is the newer. */
+  readonly term?: number | undefined;
 }
 
-/** Nothing was done: somebody else is to be asked. Details {leaderId, leaderRpcAddr} where known. */
-export function notLeaderError(attempt: string, { nodeId, rpcAddress }: KnownLeader): ProglogError {
+/** Nothing was done: somebody else is to be asked. Details {leaderId, leaderRpcAddr, term} where known. */
+export function notLeaderError(attempt: string, leader: KnownLeader): ProglogError {
+  const { nodeId, rpcAddress } = leader;
   const reason =
     nodeId === undefined ? "this node doesn't lead the partition, and nobody is known to" : `${nodeId} leads the partition`;
   return new ProglogError("NOT_LEADER", `Cannot ${attempt}: ${reason}`, {
     hint: nodeId === undefined ? "Try again soon: a leader is being elected." : `Ask ${rpcAddress ?? nodeId}.`,
-    details: leaderDetails(nodeId, rpcAddress),
+    details: leaderDetails(leader),
   });
 }
 
 /** The same while leadership is on its way to somebody. */
-export function handingOverError(attempt: string, { nodeId, rpcAddress }: KnownLeader): ProglogError {
+export function handingOverError(attempt: string, leader: KnownLeader): ProglogError {
+  const { nodeId } = leader;
   return new ProglogError("NOT_LEADER", `Cannot ${attempt}: leadership is being handed over to ${nodeId ?? "another node"}`, {
     hint: "Try again soon, there.",
-    details: leaderDetails(nodeId, rpcAddress),
+    details: leaderDetails(leader),
   });
 }
 
-/** It was proposed, and what became of it isn't known here. */
-export function leadershipLostError(reason: string): ProglogError {
+/** It was proposed, and what became of it isn't known here. Details as above. */
+export function leadershipLostError(reason: string, leader?: KnownLeader): ProglogError {
   return new ProglogError("LEADERSHIP_LOST", `Cannot tell whether it was appended: ${reason}`, {
     hint: "Send it again with the same producer id and sequence: then it is appended once. Without, read what is there first.",
+    ...(leader !== undefined && { details: leaderDetails(leader) }),
   });
 }
 
@@ -48,10 +53,12 @@ export function stoppedError(cause: unknown): ProglogError {
   });
 }
 
-function leaderDetails(nodeId: NodeId | undefined, rpcAddress: string | undefined): ErrorDetails {
+/** What an error tells of who leads. */
+export function leaderDetails({ nodeId, rpcAddress, term }: KnownLeader): ErrorDetails {
   return {
     ...(nodeId !== undefined && { leaderId: nodeId }),
     ...(rpcAddress !== undefined && { leaderRpcAddr: rpcAddress }),
+    ...(nodeId !== undefined && term !== undefined && { term }),
   };
 }
 

@@ -275,7 +275,7 @@ export class GroupReplica {
   }
 
   /**
-   * Appends records as one batch. Errors of `Log.append`; NOT_LEADER with details {leaderId, leaderRpcAddr} where known, LEADERSHIP_LOST
+   * Appends records as one batch. Errors of `Log.append`; NOT_LEADER with details {leaderId, leaderRpcAddr, term} where known, LEADERSHIP_LOST
    * (outcome unknown), OVERLOADED, DISK_FULL, LOG_POISONED, LOG_CORRUPT.
    */
   async append(records: readonly RecordInput[], options: GroupAppendOptions = {}): Promise<AppendResult> {
@@ -567,7 +567,7 @@ export class GroupReplica {
 
   #knownLeader(): KnownLeader {
     const nodeId = this.#ended === undefined && !this.isLeader ? this.leader : undefined;
-    return { nodeId, rpcAddress: nodeId === undefined ? undefined : this.#rpcAddressOf(nodeId) };
+    return { nodeId, rpcAddress: nodeId === undefined ? undefined : this.#rpcAddressOf(nodeId), term: this.term };
   }
 
   #rpcAddressOf(nodeId: NodeId): string | undefined {

@@ -61,14 +61,14 @@ export class Proposals {
     return found?.result.baseOffset === baseOffset ? found.index : undefined;
   }
 
-  /** The disk of this leader has everything up to `index`. */
+  /** The disk of this leader has everything up to `index`. What isn't committed isn't certain to stay. */
   durable(index: number): void {
     this.#durableHead = Math.max(this.#durableHead, this.#head);
     for (;;) {
       const proposal = this.#waiting[this.#durableHead];
       if (proposal === undefined || proposal.index > index) return;
       this.#durableHead += 1;
-      if (proposal.acks === "leader") proposal.resolve({ ...proposal.result, isDurable: true });
+      if (proposal.acks === "leader") proposal.resolve(proposal.result);
     }
   }
 
