@@ -20,6 +20,7 @@ import { isCopyQuestion } from "../group/copy-questions.ts";
 import { type KnownLeader, leaderDetails, notLeaderError } from "../group/group-errors.ts";
 import { GroupReplica } from "../group/group-replica.ts";
 import { GroupSet } from "../group/group-set.ts";
+import { isPeerInSync } from "../group/group-status.ts";
 import { leadersQuestion } from "../group/leader-exchange.ts";
 import { memberOptionsOf } from "../group/member-options.ts";
 import { topicNotFound } from "../manifest-catalog.ts";
@@ -258,7 +259,7 @@ export class ClusteredNode implements NodeStorage {
       // Who leads knows how far the others are; who doesn't knows only who is there.
       const lag = isLeader ? 0 : peer === undefined ? undefined : (status?.lastIndex ?? 0) - peer.matchIndex;
       const isThere = this.#facts?.presenceOf(node).isConnected === true && !outOf.includes(node);
-      const isInSync = isLeader || (isThere && (peer === undefined || (peer.isActive && peer.flow === "replicate")));
+      const isInSync = isLeader || (isThere && (peer === undefined || isPeerInSync(peer, status?.lastIndex ?? 0)));
       const isVoter = status === undefined || status.membership.voters.some(({ nodeId }) => nodeId === node);
       return { nodeId: node, address: this.#addressOf(node) ?? "", isVoter, isInSync, lag };
     });

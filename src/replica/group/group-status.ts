@@ -66,3 +66,11 @@ export function describeGroup(
     handingOverTo: isLeader ? role.handover?.to : undefined,
   };
 }
+
+/**
+ * It has all there is, or gets it as it comes. Who was out of reach for a moment is asked with care again, and stays so while
+ * there is nothing to send: it lacks nothing. Nor is a group that sleeps asked who is there; its node knows.
+ */
+export function isPeerInSync({ matchIndex, flow, isActive }: PeerStatus, lastIndex: number): boolean {
+  return matchIndex === lastIndex || (isActive && flow === "replicate");
+}
