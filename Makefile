@@ -11,7 +11,7 @@ runner := $(node) tools/test-runner/run.ts
 lint_paths := src sim test bench examples tools/cluster tools/test-runner
 
 .DEFAULT_GOAL := help
-.PHONY: help install run cluster test test-one test-debug prove-crash check types lint format format-check layering proto proto-check openapi openapi-check bench bench-peers build pack clean raft-scripts prove-raft sim mutants
+.PHONY: help install run cluster test test-one test-debug prove-crash prove-cluster check types lint format format-check layering proto proto-check openapi openapi-check bench bench-peers build pack clean raft-scripts prove-raft sim mutants
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -62,6 +62,9 @@ prove-raft: install ## searches small raft groups and runs random ones, by the m
 
 prove-crash: install ## runs the crash, fault and kill proofs in full: takes long
 	@PROVE=1 $(runner) --debug --file 'test/{crash,fault,kill}-*.test.ts'
+
+prove-cluster: install ## ends, cuts off and moves the nodes of real clusters over and over: some minutes
+	@PROVE=1 $(runner) --debug --file 'test/cluster-*.test.ts'
 
 sim: install ## runs the simulated world: SEED=123 [SIZE=full] one run, MINUTES=5 fresh ones
 	@$(node) sim/run.ts --seed "$$SEED" --size "$$SIZE" --minutes "$$MINUTES" $(if $(STORY),--story)

@@ -1,13 +1,16 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 
-/** Stands between a client and a node, and cuts their connections when it is told to. */
+/** Stands between a client and a node, and cuts or stalls their connections when it is told to. */
 export class CuttableProxy implements AsyncDisposable {
   readonly #server = createServer((socket) => this.#accept(socket));
   readonly #sockets = new Set<Socket>();
+  /** Who came, and the connection made for it. */
+  readonly #pairs = new Map<Socket, Socket>();
   readonly #heads: string[] = [];
   #port = 0;
   #isCut = false;
+  #isStalled = false;
 
   static async open(port: number): Promise<CuttableProxy> {
     const proxy = new CuttableProxy();
@@ -32,8 +35,17 @@ export class CuttableProxy implements AsyncDisposable {
     for (const socket of this.#sockets) socket.destroy();
   }
 
+  /** Nothing passes any more, and nobody is told: as when the packets are lost on the way. What comes waits until `mend`. */
+  stall(): void {
+    this.#isStalled = true;
+    for (const [one, other] of this.#pairs) hold(one, other);
+  }
+
   mend(): void {
     this.#isCut = false;
+    if (!this.#isStalled) return;
+    this.#isStalled = false;
+    for (const [one, other] of this.#pairs) one.pipe(other).pipe(one);
   }
 
   #accept(socket: Socket): void {
@@ -53,7 +65,10 @@ export class CuttableProxy implements AsyncDisposable {
       });
     }
     socket.once("data", (chunk: Buffer) => this.#heads.push(chunk.toString("latin1")));
-    socket.pipe(other).pipe(socket);
+    this.#pairs.set(socket, other);
+    socket.once("close", () => this.#pairs.delete(socket));
+    if (this.#isStalled) hold(socket, other);
+    else socket.pipe(other).pipe(socket);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -61,4 +76,9 @@ export class CuttableProxy implements AsyncDisposable {
     this.#server.close();
     await once(this.#server, "close");
   }
+}
+
+function hold(one: Socket, other: Socket): void {
+  one.unpipe(other).pause();
+  other.unpipe(one).pause();
 }

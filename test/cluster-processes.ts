@@ -1,0 +1,115 @@
+import { join } from "node:path";
+import { type Client, connect } from "../src/client/index.ts";
+import { Command } from "./command-process.ts";
+import { findFreePorts } from "./free-ports.ts";
+import { untilWell } from "./test-cluster.ts";
+import { waitUntil } from "./wait-until.ts";
+
+/** Nodes of one cluster, each a process of its own with a directory on the disk: what only a process can show, kill -9 and SIGSTOP. */
+export class ClusterProcesses implements AsyncDisposable {
+  readonly members: readonly MemberProcess[];
+  /** By the node that they ask; "" asks any. */
+  readonly #clients = new Map<string, Client>();
+
+  private constructor(members: readonly MemberProcess[]) {
+    this.members = members;
+  }
+
+  static async form(folder: string, count = 3): Promise<ClusterProcesses> {
+    const ports = await findFreePorts(count);
+    const addresses = ports.map((port) => `127.0.0.1:${port}`);
+    const flags = ["--initial-nodes", String(count), "--start-join-addrs", addresses.join(",")];
+    const cluster = new ClusterProcesses(ports.map((port, number) => new MemberProcess(`n${number}`, port, folder, flags)));
+    try {
+      for (const member of cluster.members) member.start();
+      await Promise.all(cluster.members.map((member) => member.untilServing()));
+      await cluster.untilWell();
+      return cluster;
+    } catch (error) {
+      await cluster[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  get addresses(): readonly string[] {
+    return this.members.map(({ address }) => address);
+  }
+
+  /** Of all nodes or of one; closed with the cluster. */
+  connect(member?: MemberProcess): Client {
+    const key = member?.name ?? "";
+    const client = this.#clients.get(key) ?? connect(member?.address ?? this.addresses);
+    this.#clients.set(key, client);
+    return client;
+  }
+
+  async untilWell(): Promise<void> {
+    await untilWell(this.members.map((member) => this.connect(member)));
+  }
+
+  async findLeader(topic: string, among: readonly MemberProcess[] = this.members): Promise<MemberProcess> {
+    const clients = among.map((member) => ({ member, client: this.connect(member) }));
+    return waitUntil(`somebody leads ${topic}/0`, async () => {
+      for (const { member, client } of clients) {
+        const { partitions } = await client.describeTopic(topic);
+        if (partitions[0]?.leaderId === member.name) return member;
+      }
+      return undefined;
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#clients.values()].map((client) => client.close()));
+    await Promise.all(this.members.map((member) => member[Symbol.asyncDispose]()));
+  }
+}
+
+/** One of them, over all its lives. */
+export class MemberProcess implements AsyncDisposable {
+  readonly name: string;
+  readonly address: string;
+  readonly directory: string;
+  readonly #parameters: readonly string[];
+  #command: Command | undefined;
+
+  constructor(name: string, port: number, folder: string, flags: readonly string[]) {
+    this.name = name;
+    this.address = `127.0.0.1:${port}`;
+    this.directory = join(folder, name);
+    this.#parameters = [
+      ...["serve", "--node-name", name, "--rpc-port", String(port), "--data-dir", this.directory, "--log-level", "warn"],
+      ...flags,
+    ];
+  }
+
+  start(): void {
+    this.#command = new Command(...this.#parameters);
+  }
+
+  async untilServing(): Promise<void> {
+    await this.#running.waitFor("stdout", /serves http:/);
+  }
+
+  signal(signal: "SIGSTOP" | "SIGCONT"): void {
+    this.#running.child.kill(signal);
+  }
+
+  /** Until the process is gone. SIGTERM is answered with 0. */
+  async end(signal: "SIGKILL" | "SIGTERM"): Promise<void> {
+    const command = this.#running;
+    command.child.kill(signal);
+    const exit = await command.exit();
+    if (signal === "SIGTERM" && exit.code !== 0) throw new Error(`${this.name} ended with ${exit.code}: ${command.stderr}`);
+    this.#command = undefined;
+  }
+
+  get #running(): Command {
+    if (this.#command === undefined) throw new Error(`${this.name} doesn't run`);
+    return this.#command;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    // Also one that is stopped: SIGKILL needs no SIGCONT.
+    await this.#command?.[Symbol.asyncDispose]();
+  }
+}
