@@ -23,6 +23,8 @@ class World {
   readonly present = new Set<string>();
   /** What creating fails with, next. */
   failures: Error[] = [];
+  /** Why no replica can be made, though it is listed. */
+  fault: Error | undefined;
   changedCount = 0;
   #watcher = (): void => {};
   #offset = 0;
@@ -52,6 +54,7 @@ class World {
           if (failure !== undefined) throw failure;
           await record.addReplicas([{ groupId, incarnation, logId, firstMembers }]);
           this.present.add(groupId);
+          if (this.fault !== undefined) throw this.fault;
           this.told.push(`create ${groupId.slice(-1)} of ${firstMembers?.length ?? "others"}`);
           return Promise.reject(new Error("nobody asks for the member"));
         },
@@ -62,7 +65,11 @@ class World {
           this.told.push(`delete ${groupId.slice(-1)}`);
         },
         reopen: async (groupId) => void this.told.push(`reopen ${groupId.slice(-1)}`),
-        stateOf: (groupId) => (this.present.has(groupId) ? { kind: "opening" } : undefined),
+        forgetLeader: (groupId) => void this.told.push(`forget ${groupId.slice(-1)}`),
+        stateOf: (groupId) => {
+          if (!this.present.has(groupId)) return undefined;
+          return this.fault === undefined ? { kind: "opening" } : { kind: "failed", error: this.fault };
+        },
       },
       self: "a",
       clock: this.clock,
@@ -131,8 +138,25 @@ describe("a node's replicas follow the catalog", () => {
     await world.settle();
     world.deleteTopic("1");
     await world.settle();
-    assert.deepEqual(world.told, ["create 1 of 2", "delete 1", "propose forget-deleted"]);
+    assert.deepEqual(world.told, ["create 1 of 2", "delete 1", "forget 1", "propose forget-deleted"]);
     assert.deepEqual(world.state.deleted.get(uuids[0] ?? ""), ["b"]);
+    await world.close();
+  });
+
+  test("what couldn't be made is made a little later, though it is listed by then, and is left alone after that", async () => {
+    const world = await World.open();
+    world.fault = new ProglogError("DISK_FULL", "Cannot create: the disk is full");
+    world.topic("1", uuids.slice(0, 1));
+    await world.settle();
+    world.clock.advance(replicaKeeperRetryMs);
+    await world.settle();
+    assert.deepEqual(world.told, ["reopen 1"]);
+    world.fault = undefined;
+    world.clock.advance(replicaKeeperRetryMs);
+    await world.settle();
+    world.topic("2", uuids.slice(1, 2));
+    await world.settle();
+    assert.deepEqual(world.told, ["reopen 1", "create 2 of 2"]);
     await world.close();
   });
 

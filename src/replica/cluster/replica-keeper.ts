@@ -97,12 +97,13 @@ export class ReplicaKeeper {
 
   /** Tells the cluster of deleted groups that this node has nothing of any more, so that it need not remember them for its sake. */
   async #forgetDeleted(): Promise<void> {
-    const { catalog, record, self } = this.#options;
+    const { catalog, record, groups, self } = this.#options;
     const present = new Set(record.state.replicas.flatMap(({ groupId, state }) => (state === "deleted" ? [] : [groupId])));
     const gone = [...catalog.state.deleted].flatMap(([group, nodes]) => {
       return nodes.includes(self) && !present.has(group) ? [group] : [];
     });
     if (gone.length === 0 || this.#isClosed) return;
+    for (const group of gone) groups.forgetLeader(group);
     await catalog.propose({ kind: "forget-deleted", node: self, groups: gone }).catch((error: unknown) => {
       // Nobody leads, mostly: it is said later.
       if (!isProglogError(error)) throw error;
@@ -127,7 +128,7 @@ export class ReplicaKeeper {
 export interface ReplicaKeeperOptions {
   readonly catalog: Pick<ClusterCatalog, "state" | "watch" | "propose">;
   readonly record: NodeRecord;
-  readonly groups: Pick<GroupSet<GroupMember>, "create" | "delete" | "reopen" | "stateOf">;
+  readonly groups: Pick<GroupSet<GroupMember>, "create" | "delete" | "forgetLeader" | "reopen" | "stateOf">;
   /** This node's name. */
   readonly self: string;
   readonly clock: Clock;

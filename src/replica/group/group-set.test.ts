@@ -273,6 +273,22 @@ describe("the groups of a node", () => {
     await set.close(reason);
   });
 
+  test("who leads a group stays known where its replica is deleted, until the group is", async () => {
+    const world = new World();
+    const { set } = await world.open();
+    await Promise.all([1, 2].map((number) => set.create(recordOf(number))));
+    world.member(1).becomes("b", 3, "a");
+    world.member(2).becomes("a", 4, "a");
+    for (const number of [1, 2]) await set.delete(groupIdOf(number), 0);
+    assert.deepEqual(
+      [1, 2].map((number) => set.findLeader(groupIdOf(number))),
+      [{ leaderId: "b", term: 3 }, undefined],
+    );
+    set.forgetLeader(groupIdOf(1));
+    assert.equal(set.findLeader(groupIdOf(1)), undefined);
+    await set.close(reason);
+  });
+
   test("a deletion that was cut short, at whatever call, is finished at the next start, and never touches another", async () => {
     for (let nth = 1, struck = true; struck; nth += 1) {
       const world = new World();

@@ -205,6 +205,11 @@ export class GroupSet<Member extends GroupMember> {
     return this.#leaders.find(groupId);
   }
 
+  /** The group is deleted, everywhere. */
+  forgetLeader(groupId: string): void {
+    this.#leaders.forget(groupId);
+  }
+
   /** Nodes whose replicas of a group are out of action while the nodes live, as they say; this one too. */
   outOf(groupId: string): readonly NodeId[] {
     const kind = this.#groups.get(groupId)?.state.kind;
@@ -547,7 +552,7 @@ export class GroupSet<Member extends GroupMember> {
     }
     await this.#hardStates.remove(groupId);
     await record.setReplicaState(groupId, incarnation, "deleted");
-    this.#leaders.forget(groupId);
+    // Who leads it stays known: others have it still, mostly, and tell nobody again before that changes.
     this.#groups.delete(groupId);
   }
 
