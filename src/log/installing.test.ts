@@ -13,6 +13,7 @@ import { entryFlags } from "./frame.ts";
 import { OpenFiles } from "./open-files.ts";
 import { openIncomingLog, openReplicaLog, type ReplicaLog, type ReplicaLogOptions } from "./replica-log.ts";
 import type { StampedEntry } from "./stamped-entry.ts";
+import { readSyncMark } from "./sync-mark.ts";
 
 const logId = Buffer.from("0123456789abcdef");
 const startMs = 1_760_000_000_000;
@@ -34,6 +35,8 @@ describe("a log that is received", () => {
     );
     assert.equal(names(disk).join(), "log");
     await log.append(await readFrom(source, log.last.index + 1));
+    const mark = readSyncMark(disk.crash(loseAll), "/log", logId);
+    assert.ok(mark.state === "valid" && !mark.mark.isClean, "it is taken back that it was closed");
     await log.show(log.last.index);
     assert.deepEqual(await valuesOf(log), await valuesOf(source));
     await log.close();

@@ -13,7 +13,7 @@ import type { UnsyncedAccount } from "./unsynced-bytes.ts";
  * Carries out write orders, one after the other: what gathers while one is synced goes together in the next. What is still to be
  * written can be read here, so that it is sent to peers while this disk is busy.
  *
- * A full disk is waited for. Any other failure ends the writing for good: what was handed over stays readable, since a leader that
+ * A full disk is waited for, and so is the repair of what a truncation has to read. Any other failure ends the writing for good: what was handed over stays readable, since a leader that
  * goes has to bring its heir up to date, and nothing is reported durable any more.
  */
 export class EntryWriter {
@@ -171,7 +171,7 @@ export class EntryWriter {
       if (truncateTo !== undefined) {
         await write();
         this.#listener.truncating(truncateTo);
-        await this.#retrying(() => this.#log.truncate(truncateTo));
+        await this.#retrying(() => this.#log.truncate(truncateTo), isRot);
         this.#pendingChanges -= 1;
       }
       for (const entry of entries) {
@@ -205,15 +205,15 @@ export class EntryWriter {
     if (generation > 0 && this.#state === "open") this.#listener.durable({ index: this.#log.durableIndex, generation });
   }
 
-  /** A full disk is waited for, out of the write path; any other failure is final. */
-  async #retrying(operation: () => Promise<void>): Promise<void> {
+  /** A full disk is waited for, out of the write path, and what else is said to pass; any other failure is final. */
+  async #retrying(operation: () => Promise<void>, passes: (error: unknown) => boolean = () => false): Promise<void> {
     for (let isStuck = false; ; isStuck = true) {
       try {
         await this.#turn(operation);
         if (isStuck && this.#state === "open") this.#listener.stuck(undefined);
         return;
       } catch (error) {
-        if (this.#hasEnded() || !isPassing(error)) throw error;
+        if (this.#hasEnded() || !(isPassing(error) || passes(error))) throw error;
         if (!isStuck) this.#listener.stuck(error);
       }
       await new Promise<void>((resolve) => void this.#clock.setTimer(diskFullRetryMs, resolve));
@@ -250,7 +250,7 @@ export interface EntryWriterListener {
   /** They are in the log, and synced. */
   wrote(entries: readonly StampedEntry[]): void;
   durable(report: { readonly index: number; readonly generation: number }): void;
-  /** There is no room on the disk for now, or there is again. */
+  /** There is no room on the disk for now, or what is to stay of the log is bad and wants repair (LOG_CORRUPT); or it goes on. */
   stuck(error: unknown): void;
   /** It is over. */
   failed(error: unknown): void;
@@ -259,6 +259,11 @@ export interface EntryWriterListener {
 /** Whether it may be tried again, since nothing was done. */
 export function isPassing(error: unknown): boolean {
   return isProglogError(error, "DISK_FULL") || isProglogError(error, "OVERLOADED");
+}
+
+/** What is to stay of a truncated log is bad somewhere. Nothing has changed, and what is bad is repaired from peers. */
+function isRot(error: unknown): boolean {
+  return isProglogError(error, "LOG_CORRUPT");
 }
 
 function bytesOf(entries: readonly StampedEntry[]): number {

@@ -99,7 +99,7 @@ export class GroupReplica {
           // What a quorum committed before this disk had it is news for readers alone.
           if (!this.#isShowing) void this.#show();
         },
-        stuck: (error) => this.#damage.stuck(error),
+        stuck: (error) => (isProglogError(error, "LOG_CORRUPT") ? this.#readFailed(error) : this.#damage.stuck(error)),
         failed: (error) => this.#writeFailed(error),
       },
       options.unsynced,
@@ -134,6 +134,7 @@ export class GroupReplica {
     this.#copies = new LogCopies({
       ...{ groupName, directory, disk, clock, log, logOptions, raft, logger, ask, share, firstMembership },
       act: (event) => this.#act(event),
+      trimmed: () => this.#act(() => raft.trimmed({ index: log.base.index, nextOffset: log.base.nextOffset })),
       observer: (event) => this.#events.push(() => options.observer?.repaired?.(event)),
       repaired: () => this.#act(() => this.repaired()),
     });

@@ -207,6 +207,6 @@ function missingError(index: number, log: ReplicaLog): ProglogError {
   return new ProglogError(
     "OFFSET_OUT_OF_RANGE",
     `Cannot send entry ${index}: this replica has ${base.index + 1} to ${durableIndex}`,
-    { details: { baseIndex: base.index, lastIndex: durableIndex } },
+    { details: { baseIndex: base.index, lastIndex: durableIndex, logStartOffset: log.log.logStartOffset } },
   );
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { outcomeOf, TestGroup, testGroupId } from "../../../test/test-group.ts";
-import { repairRetryMaxMs, repairRetryMinMs } from "../../base/cluster-limits.ts";
+import { peerRetentionMs, repairRetryMaxMs, repairRetryMinMs } from "../../base/cluster-limits.ts";
 import { KiB, MiB } from "../../base/units.ts";
 import { logSeed } from "../../log/frame.ts";
 import { decodeFromPeer, encodeForPeer } from "../../log/stamped-entry.ts";
@@ -134,6 +134,61 @@ describe("rot in a replica's log", () => {
     await group.close();
   });
 
+  test("in entries that all others have trimmed meanwhile goes with them", async () => {
+    const group = await filled();
+    rot(group, "n3", 7);
+    group.refuses = () => true;
+    await outcomeOf(group.replica("n3").log.read(7));
+    await group.settle();
+    const leader = group.replica("n1");
+    group.clock.advance(peerRetentionMs);
+    group.loses = ({ message }) => message.to === "n3";
+    await group.tick(3);
+    // It isn't sent what would tell it of the trim.
+    assert.equal(await group.done(leader.trim(30), ["n1", "n2"]), 30);
+    assert.equal(group.replica("n3").log.logStartOffset, 0);
+    group.refuses = () => false;
+    await wait(group, repairRetryMaxMs);
+    assert.equal(group.replica("n3").log.logStartOffset, 30);
+    assert.equal(group.replica("n3").status().damage, undefined);
+    group.loses = () => false;
+    await group.tick(30);
+    await group.done(group.leader().append([{ value: "more" }]));
+    await assertSame(group, 10);
+    await group.close();
+  });
+
+  test("in what a truncation has to read is repaired first", async () => {
+    const group = await filled();
+    const node = group.node("n1");
+    group.isolate("n1");
+    for (let more = 0; more < 2; more += 1) {
+      void outcomeOf(group.replica("n1").append([{ value: `lost ${more}` }]));
+      await group.tick(1, ["n1"]);
+    }
+    const last = group.replica("n1").status().lastIndex;
+    await group.tick(25, ["n1", "n2", "n3"]);
+    await group.elect("n2", ["n2", "n3"]);
+    const newest =
+      node.disk
+        .list("/log")
+        .filter((file) => file.endsWith(".store"))
+        .at(-1) ?? "";
+    const first = Number(newest.slice(0, 20)) - 2;
+    assert.ok(first < count, "something of the newest segment stays");
+    rot(group, "n1", first);
+    for (let more = 0; more < 3; more += 1) await group.done(group.replica("n2").append([{ value: "kept" }]), ["n2", "n3"]);
+    group.heal();
+    await group.tick(10);
+    for (let rounds = 0; rounds < 3; rounds += 1) await wait(group, repairRetryMinMs);
+    await group.tick(20);
+    assert.ok(group.replica("n1").status().lastIndex > last);
+    assert.equal(group.replica("n1").status().damage, undefined);
+    assert.ok(node.repairs.length > 0);
+    await assertSame(group);
+    await group.close();
+  });
+
   test("of a group without peers waits for one, and what isn't hit goes on", async () => {
     const group = await TestGroup.open(["n1"], { log: { segmentMaxBytes: 1 * KiB } });
     const leader = await group.elect("n1");
@@ -155,7 +210,7 @@ describe("rot in a replica's log", () => {
     group.isolate("n3");
     const leader = group.replica("n1");
     for (let more = 0; more < 20; more += 1) await group.done(leader.append([{ value: `more ${more}` }]), ["n1", "n2"]);
-    group.clock.advance(25 * 60 * 60 * 1000);
+    group.clock.advance(peerRetentionMs);
     await group.tick(3, ["n1", "n2"]);
     assert.equal(await group.done(leader.trim(55), ["n1", "n2"]), 55);
     group.refuses = () => false;
@@ -219,8 +274,8 @@ async function wait(group: TestGroup, ms: number): Promise<void> {
   await group.settle();
 }
 
-async function assertSame(group: TestGroup): Promise<void> {
+async function assertSame(group: TestGroup, minCount = count): Promise<void> {
   const [first, ...others] = await group.values();
-  assert.ok(first !== undefined && first.length >= count);
+  assert.ok(first !== undefined && first.length >= minCount);
   for (const other of others) assert.deepEqual(other, first);
 }

@@ -16,6 +16,8 @@ import { decodeEntriesAnswer, type FetchQuestion } from "./copy-questions.ts";
  * entry is the same where index and term are; and since each piece is asked of one after the other, a log heals that is bad at another
  * place on each node.
  *
+ * What all others have trimmed isn't repaired but trimmed here as well.
+ *
  * Until it is whole the replica doesn't vote or lead (`GroupDamage`), and is read where it isn't hit.
  */
 export class LogRepairs {
@@ -112,9 +114,24 @@ export class LogRepairs {
       } catch (error) {
         if (!isProglogError(error)) throw error;
         failure = error;
+        await this.#trimAs(error, lastIndex);
       }
     }
     throw failure;
+  }
+
+  /**
+   * Where a peer has trimmed all that was asked for, the trim is committed, and this replica perhaps hasn't heard of it yet: out of the write path
+   * it may never. So it trims as far, and what is bad goes with it.
+   */
+  async #trimAs(error: ProglogError, lastIndex: number): Promise<void> {
+    const { log, trimmed } = this.#parts;
+    const { baseIndex, logStartOffset } = error.details;
+    if (error.code !== "OFFSET_OUT_OF_RANGE" || typeof baseIndex !== "number" || typeof logStartOffset !== "number") return;
+    const offset = Math.min(logStartOffset, log.log.highWatermark);
+    if (baseIndex < lastIndex || offset <= log.log.logStartOffset) return;
+    await log.trim(offset);
+    if (!this.#stopped.signal.aborted) trimmed();
   }
 
   /** Whole, one behind the other from `index` on, and of the terms that this log has there: else they are another log's. */
@@ -145,6 +162,8 @@ export interface RepairParts {
   readonly logger: Logger;
   /** Asks a peer. */
   readonly fetch: (from: NodeId, question: FetchQuestion, signal: AbortSignal) => Promise<Buffer>;
+  /** The log begins behind another base now. */
+  readonly trimmed: () => void;
   /** Told what was fetched, for metrics. */
   readonly observer: ((event: { readonly entries: number; readonly bytes: number }) => void) | undefined;
   /** Nothing is known to be bad any more. */
