@@ -96,7 +96,12 @@ export class TestGroup {
    */
   async elect(name: NodeId, among: readonly NodeId[] = [...this.nodes.keys()]): Promise<GroupReplica> {
     const others = among.filter((other) => other !== name);
-    await this.tick(electionTicks, others);
+    const isWaiting = (other: NodeId): boolean => {
+      const state = this.node(other).replica?.raft.state;
+      return state !== undefined && state.electionElapsed < electionTicks;
+    };
+    // No longer than that: whoever lost its connection to the last leader is near to standing itself.
+    for (let count = 0; count < electionTicks; count += 1) await this.tick(1, others.filter(isWaiting));
     const replica = this.replica(name);
     for (let count = 0; count < 3 * electionTicks && !replica.isLeader; count += 1) await this.tick(1, [name]);
     if (!replica.isLeader) throw new Error(`${name} isn't elected`);
@@ -173,8 +178,8 @@ export class TestGroup {
       if (other === name) continue;
       this.#cut.add(`${name} ${other}`);
       this.#cut.add(`${other} ${name}`);
-      this.node(other).replica?.unreachable(name);
-      this.node(name).replica?.unreachable(other);
+      this.node(other).replica?.disconnected(name);
+      this.node(name).replica?.disconnected(other);
     }
     this.gone(name);
   }

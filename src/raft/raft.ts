@@ -23,7 +23,7 @@ import type { Ready, RoleChange } from "./ready.ts";
 import { onSent, onUnreachable, pumpPeers, type SentReport } from "./replication.ts";
 import { leaderOf } from "./role.ts";
 import { step, type StepOutcome } from "./step.ts";
-import { onPeerFound, onPeerLost, wake } from "./sleep.ts";
+import { onDisconnected, onPeerFound, onPeerLost, wake } from "./sleep.ts";
 import { tick } from "./ticking.ts";
 
 /**
@@ -92,6 +92,11 @@ export class Raft {
   /** A node can't be reached, wasn't heard from for too long, or began another life. */
   peerLost(nodeId: NodeId): void {
     onPeerLost(this.state, nodeId);
+  }
+
+  /** The connection to a node broke: mostly the end of its process, and sooner known than its silence. It may be back at once. */
+  disconnected(nodeId: NodeId): void {
+    onDisconnected(this.state, nodeId);
   }
 
   /** There is a way to it again. */

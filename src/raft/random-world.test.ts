@@ -124,6 +124,11 @@ function deliverOne(world: ScriptWorld, random: SeededRandom): void {
   if (message !== undefined && !random.chance(0.03)) world.deliver(message);
 }
 
+function disconnect(world: ScriptWorld, nodeId: NodeId, other: NodeId): void {
+  world.unreachable(nodeId, other);
+  world.act(nodeId, (raft) => raft.disconnected(other));
+}
+
 function actAt(world: ScriptWorld, random: SeededRandom, nodeId: NodeId, everyone: readonly NodeId[]): void {
   const luck = random.float();
   if (luck < 0.3) world.act(nodeId, (raft) => raft.tick());
@@ -132,7 +137,7 @@ function actAt(world: ScriptWorld, random: SeededRandom, nodeId: NodeId, everyon
   else if (luck < 0.65) readAt(world, nodeId, everyone);
   else if (luck < 0.75) changeAt(world, random, everyone);
   else if (luck < 0.78) transferAt(world, random, everyone);
-  else if (luck < 0.79) world.unreachable(nodeId, random.pick(everyone));
+  else if (luck < 0.79) disconnect(world, nodeId, random.pick(everyone));
   else if (luck < 0.8) loseOrFind(world, random, nodeId, everyone);
   else if (luck < 0.83) damageOrRepair(world, nodeId, random.chance(0.2));
   else if (luck < 0.86) trimAt(world, random, nodeId);

@@ -172,6 +172,9 @@ const commands: Readonly<Record<string, Command>> = {
     const message = { entries: [], ...Object.fromEntries(numbers), ...envelope, kind } as unknown as Message;
     world.deliver(message);
   },
+  disconnect(world, [nodeId = "", ...others]) {
+    for (const other of others) world.act(nodeId, (raft) => raft.disconnected(other));
+  },
   lost(world, [nodeId = "", ...others]) {
     for (const other of others) world.act(nodeId, (raft) => raft.peerLost(other));
   },

@@ -107,6 +107,22 @@ export function onPeerLost(state: RaftState, nodeId: NodeId): void {
   } else if (role.kind === "leader" && !isQuorumThere(state, () => true)) wake(state);
 }
 
+/**
+ * The connection to a node broke, as it does when its process ends. If that node leads, nobody need wait as long as silence would have to be: a
+ * few ticks are enough for its heartbeats to come after all, on a connection of its own or a new one. And who else asks for votes isn't
+ * refused for its sake. A leader that lives keeps its lease where its connections hold, so one broken connection unseats nobody.
+ */
+export function onDisconnected(state: RaftState, nodeId: NodeId): void {
+  const { role, settings, random } = state;
+  if (state.isAsleep || role.kind !== "follower" || role.leader !== nodeId) return;
+  const { electionTicks, heartbeatTicks } = settings;
+  // Drawn from as many ticks as two campaigns need to lie apart; two at once would split the votes.
+  const soonTicks = heartbeatTicks + 1 + Math.floor(random.float() * (2 * heartbeatTicks + 1));
+  const leftTicks = Math.min(soonTicks, state.electionTimeout - state.electionElapsed);
+  state.electionElapsed = Math.max(state.electionElapsed, electionTicks);
+  state.electionTimeout = state.electionElapsed + leftTicks;
+}
+
 /** There is a way to a node again. What it missed of a group that went on without it is its leader's to find out. */
 export function onPeerFound(state: RaftState, nodeId: NodeId): void {
   const wasLost = state.lostNodes.delete(nodeId);

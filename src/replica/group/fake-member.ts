@@ -32,8 +32,8 @@ export class FakeMember implements GroupMember {
     this.tickCount += 1;
   }
 
-  unreachable(to: NodeId): void {
-    this.#hear(`unreachable ${to}`);
+  disconnected(nodeId: NodeId): void {
+    this.#hear(`disconnected ${nodeId}`);
   }
 
   peerLost(nodeId: NodeId): void {

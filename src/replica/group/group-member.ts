@@ -16,8 +16,8 @@ export interface GroupMember {
   readonly isAsleep?: boolean;
   receive(message: PeerMessage): void;
   tick(): void;
-  /** The connection to a peer broke, or a message to it was dropped. */
-  unreachable(to: NodeId): void;
+  /** The connection to a peer broke. */
+  disconnected(nodeId: NodeId): void;
   /** A node is lost, or found again; reasons to tick a group that sleeps (docs/raft.md, "Sleeping groups"). */
   peerLost?(nodeId: NodeId): void;
   peerFound?(nodeId: NodeId): void;

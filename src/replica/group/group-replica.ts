@@ -269,10 +269,13 @@ export class GroupReplica {
     this.#act(() => this.raft.wake());
   }
 
-  /** The connection to a peer broke, or a message to it was dropped. */
-  unreachable(to: NodeId): void {
-    this.#dispatch.forget(to);
-    this.#act(() => this.raft.unreachable(to));
+  /** The connection to a peer broke. */
+  disconnected(nodeId: NodeId): void {
+    this.#dispatch.forget(nodeId);
+    this.#act(() => {
+      this.raft.unreachable(nodeId);
+      this.raft.disconnected(nodeId);
+    });
   }
 
   /**

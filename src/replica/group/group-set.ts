@@ -262,7 +262,7 @@ export class GroupSet<Member extends GroupMember> {
   disconnected(nodeId: NodeId): void {
     this.#liveness.disconnected(nodeId, this.#options.clock.monotonic());
     this.#exchange.disconnected(nodeId);
-    this.#letAll((member) => member.unreachable(nodeId));
+    this.#letAll((member) => member.disconnected(nodeId));
   }
 
   /** What another node asks by `leadersQuestion`. Throws INVALID_ARGUMENT. */
