@@ -234,3 +234,12 @@ export const catalogLookMs = 1 * minuteMs;
 /** Before a repair that failed is tried again: doubled from the first to the last. Peers may be down, or rotten at the same place. */
 export const repairRetryMinMs = 1 * secondMs;
 export const repairRetryMaxMs = 60 * secondMs;
+
+/**
+ * When the replica that is to lead a new group asks for votes, from its making on, as long as nobody leads: the others may not have made
+ * theirs yet. Behind the last one a timeout decides, as ever.
+ */
+export const firstCampaignsMs: readonly number[] = [0, 50, 100, 200, 400];
+
+/** How long the making of a topic waits for its partitions to be led; it is made all the same. */
+export const topicLedMaxMs = 3 * secondMs;

@@ -141,15 +141,14 @@ export class Routes {
   noteFailure({ topic, partition, address, error }: RouteFailure): boolean {
     const entry = this.#topics.get(topic);
     if (isUnheard(error)) this.avoid(address);
-    if (entry === undefined) return false;
-    entry.routes?.dropHint(partition, address);
     const hinted = hintOf(error);
-    if (hinted !== undefined && hinted !== address) {
-      entry.routes?.hint(partition, hinted);
-      return entry.routes !== undefined;
-    }
-    entry.isStale = true;
-    return false;
+    const isNamed = hinted !== undefined && hinted !== address;
+    // Of a topic that was made by what failed now nothing is known: whoever comes next asks for all of it.
+    if (entry?.routes === undefined) return isNamed;
+    entry.routes.dropHint(partition, address);
+    if (isNamed) entry.routes.hint(partition, hinted);
+    else entry.isStale = true;
+    return isNamed;
   }
 
   /** It isn't there, or says nothing: for a while others are asked first. */

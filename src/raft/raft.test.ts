@@ -36,6 +36,22 @@ describe("the raft core", () => {
     );
   });
 
+  test("asks for votes at once where it is told to, and nobody is known to lead", () => {
+    const raft = createRaft(emptyStart(members[0]!, groupOf(3)), defaultSettings, random);
+    const asked = (): string[] => drive(raft).flatMap(({ messages }) => messages.map(({ kind, to }) => `${kind} ${to}`));
+    for (let count = 0; count < 2; count += 1) {
+      raft.campaign();
+      assert.deepEqual(asked(), ["pre-vote-request n2", "pre-vote-request n3"]);
+    }
+    raft.step({ ...envelope("n2", 1), kind: "heartbeat", commitIndex: 0, matchIndex: 0, round: 0 });
+    drive(raft);
+    raft.campaign();
+    assert.deepEqual([asked(), raft.state.role.kind], [[], "follower"], "it disturbs nobody who leads");
+    const learner = createRaft(emptyStart({ nodeId: "n9", storageId: "n9-disk" }, groupOf(3)), defaultSettings, random);
+    learner.campaign();
+    assert.equal(learner.ready(), undefined);
+  });
+
   test("two of the same start, generator and events say the same", () => {
     const run = (): string => {
       const raft = createRaft(emptyStart(members[0]!, groupOf(1)), defaultSettings, createSeededRandom("same"));

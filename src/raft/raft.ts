@@ -3,7 +3,7 @@ import type { Random } from "../base/random.ts";
 import { type CatchUpReport, onCatchUpFailed, onCaughtUp, trimMaxIndex } from "./catch-up.ts";
 import { advanceCommit } from "./commit.ts";
 import { releaseHeld } from "./effects.ts";
-import { mayCampaign, onHardStateDurable, startElection } from "./election.ts";
+import { mayCampaign, onHardStateDurable, startElection, startPreVote } from "./election.ts";
 import type { Proposal } from "./entry.ts";
 import { beginHandover, type TransferOutcome, transferLeadership } from "./handover.ts";
 import { sendHeartbeats } from "./heartbeats.ts";
@@ -102,6 +102,17 @@ export class Raft {
   /** There is a way to it again. */
   peerFound(nodeId: NodeId): void {
     onPeerFound(this.state, nodeId);
+  }
+
+  /**
+   * Asks for votes now, as if the timeout were over, where no leader is known: in a group that has just been made nobody has to be waited
+   * for. Pre-vote keeps it from disturbing one that is led.
+   */
+  campaign(): void {
+    const { state } = this;
+    if (state.role.kind === "candidate" || this.leader !== undefined || !mayCampaign(state)) return;
+    wake(state);
+    startPreVote(state);
   }
 
   propose(proposals: readonly Proposal[]): ProposeOutcome {

@@ -95,6 +95,8 @@ function describeResponses(route: RegisteredRoute, operation: ApiOperation): Sch
   const isPlain = operation.hasPlainErrors === true;
   const byStatus = Map.groupBy(codes, (code) => (isPlain ? plainStatusOf(code) : errorTableEntry(code).http));
   const errors = [...byStatus].map(([status, ofStatus]) => [status, describeError(status, ofStatus, isPlain)] as const);
+  const elsewhere = redirectedCodes.filter((code) => codes.has(code));
+  if (elsewhere.length > 0) errors.push([redirectStatus, describeRedirect(elsewhere)]);
   const answers = Object.entries(operation.answers).map(([status, answer]) => [status, describeAnswer(answer)] as const);
   // Where a status is an answer of the route's own, its errors have the same.
   return Object.fromEntries([...errors, ...answers]);
@@ -120,6 +122,19 @@ function describeError(status: number, codes: readonly ErrorCode[], isPlain: boo
     ),
   };
 }
+
+/** In a cluster, where it is known who answers instead. Also where other errors are plain text. */
+function describeRedirect(codes: readonly ErrorCode[]): Schema {
+  const problem = { ...ref("Problem"), properties: { code: { enum: codes }, status: { const: redirectStatus } } };
+  return {
+    description: `Another node of the cluster answers this: ${codes.map((code) => `\`${code}\``).join(", ")}`,
+    headers: describeHeaders({ Location: { type: "string", description: "Where to send the same request." } }),
+    content: describeContent({ [problemMediaType]: problem }),
+  };
+}
+
+const redirectedCodes = ["NOT_LEADER", "NOT_A_REPLICA"] as const satisfies readonly ErrorCode[];
+const redirectStatus = 307;
 
 /** As the book's routes answer: what it has no notion of is its 500. */
 export function plainStatusOf(code: ErrorCode): number {

@@ -57,8 +57,8 @@ const text = "text/plain";
 /** What reading a body can meet. */
 const bodyErrors = ["REQUEST_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE", "OVERLOADED", "CANCELLED"] as const;
 
-/** What the catalog's manifest can meet. */
-const catalogErrors = ["DISK_FULL", "DISK_FAILED"] as const;
+/** What the catalog can meet: on a single node its disk, in a cluster that nobody decides, or not soon. */
+const catalogErrors = ["DISK_FULL", "DISK_FAILED", "NOT_LEADER", "OVERLOADED", "TIMEOUT"] as const;
 
 const produceErrors = [
   "INVALID_RECORD",
@@ -78,6 +78,8 @@ const produceErrors = [
   "LOG_CORRUPT",
   "LOG_NOT_FOUND",
   "UNSUPPORTED_FORMAT",
+  "NOT_LEADER",
+  "LEADERSHIP_LOST",
 ] as const;
 
 const consumeErrors = [
@@ -94,6 +96,7 @@ const consumeErrors = [
   "UNDECODABLE_BATCH",
   "UNSUPPORTED_FORMAT",
   "OVERLOADED",
+  "NOT_A_REPLICA",
 ] as const;
 
 const topic = { [json]: ref("Topic") };

@@ -224,7 +224,7 @@ export const shapes = {
     properties: {
       type: { type: "string", pattern: "^urn:proglog:error:[a-z-]+$" },
       title: { type: "string" },
-      status: { type: "integer", minimum: 400, maximum: 599 },
+      status: { type: "integer", minimum: 300, maximum: 599 },
       code: ref("ErrorCode"),
       detail: { type: "string", description: "For people: what was tried, then what is the case." },
       hint: { type: "string", description: "For people: what to do about it." },

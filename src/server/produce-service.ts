@@ -14,6 +14,8 @@ export class ProduceService {
   readonly #isAutoCreating: boolean;
   /** Counts appends with records that have no key: each takes the next partition, and all its records go there. */
   #turn = 0;
+  /** Topics that are being made here: they are there before anybody leads them. */
+  readonly #creating = new Map<string, Promise<Topic>>();
 
   constructor(storage: NodeStorage, options: { readonly isAutoCreating: boolean }) {
     this.#storage = storage;
@@ -28,7 +30,7 @@ export class ProduceService {
   /** The topic, as it is now; one that isn't there is made. Throws as `findTarget` does. */
   getTopic({ topic: name, partition }: ProducePlace): Topic | Promise<Topic> {
     checkTopicName(name);
-    const topic = this.#storage.catalog.findTopic(name);
+    const topic = this.#creating.get(name) ?? this.#storage.catalog.findTopic(name);
     if (topic !== undefined) return topic;
     this.#checkCreatable(name, partition);
     return this.#createTopic(name);
@@ -56,7 +58,7 @@ export class ProduceService {
   /** Where records are to go. Throws what is wrong with it before any of them is read. A topic that isn't there is made by the first append. */
   findTarget({ topic: name, partition }: ProducePlace): ProduceTarget {
     checkTopicName(name);
-    let topic = this.#storage.catalog.findTopic(name);
+    let topic = this.#creating.has(name) ? undefined : this.#storage.catalog.findTopic(name);
     if (topic === undefined) this.#checkCreatable(name, partition);
     else if (partition !== undefined) this.#storage.getLeaderOf(topic, partition);
     return {
@@ -135,7 +137,15 @@ export class ProduceService {
     }
   }
 
-  async #createTopic(name: string): Promise<Topic> {
+  #createTopic(name: string): Promise<Topic> {
+    const known = this.#creating.get(name);
+    if (known !== undefined) return known;
+    const creating = this.#createOnce(name).finally(() => this.#creating.delete(name));
+    this.#creating.set(name, creating);
+    return creating;
+  }
+
+  async #createOnce(name: string): Promise<Topic> {
     try {
       return await this.#storage.catalog.createTopic({ name });
     } catch (error) {

@@ -1,7 +1,14 @@
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Clock, Timer } from "../../base/clock.ts";
-import { clusterAnswerMaxMs, clusterNodesMaxCount, handOverMaxMs, replicaLostAfterMs } from "../../base/cluster-limits.ts";
+import {
+  clusterAnswerMaxMs,
+  clusterNodesMaxCount,
+  clusterPollMs,
+  handOverMaxMs,
+  replicaLostAfterMs,
+  topicLedMaxMs,
+} from "../../base/cluster-limits.ts";
 import type { Disk, DiskLock } from "../../base/disk.ts";
 import { isProglogError, messageOf, ProglogError } from "../../base/error.ts";
 import { controllerIntervalMs } from "../../base/limits.ts";
@@ -114,7 +121,10 @@ export class ClusteredNode implements NodeStorage {
     this.#options = options;
     this.#lock = lock;
     this.#storageIdBefore = storageId;
-    this.catalog = new PendingCatalog(() => this.#catalog);
+    this.catalog = new PendingCatalog(
+      () => this.#catalog,
+      (topic) => this.#untilLed(topic),
+    );
     this.replicas = new ServedReplicas({
       clock: options.clock,
       catalog: () => this.#catalog?.state,
@@ -463,6 +473,18 @@ export class ClusteredNode implements NodeStorage {
         });
       if (!this.#stopping.signal.aborted) this.#scheduleWatch();
     });
+  }
+
+  /** Until each partition has somebody who leads it, as this node has heard; or for long enough. */
+  async #untilLed({ partitions }: Topic): Promise<void> {
+    const { clock } = this.#options;
+    const endMs = clock.monotonic() + topicLedMaxMs;
+    for (const { uuid } of partitions) {
+      while (this.#groups?.findLeader(uuid) === undefined) {
+        if (clock.monotonic() >= endMs || this.#stopping.signal.aborted) return;
+        await new Promise<void>((resolve) => void clock.setTimer(clusterPollMs, resolve));
+      }
+    }
   }
 
   #leaderOf(uuid: string): KnownLeader {

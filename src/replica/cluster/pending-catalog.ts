@@ -8,9 +8,12 @@ import type { ClusterCatalog } from "./cluster-catalog.ts";
  */
 export class PendingCatalog implements Catalog {
   readonly #find: () => ClusterCatalog | undefined;
+  readonly #untilLed: (topic: Topic) => Promise<void>;
 
-  constructor(find: () => ClusterCatalog | undefined) {
+  /** `untilLed` is what the making of partitions waits for, so that they can be used when it is told. Doesn't reject. */
+  constructor(find: () => ClusterCatalog | undefined, untilLed: (topic: Topic) => Promise<void>) {
     this.#find = find;
+    this.#untilLed = untilLed;
   }
 
   findTopic(name: string): Topic | undefined {
@@ -26,11 +29,15 @@ export class PendingCatalog implements Catalog {
   }
 
   async createTopic(request: NewTopic): Promise<Topic> {
-    return this.#get("create", request.name).createTopic(request);
+    const topic = await this.#get("create", request.name).createTopic(request);
+    await this.#untilLed(topic);
+    return topic;
   }
 
   async changeTopic(name: string, change: TopicChange): Promise<Topic> {
-    return this.#get("change", name).changeTopic(name, change);
+    const topic = await this.#get("change", name).changeTopic(name, change);
+    if (change.partitions !== undefined) await this.#untilLed(topic);
+    return topic;
   }
 
   async deleteTopic(name: string): Promise<void> {

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from "../../base/clock.ts";
-import { replicaKeeperCreatesMaxCount, replicaKeeperRetryMs } from "../../base/cluster-limits.ts";
+import { firstCampaignsMs, replicaKeeperCreatesMaxCount, replicaKeeperRetryMs } from "../../base/cluster-limits.ts";
 import { isProglogError, messageOf } from "../../base/error.ts";
 import type { Logger } from "../../base/logger.ts";
 import type { GroupMember } from "../group/group-member.ts";
@@ -18,6 +18,8 @@ export class ReplicaKeeper {
   #running: Promise<void> | undefined;
   #isAskedAgain = false;
   #retry: Timer | undefined;
+  /** Of groups that were just made. */
+  readonly #campaigns = new Set<Timer>();
   /** Groups whose replicas are noted and couldn't be made. */
   readonly #unmade = new Set<string>();
   #isClosed = false;
@@ -33,6 +35,7 @@ export class ReplicaKeeper {
     this.#isClosed = true;
     this.#stopWatching();
     this.#retry?.cancel();
+    for (const timer of this.#campaigns) timer.cancel();
     await this.#running;
   }
 
@@ -73,10 +76,12 @@ export class ReplicaKeeper {
     await this.#forgetDeleted();
   }
 
-  async #create({ groupId, incarnation, logId, firstMembers }: PlannedReplica): Promise<void> {
+  async #create({ groupId, incarnation, logId, firstMembers, isWishedLeader }: PlannedReplica): Promise<void> {
     if (this.#isClosed) return;
     try {
-      await this.#options.groups.create({ groupId, incarnation, logId, firstMembers });
+      const member = await this.#options.groups.create({ groupId, incarnation, logId, firstMembers });
+      // The others leave it the time of an election.
+      if (firstMembers !== undefined && isWishedLeader) for (const delayMs of firstCampaignsMs) this.#campaign(member, delayMs);
     } catch (error) {
       this.#unmade.add(groupId);
       this.#failed("a replica couldn't be made yet", error, groupId);
@@ -109,6 +114,15 @@ export class ReplicaKeeper {
       if (!isProglogError(error)) throw error;
       this.#retryLater();
     });
+  }
+
+  #campaign(member: GroupMember, delayMs: number): void {
+    if (this.#isClosed) return;
+    const timer = this.#options.clock.setTimer(delayMs, () => {
+      this.#campaigns.delete(timer);
+      if (member.leader === undefined) member.campaign?.();
+    });
+    this.#campaigns.add(timer);
   }
 
   #failed(what: string, error: unknown, group?: string): void {

@@ -26,6 +26,8 @@ export interface PlannedReplica {
   readonly logId: string;
   /** Those that the group begins with; undefined for one that learns it from the others. */
   readonly firstMembers: readonly Member[] | undefined;
+  /** It is to lead, where it can. */
+  readonly isWishedLeader: boolean;
   readonly settings: SettingsOfTopic;
 }
 
@@ -61,7 +63,7 @@ export function planReplicas(
     const firstMembers = firstMembersOf(state, partition);
     create.push({
       ...{ groupId, topic: topic.name, partition: number, incarnation, logId },
-      ...{ firstMembers, settings: topic.settings },
+      ...{ firstMembers, isWishedLeader: partition.leader === self.node, settings: topic.settings },
     });
   }
   return { create, remove };

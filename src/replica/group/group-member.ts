@@ -22,6 +22,8 @@ export interface GroupMember {
   peerLost?(nodeId: NodeId): void;
   peerFound?(nodeId: NodeId): void;
   wake?(): void;
+  /** Asks for votes at once, where nobody is known to lead. */
+  campaign?(): void;
   /** To the voter furthest ahead, where there is another one. */
   transferLeadership(): unknown;
   /** What a peer asks of its log, or has it do; absent where nobody may. */

@@ -1,5 +1,4 @@
 import { isProglogError, type ProglogError } from "../../base/error.ts";
-import { peerRetentionMs } from "../../base/cluster-limits.ts";
 import { type Logger, silentLogger } from "../../base/logger.ts";
 import type { RecordInput } from "../../batch/record.ts";
 import type { AppendResult, Log } from "../../log/index.ts";
@@ -9,7 +8,7 @@ import type { Entry } from "../../raft/entry.ts";
 import type { TransferOutcome } from "../../raft/handover.ts";
 import type { Member, NodeId } from "../../raft/member.ts";
 import type { ChangeOutcome } from "../../raft/membership-change.ts";
-import { type Membership, type MembershipChange, membersOf } from "../../raft/membership.ts";
+import type { Membership, MembershipChange } from "../../raft/membership.ts";
 import { createRaft, type Raft } from "../../raft/raft.ts";
 import { defaultSettings } from "../../raft/raft-settings.ts";
 import { membershipOf } from "../../raft/raft-state.ts";
@@ -28,6 +27,7 @@ import { describeGroup, type GroupStatus } from "./group-status.ts";
 import { GroupTrims } from "./group-trims.ts";
 import { CopyShare, LogCopies } from "./log-copies.ts";
 import { HardStateWriter } from "./hard-state-writer.ts";
+import { keptIndexOf } from "./kept-index.ts";
 import { SendDispatch } from "./send-dispatch.ts";
 
 /**
@@ -142,7 +142,10 @@ export class GroupReplica {
       log,
       clock,
       logger,
-      keptIndex: () => this.#keptIndex(),
+      keptIndex: () => {
+        const nowMs = clock.monotonic();
+        return keptIndexOf(raft.state, { nowMs, ledSinceMs: this.#ledSinceMs, heardMs: this.#heardMs });
+      },
       propose: (payload, beginsSegment) => this.#appends.proposeTrim(payload, beginsSegment),
       trimmed: () => this.#act(() => raft.trimmed({ index: log.base.index, nextOffset: log.base.nextOffset })),
       failed: (error) => this.#readFailed(error),
@@ -267,6 +270,11 @@ export class GroupReplica {
 
   wake(): void {
     this.#act(() => this.raft.wake());
+  }
+
+  /** Asks for votes at once, where nobody is known to lead. */
+  campaign(): void {
+    this.#act(() => this.raft.campaign());
   }
 
   /** The connection to a peer broke. */
@@ -576,21 +584,5 @@ export class GroupReplica {
 
   #rpcAddressOf(nodeId: NodeId): string | undefined {
     return this.#options.rpcAddressOf?.(nodeId);
-  }
-
-  /** What all members have on their disks, but for those that haven't been heard of for very long. */
-  #keptIndex(): number {
-    const { role, self, log } = this.raft.state;
-    if (role.kind !== "leader") return 0;
-    const now = this.#options.clock.monotonic();
-    let kept = log.durableIndex;
-    for (const { nodeId } of membersOf(this.membership)) {
-      if (nodeId === self.nodeId) continue;
-      const heardMs = Math.max(this.#ledSinceMs, this.#heardMs.get(nodeId) ?? 0);
-      const peer = role.peers.find((progress) => progress.nodeId === nodeId);
-      if (peer?.flow.kind === "catch-up") kept = Math.min(kept, peer.flow.baseIndex);
-      if (now - heardMs <= peerRetentionMs) kept = Math.min(kept, peer?.matchIndex ?? 0);
-    }
-    return kept;
   }
 }

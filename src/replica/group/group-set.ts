@@ -16,6 +16,7 @@ import { removeBeside } from "../../log/installing.ts";
 import { removeTree } from "../replica-set.ts";
 import type { GroupMember, GroupSeams } from "./group-member.ts";
 import { GroupRest } from "./group-rest.ts";
+import type { GroupSetStatus } from "./group-set-status.ts";
 import { GroupTicker } from "./group-ticker.ts";
 import { HardStateLog } from "./hard-state-log.ts";
 import { type CopyQuestionKind, groupOfQuestion } from "./copy-questions.ts";
@@ -567,21 +568,6 @@ export class GroupSet<Member extends GroupMember> {
   #closedError(attempt: string): ProglogError {
     return new ProglogError("SHUTTING_DOWN", `Cannot ${attempt}: the node is stopping`);
   }
-}
-
-export interface GroupSetStatus {
-  /** Times the loop stood still. */
-  readonly stallCount: number;
-  readonly isDiskStalled: boolean;
-  /** Taken by all groups, and not synced. */
-  readonly unsyncedBytes: number;
-  /** Messages with entries that there was no room for. */
-  readonly droppedCount: number;
-  readonly syncsWaitingCount: number;
-  readonly hardStateSyncCount: number;
-  /** Why no term or vote is written any more. */
-  readonly hardStateError: ProglogError | undefined;
-  readonly lostPeers: readonly NodeId[];
 }
 
 export const hardStateName = "hard-state";
