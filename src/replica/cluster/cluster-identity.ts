@@ -164,6 +164,13 @@ export class ClusterIdentity {
     this.#options.logger.warn({ reason: messageOf(error) }, "the boot counter of a peer can't be noted");
   };
 
+  /** Asks once whom its join addresses lead to; what comes of it is that both ends introduce themselves. Not more often than once a round. */
+  lookAround(network: FormationNetwork): void {
+    this.#driver.lookAround(network, this.#options.signal).catch((error: unknown) => {
+      this.#options.logger.debug({ reason: messageOf(error) }, "can't look for the other nodes");
+    });
+  }
+
   /** For `openClusterIdentity`. */
   async form(network: FormationNetwork): Promise<void> {
     await this.#driver.form(network, this.#options.signal);

@@ -3,7 +3,6 @@ import { isDeepStrictEqual } from "node:util";
 import type { Clock, Timer } from "../../base/clock.ts";
 import {
   clusterAnswerMaxMs,
-  clusterNodesMaxCount,
   clusterPollMs,
   handOverMaxMs,
   replicaLostAfterMs,
@@ -47,6 +46,7 @@ import { judgeJoin } from "./joining.ts";
 import { catalogVersion } from "./catalog-fold.ts";
 import { nodeRecordName, readNodeRecord, type ReplicaRecord } from "./node-record-state.ts";
 import { mayAsk } from "./peer-check.ts";
+import { PeerAddresses } from "./peer-addresses.ts";
 import { PendingCatalog } from "./pending-catalog.ts";
 import { ReplicaKeeper } from "./replica-keeper.ts";
 import { ServedReplicas } from "./served-replicas.ts";
@@ -96,7 +96,9 @@ export class ClusteredNode implements NodeStorage {
   readonly #peerListener: PeerListener = {
     check: (peer) => this.#check(peer),
     received: (from, groupId, message) => {
-      if (this.#isMember(from)) this.#groups?.received(groupId, message);
+      // Who came later than the catalog as it is known here may be the one that brings the rest of it: its group knows its members by itself.
+      if (this.#isMember(from) || (groupId === this.clusterId && from.clusterId === this.clusterId))
+        this.#groups?.received(groupId, message);
     },
     answer: (from, kind, body, signal) => this.#answer(from, kind, body, signal),
     connected: (peer) => this.#connected(peer),
@@ -113,8 +115,14 @@ export class ClusteredNode implements NodeStorage {
   #watch: Timer | undefined;
   #knownPeers: readonly KnownPeer[] = [];
   readonly #connectedPeers = new Map<NodeId, PeerIdentity>();
-  /** Who came before this node knew the catalog: without a way back it would never hear of it. */
-  readonly #introduced = new Map<NodeId, PeerIdentity>();
+  readonly #addresses = new PeerAddresses({
+    self: () => this.nodeId,
+    clusterId: () => this.clusterId,
+    catalog: () => this.#catalog?.state ?? { nodes: new Map() },
+    leader: () => this.#catalog?.leader,
+    isConnected: (nodeId) => this.#connectedPeers.has(nodeId),
+  });
+  #isAnnouncing = false;
   #closing: Promise<void> | undefined;
 
   private constructor(options: ClusteredNodeOptions, lock: DiskLock, storageId: string | undefined) {
@@ -214,7 +222,7 @@ export class ClusteredNode implements NodeStorage {
     this.#stopIfClosed();
     this.#groups = groups;
     for (const peer of this.#connectedPeers.values()) groups.connected(peer);
-    this.#setPeers(identity.record.state.peers, identity);
+    this.#setPeers(identity);
     await groups.openAll();
     this.#stopIfClosed();
     if (groups.stateOf(clusterId) === undefined) await this.#createCatalogGroup(identity, clusterId);
@@ -424,43 +432,47 @@ export class ClusteredNode implements NodeStorage {
   }
 
   #catalogChanged(identity: ClusterIdentity): void {
-    const others = [...(this.#catalog?.state.nodes.values() ?? [])].filter(({ name }) => name !== identity.name);
-    const peers = others.map(({ name, address }): KnownPeer => ({ nodeId: name, address }));
     this.#logs?.configureAll();
-    if (peers.length === 0 && this.#catalog?.state.clusterId === undefined) return;
-    if (isDeepStrictEqual(peers, this.#knownPeers)) return;
-    this.#setPeers(peers, identity);
-    identity.record.setPeers(peers).catch((error: unknown) => {
+    if (this.#catalog?.state.clusterId === undefined) return;
+    this.#announceAddress(identity);
+    this.#setPeers(identity);
+    if (isDeepStrictEqual(this.#knownPeers, identity.record.state.peers)) return;
+    identity.record.setPeers(this.#knownPeers).catch((error: unknown) => {
       this.#options.logger.warn({ reason: messageOf(error) }, "the cluster's nodes can't be noted");
     });
-    this.#announceAddress(identity);
   }
 
-  #setPeers(peers: readonly KnownPeer[], identity: ClusterIdentity): void {
-    const known = this.#catalog?.state.clusterId === undefined ? this.#guessPeers(peers, identity) : peers;
+  #setPeers({ record, membership }: ClusterIdentity): void {
+    const known = this.#addresses.known(record.state.peers, membership?.members ?? []);
+    if (isDeepStrictEqual(known, this.#knownPeers)) return;
     this.#knownPeers = known;
     this.#peers?.setPeers(known);
     this.#groups?.setPeers(known.map(({ nodeId }) => nodeId));
   }
 
-  /** As long as the catalog isn't known here: those noted at an earlier start, those that formed the cluster, and whoever came by itself. */
-  #guessPeers(noted: readonly KnownPeer[], { name: self, membership }: ClusterIdentity): readonly KnownPeer[] {
-    const guessed = new Map(membership?.members.map(({ name, address }) => [name, { nodeId: name, address }]));
-    const introduced = [...this.#introduced.values()].filter(({ clusterId }) => clusterId === this.clusterId);
-    for (const { nodeId, address } of [...noted, ...introduced]) guessed.set(nodeId, { nodeId, address });
-    guessed.delete(self);
-    return [...guessed.values()];
-  }
-
   /** A node that starts again elsewhere tells so. */
   #announceAddress(identity: ClusterIdentity): void {
+    if (this.#isAnnouncing) return;
     const known = this.#catalog?.state.nodes.get(identity.name);
     const { address, storageId } = identity.peer;
     if (known === undefined || known.address === address || known.storageId !== storageId) return;
     const node = { name: identity.name, storageId, address, version: catalogVersion };
-    this.#catalog?.propose({ kind: "update-node", node, isRenewed: false }).catch((error: unknown) => {
-      this.#options.logger.warn({ reason: messageOf(error) }, "the cluster can't be told where this node is now");
-    });
+    this.#isAnnouncing = true;
+    this.#catalog
+      ?.propose({ kind: "update-node", node, isRenewed: false })
+      .catch((error: unknown) => {
+        this.#options.logger.warn({ reason: messageOf(error) }, "the cluster can't be told where this node is now");
+      })
+      .finally(() => {
+        this.#isAnnouncing = false;
+      });
+  }
+
+  /** When nobody is where this node knows them to be, its join addresses may lead to where they are: who meets introduces himself. */
+  #lookAround(): void {
+    const { identity, peers } = { identity: this.#identity, peers: this.#peers };
+    if (identity === undefined || peers === undefined || this.#knownPeers.length === 0 || this.#connectedPeers.size > 0) return;
+    identity.lookAround(peers);
   }
 
   /** Looks after which replicas are lost, now and then. */
@@ -471,6 +483,8 @@ export class ClusteredNode implements NodeStorage {
         this.#facts?.watchReplicas(function* () {
           for (const { partition } of partitionsOf(state)) yield partition;
         });
+      if (this.#identity !== undefined) this.#announceAddress(this.#identity);
+      this.#lookAround();
       if (!this.#stopping.signal.aborted) this.#scheduleWatch();
     });
   }
@@ -519,11 +533,8 @@ export class ClusteredNode implements NodeStorage {
     const nodes = [...(this.#catalog?.state.nodes.values() ?? [])];
     const identity = this.#identity;
     identity?.check(peer, { nodes, connected: this.#connectedPeers.values() });
-    if (identity === undefined || nodes.length > 0 || peer.clusterId === undefined) return;
-    if (this.#introduced.get(peer.nodeId)?.address === peer.address || this.#introduced.size >= clusterNodesMaxCount) return;
-    // It may come before this node has noted that it was taken in.
-    this.#introduced.set(peer.nodeId, peer);
-    if (peer.clusterId === this.clusterId) this.#setPeers(identity.record.state.peers, identity);
+    // Not from within the handshake, which goes on with the connections that there are.
+    if (identity !== undefined && this.#addresses.introduce(peer)) queueMicrotask(() => this.#setPeers(identity));
   }
 
   /** Of this cluster, as the catalog has it; before there is one, by its own word. */

@@ -71,6 +71,7 @@ export class FormationDriver {
   #resolved: readonly string[] = [];
   #areAllFound = false;
   #isJoining = false;
+  #isLookingAround = false;
   #nextRoundAtMs = 0;
   /** Who was there when that last changed, and when it did. */
   #company = "";
@@ -117,6 +118,17 @@ export class FormationDriver {
   /** A node came by itself: one of a cluster that looks for who was here before may be all that leads there. */
   introduce(address: string): void {
     if (this.#introduced.size < formationAddressesMaxCount) this.#introduced.add(address);
+  }
+
+  /** Asks every address it knows, and waits for nobody. */
+  async lookAround(network: FormationNetwork, signal: AbortSignal): Promise<void> {
+    if (this.#isLookingAround) return;
+    this.#isLookingAround = true;
+    try {
+      await this.#askAround([], network, signal);
+    } finally {
+      this.#isLookingAround = false;
+    }
   }
 
   /** Resolves when the node belongs to a cluster. Throws why it can't: NODE_ALREADY_EXISTS, INVALID_CONFIG, PEER_REFUSED, a disk's errors. */
