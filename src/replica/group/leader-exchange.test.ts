@@ -132,6 +132,21 @@ describe("who leads what", () => {
     assert.deepEqual(b.exchange.outOf("g3"), []);
   });
 
+  test("a replica that is back while there is no connection isn't out of action for ever", async () => {
+    const nodes = new Nodes("a", "b");
+    const [a, b] = [nodes.get("a"), nodes.get("b")];
+    a.out.add("g1");
+    a.out.add("g2");
+    a.exchange.connected("b");
+    await nodes.tell("a");
+    b.exchange.disconnected("a");
+    a.exchange.disconnected("b");
+    a.out.delete("g1");
+    a.exchange.connected("b");
+    await nodes.tell("a");
+    assert.deepEqual(b.heard, ["a g1 out", "a g2 out", "a g1 back", "a g2 back", "a g2 out"]);
+  });
+
   test("what gathers while a question is under way goes together", async () => {
     const nodes = new Nodes("a", "b");
     const { exchange } = nodes.get("a");

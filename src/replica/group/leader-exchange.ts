@@ -43,8 +43,10 @@ export class LeaderExchange {
 
   disconnected(nodeId: NodeId): void {
     this.#peers.delete(nodeId);
-    // To all groups it is lost as a whole by then, or back with new news.
+    const out = this.#out.get(nodeId) ?? [];
     this.#out.delete(nodeId);
+    // What it says when it is back tells of those that are out then. If it isn't, it is lost to all groups as a whole, in a second.
+    for (const groupId of out) this.#options.heardOut(nodeId, groupId, false);
   }
 
   /** A replica here went out of action, or is back. */
