@@ -94,6 +94,11 @@ export class DataDirectory implements NodeStorage {
     return this.getReplicaOf(topic, partition);
   }
 
+  /** Each log has a queue of its own. */
+  whenRoom(_bytes: number): undefined {
+    return undefined;
+  }
+
   async handOver(): Promise<void> {
     // There is nobody.
   }

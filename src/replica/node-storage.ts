@@ -25,6 +25,11 @@ export interface NodeStorage {
   getReplicaOf(topic: Topic, partition: number): Replica;
   /** The replica that appends go to. Throws NOT_LEADER too, when that is another node's. */
   getLeaderOf(topic: Topic, partition: number): Replica;
+  /**
+   * Before an append of so many bytes, for who can be held back: undefined where it may come now, else resolves when it may. Else appends
+   * that the disk is too slow for are refused with OVERLOADED. Throws that too, where too many wait.
+   */
+  whenRoom(bytes: number): Promise<void> | undefined;
   /** Who has the partition, as far as this node knows. */
   findPlace(topic: Topic, partition: number): PartitionPlace;
   /** What holds for a topic, its own settings and the node's together. */

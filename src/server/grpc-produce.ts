@@ -56,6 +56,7 @@ export class GrpcProduce {
       room: this.#room,
       stopping: this.#stopping,
       getTopic: (request) => this.#getTopic(request),
+      whenRoom: (bytes) => this.#produce.whenRoom(bytes),
       append: (topic, request) => this.#appendOrExplain(topic, request),
     }).run();
   }

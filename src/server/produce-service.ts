@@ -36,6 +36,11 @@ export class ProduceService {
     return this.#createTopic(name);
   }
 
+  /** See `NodeStorage.whenRoom`. */
+  whenRoom(bytes: number): Promise<void> | undefined {
+    return this.#storage.whenRoom(bytes);
+  }
+
   /** Appends to a topic that is there: plain records as one batch of one partition, or a packed one as it is. */
   appendTo(topic: Topic, { partition, records, batch, options, onReleased }: SingleAppend): Promise<ProducedRange> {
     const number = partition ?? this.#onlyPartition(records, topic);

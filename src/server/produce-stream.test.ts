@@ -18,6 +18,8 @@ class World {
   readonly gone = new AbortController();
   readonly appends: PromiseWithResolvers<void>[] = [];
   readonly answers: number[] = [];
+  /** What the node's disk is waited for by. */
+  disk: PromiseWithResolvers<void> | undefined;
   /** Appends settle at once. */
   isFast = false;
   #queue: ProduceRequest[] = [];
@@ -47,6 +49,7 @@ class World {
       room: this.room,
       stopping: this.stopping.signal,
       getTopic: () => notAsked,
+      whenRoom: () => this.disk?.promise,
       append,
     }).run();
   }
@@ -77,6 +80,23 @@ const request: ProduceRequest = { topic: "", records: [], acks: "quorum", answer
 const answer: ProduceResponse = { offset: 0, partition: 0, count: 0, appendTime: 0, isDurable: false, isDuplicate: false };
 
 describe("a ProduceStream", () => {
+  test("is held back while the node's disk has no room, and reads no more meanwhile", async () => {
+    const world = new World();
+    const running = world.run();
+    world.disk = Promise.withResolvers();
+    await world.send(KiB, KiB);
+    await world.send(KiB);
+    assert.deepEqual([world.appends.length, world.waitingCount], [0, 1]);
+    const { resolve } = world.disk;
+    world.disk = undefined;
+    resolve();
+    await world.end();
+    assert.equal(world.appends.length, 3);
+    for (const append of world.appends) append.resolve();
+    await running;
+    assert.deepEqual(world.answers, [0, 1, 2]);
+  });
+
   test("answers in the order of its requests, whichever is appended first", async () => {
     const world = new World();
     const running = world.run();

@@ -85,8 +85,10 @@ export class ProduceStream {
           // One topic made after the other: what is sent behind the request that makes it stays behind.
           const topic = this.#parts.getTopic(request);
           const found = topic instanceof Promise ? await topic : topic;
-          if (this.#isOver) return;
           const bytes = sizes[position] ?? 0;
+          const wait = this.#parts.whenRoom(bytes);
+          if (wait !== undefined) await wait;
+          if (this.#isOver) return;
           taken -= bytes;
           this.#add(this.#parts.append(found, request), bytes);
         }
@@ -167,6 +169,8 @@ export interface ProduceStreamParts {
   readonly stopping: AbortSignal;
   /** The topic of a request, which may have to be made first, or why there is none. Doesn't throw. */
   readonly getTopic: (request: ProduceRequest) => Topic | ProglogError | Promise<Topic | ProglogError>;
+  /** See `NodeStorage.whenRoom`: the stream isn't read on while it waits. */
+  readonly whenRoom: (bytes: number) => Promise<void> | undefined;
   /** Appends at once, so that the next comes behind it. Doesn't throw. */
   readonly append: (topic: Topic | ProglogError, request: ProduceRequest) => StreamAppend;
 }

@@ -264,6 +264,10 @@ export class ClusteredNode implements NodeStorage {
     throw notLeaderError(`append to partition ${partition} of topic ${topic.name}`, this.#leaderOf(uuid));
   }
 
+  whenRoom(bytes: number): Promise<void> | undefined {
+    return this.#groups?.unsynced.whenRoom(bytes);
+  }
+
   findPlace(topic: Topic, number: number): PartitionPlace {
     const partition = topic.partitions[number] as CatalogPartition | undefined;
     if (partition === undefined) return { leader: undefined, replicas: [], term: 0 };

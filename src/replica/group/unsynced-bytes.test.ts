@@ -35,17 +35,31 @@ describe("what a node has taken and not synced", () => {
     assert.equal(unsynced.bytes, 0, "nobody gives back more than it took");
   });
 
-  test("who waits is woken when there is room, and too many are refused", async () => {
+  test("who waits goes on in turn, as far as there is room, and too many are refused", async () => {
     const unsynced = new UnsyncedBytes(100);
     const account = unsynced.account();
-    await unsynced.whenRoom(10);
-    account.take(100);
-    let woken = 0;
-    const waits = Array.from({ length: unsyncedWaitersMaxCount }, () => unsynced.whenRoom(1).then(() => (woken += 1)));
-    await assert.rejects(unsynced.whenRoom(1), (error) => isProglogError(error, "OVERLOADED"));
-    assert.equal(unsynced.waitingCount, unsyncedWaitersMaxCount);
+    assert.equal(unsynced.whenRoom(1000), undefined, "into nothing anything goes");
+    account.take(70);
+    assert.equal(unsynced.whenRoom(5), undefined);
+    const woken: number[] = [];
+    const wait = (bytes: number): void => void unsynced.whenRoom(bytes)?.then(() => woken.push(bytes));
+    wait(6);
+    wait(1);
+    assert.equal(unsynced.waitingCount, 2, "who comes later waits behind, whatever it wants");
     account.give(1);
-    await Promise.all(waits);
-    assert.deepEqual([woken, unsynced.waitingCount], [unsyncedWaitersMaxCount, 0]);
+    await Promise.resolve();
+    assert.deepEqual(woken, [6]);
+    account.give(1);
+    await Promise.resolve();
+    assert.deepEqual([woken, unsynced.waitingCount], [[6, 1], 0]);
+    for (const bytes of [900, 901]) wait(bytes);
+    account.give(68);
+    await Promise.resolve();
+    assert.deepEqual([woken, unsynced.waitingCount], [[6, 1, 900], 1], "one that is larger than all goes alone");
+    for (let count = 1; count < unsyncedWaitersMaxCount; count += 1) wait(1);
+    assert.throws(
+      () => unsynced.whenRoom(1),
+      (error) => isProglogError(error, "OVERLOADED"),
+    );
   });
 });

@@ -8,7 +8,7 @@ import { unsyncedMaxBytes, unsyncedWaitersMaxCount } from "../../base/cluster-li
 export class UnsyncedBytes {
   readonly #maxBytes: number;
   #bytes = 0;
-  #waiters: (() => void)[] = [];
+  readonly #line: Waiter[] = [];
 
   constructor(maxBytes: number = unsyncedMaxBytes) {
     this.#maxBytes = maxBytes;
@@ -19,7 +19,7 @@ export class UnsyncedBytes {
   }
 
   get waitingCount(): number {
-    return this.#waiters.length;
+    return this.#line.length;
   }
 
   /** Whether `bytes` more may be taken. Into nothing anything goes, or the largest entry never would. */
@@ -40,11 +40,19 @@ export class UnsyncedBytes {
     );
   }
 
-  /** Resolves when there may be room again: ask then, others were waiting too. Throws OVERLOADED where too many wait. */
-  async whenRoom(bytes: number): Promise<void> {
-    if (this.hasRoom(bytes)) return;
-    if (this.#waiters.length >= unsyncedWaitersMaxCount) this.checkRoom("wait for the disk", bytes);
-    await new Promise<void>((resolve) => this.#waiters.push(resolve));
+  /**
+   * For who can wait: undefined where `bytes` may be taken now, else resolves when they may, in the order in which they came. Held back from
+   * three quarters on: what was let in is counted a little later, and others can't wait. Throws OVERLOADED where too many wait.
+   */
+  whenRoom(bytes: number): Promise<void> | undefined {
+    if (this.#line.length === 0 && this.#mayGoOn(bytes, this.#bytes)) return undefined;
+    if (this.#line.length >= unsyncedWaitersMaxCount) {
+      throw new ProglogError("OVERLOADED", `Cannot append: ${this.#line.length} streams wait for this node's disk already`, {
+        hint: "Retry later: the disk is slower than what comes.",
+        details: { maxCount: unsyncedWaitersMaxCount },
+      });
+    }
+    return new Promise<void>((admit) => this.#line.push({ bytes, admit }));
   }
 
   /** One group's share. */
@@ -54,10 +62,29 @@ export class UnsyncedBytes {
 
   #change(bytes: number): void {
     this.#bytes += bytes;
-    if (bytes >= 0 || this.#waiters.length === 0 || this.#bytes >= this.#maxBytes) return;
-    for (const wake of this.#waiters.splice(0)) wake();
+    if (bytes >= 0 || this.#line.length === 0) return;
+    // What those take who are let in now is counted only when they have.
+    let taken = this.#bytes;
+    let count = 0;
+    for (const waiter of this.#line) {
+      if (!this.#mayGoOn(waiter.bytes, taken)) break;
+      taken += waiter.bytes;
+      count += 1;
+    }
+    for (const { admit } of this.#line.splice(0, count)) admit();
+  }
+
+  #mayGoOn(bytes: number, taken: number): boolean {
+    return taken === 0 || taken + bytes <= this.#maxBytes * heldBackFrom;
   }
 }
+
+interface Waiter {
+  readonly bytes: number;
+  readonly admit: () => void;
+}
+
+const heldBackFrom = 0.75;
 
 /** What one group has taken and not synced. */
 export class UnsyncedAccount {
