@@ -11,7 +11,7 @@ runner := $(node) tools/test-runner/run.ts
 lint_paths := src sim test bench examples tools/cluster tools/test-runner
 
 .DEFAULT_GOAL := help
-.PHONY: help install run cluster test test-one test-debug prove-crash prove-cluster check types lint format format-check layering proto proto-check openapi openapi-check bench bench-peers build pack clean raft-scripts prove-raft sim mutants
+.PHONY: help install run cluster test test-one test-debug prove-crash prove-cluster check types lint format format-check layering proto proto-check openapi openapi-check bench bench-peers build pack clean raft-scripts prove-raft sim mutants sim-long
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -67,7 +67,11 @@ prove-cluster: install ## ends, cuts off and moves the nodes of real clusters ov
 	@PROVE=1 $(runner) --debug --file 'test/cluster-*.test.ts'
 
 sim: install ## runs the simulated world: SEED=123 [SIZE=full] one run, MINUTES=5 fresh ones
+sim: install ## runs the simulated world: SEED=123 [SIZE=full|cluster] one run, MINUTES=5 fresh ones
 	@$(node) sim/run.ts --seed "$$SEED" --size "$$SIZE" --minutes "$$MINUTES" $(if $(STORY),--story)
+
+sim-long: install ## runs fresh simulated worlds in chunks for MINUTES=60 [SIZE=cluster]; what fails goes to sim/seeds.txt
+	@$(node) sim/run-long.ts --minutes "$${MINUTES:-60}" --size "$${SIZE:-cluster}"
 
 mutants: install ## breaks rules on purpose, one by one, and shows that the suites notice: ONLY=M03,S01 SEEDS=300 ALL=1
 	@$(node) test/mutants/run.ts --only "$$ONLY" --seeds "$${SEEDS:-300}" $(if $(ALL),--all)

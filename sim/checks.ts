@@ -24,6 +24,11 @@ export const checks = {
   ORDER: "the order of offsets agrees with real time",
   LOST: "an acknowledged record is at its offset",
   ABORTED: "what was refused isn't there",
+  HISTORY:
+    "what clients of a partition asked and were told is what one log would have answered, and all its replicas hold that log",
+  CATALOG: "nodes that folded as much of group 0 have the same catalog; what it said was done is so, whoever is asked",
+  ONCE: "no replica is made a second time under one incarnation",
+  DELETED: "no replica's files go before the catalog has given it up",
   R: "the core's own invariants",
 } as const;
 

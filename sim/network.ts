@@ -23,6 +23,9 @@ export const fairWeather: NetworkWeather = {
   keepsOrder: false,
 };
 
+/** How often in a row something may be lost that is sent again until it comes through. */
+const resendsMaxCount = 8;
+
 /** Carries messages between nodes: late, in another order, twice or never. Links can be cut, in one direction or both. */
 export class Network {
   weather: NetworkWeather = fairWeather;
@@ -71,10 +74,25 @@ export class Network {
     this.weather = fairWeather;
   }
 
-  #carry(from: string, to: string, deliver: () => void): void {
-    const { delayMinMs, delayMeanMs, lateChance, keepsOrder } = this.weather;
+  /** How long something takes in this weather. */
+  drawDelayMs(): number {
+    const { delayMinMs, delayMeanMs, lateChance } = this.weather;
     const isLate = lateChance > 0 && this.#random.chance(lateChance);
-    const drawnMs = delayMinMs - Math.log(1 - this.#random.float()) * delayMeanMs * (isLate ? 10 : 1);
+    return delayMinMs - Math.log(1 - this.#random.float()) * delayMeanMs * (isLate ? 10 : 1);
+  }
+
+  /** How often what is sent has to be sent again until it comes through, in this weather. */
+  drawLossCount(): number {
+    const { lossChance } = this.weather;
+    if (lossChance === 0) return 0;
+    let count = 0;
+    while (count < resendsMaxCount && this.#random.chance(lossChance)) count += 1;
+    return count;
+  }
+
+  #carry(from: string, to: string, deliver: () => void): void {
+    const drawnMs = this.drawDelayMs();
+    const { keepsOrder } = this.weather;
     const link = `${from}>${to}`;
     const lastMs = this.#lastMs.get(link) ?? 0;
     const delayMs = keepsOrder ? Math.max(drawnMs, lastMs - this.#queue.nowMs) : drawnMs;

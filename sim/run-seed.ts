@@ -1,12 +1,18 @@
+import { runClusterSeed } from "./cluster/run-cluster-seed.ts";
 import { createSeededRandom } from "./random.ts";
 import type { Violation } from "./violation.ts";
 import { World } from "./world.ts";
-import { planFaults, scheduleFaults, type WorldFault } from "./world-faults.ts";
+import { planFaults, scheduleFaults } from "./world-faults.ts";
 import { drawSettings, type WorldSize } from "./world-settings.ts";
+
+/** A world of one group, short or long, or one of whole nodes. */
+export type RunSize = WorldSize | "cluster";
+
+export const runSizes: readonly RunSize[] = ["lite", "full", "cluster"];
 
 export interface RunOptions {
   /** Default "lite". */
-  readonly size?: WorldSize;
+  readonly size?: RunSize;
   /** The faults that stay, by id; all when not given. */
   readonly faults?: ReadonlySet<number>;
   /** How many of the last lines of the story are kept. Default 0: none, and the run is quicker. */
@@ -17,12 +23,21 @@ export interface RunOptions {
 
 export interface RunResult {
   readonly seed: string;
-  readonly size: WorldSize;
+  readonly size: RunSize;
   readonly traceHash: string;
   readonly violation: Violation | undefined;
   readonly story: readonly string[];
-  readonly faults: readonly WorldFault[];
+  readonly faults: readonly RunFault[];
   readonly figures: RunFigures;
+}
+
+/** A fault of the plan. */
+export interface RunFault {
+  readonly id: number;
+  readonly atMs: number;
+  readonly kind: string;
+  readonly node: number;
+  readonly durationMs: number;
 }
 
 export interface RunFigures {
@@ -39,11 +54,15 @@ export interface RunFigures {
   readonly elections: number;
   readonly truncations: number;
   readonly faults: number;
+  /** What the operator of whole nodes was told is done, and the partitions that there are in the end. */
+  readonly changes?: number;
+  readonly partitions?: number;
 }
 
 /** One seed is one run. */
 export async function runSeed(seed: string, options: RunOptions = {}): Promise<RunResult> {
   const { size = "lite", storyLines = 0, hasLyingDisks = false } = options;
+  if (size === "cluster") return runClusterSeed(seed, options);
   const random = createSeededRandom(`${size} ${seed}`);
   const settings = { ...drawSettings(random.fork("settings"), size), hasLyingDisks };
   const planned = planFaults(random.fork("faults"), settings);

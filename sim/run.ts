@@ -1,10 +1,9 @@
 import { execFileSync } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { parseArgs } from "node:util";
-import { type RunFigures, type RunOptions, type RunResult, runSeed } from "./run-seed.ts";
+import { type RunFigures, type RunOptions, type RunResult, type RunSize, runSeed, runSizes } from "./run-seed.ts";
 import { shrink } from "./shrink.ts";
 import { waitingChecks } from "./checks.ts";
-import type { WorldSize } from "./world-settings.ts";
 
 /**
  * Runs simulated worlds: `run.ts --seed 123 [--size full]` one, `run.ts --minutes 5 [--size lite|full]` fresh ones, four short to one
@@ -33,10 +32,11 @@ async function main(): Promise<number> {
       "lying-disks": { type: "boolean", default: false },
     },
   });
-  if (values.size !== "" && values.size !== "lite" && values.size !== "full") return usage(`there is no size ${values.size}`);
+  const named = runSizes.find((size) => size === values.size);
+  if (values.size !== "" && named === undefined) return usage(`there is no size ${values.size}`);
   const hasLyingDisks = values["lying-disks"];
   if (values.seed !== "") {
-    const options: RunOptions = { size: values.size || "lite", hasLyingDisks };
+    const options: RunOptions = { size: named ?? "lite", hasLyingDisks };
     const result = await runSeed(values.seed, values.story ? { ...options, storyLines } : options);
     if (values.story) console.log(result.story.join("\n"));
     console.log(`seed ${result.seed}, ${result.size}: trace ${result.traceHash}`);
@@ -45,13 +45,14 @@ async function main(): Promise<number> {
   }
   const minutes = Number(values.minutes);
   if (!(minutes > 0)) return usage("name a seed, or how many minutes");
-  return runFresh(minutes, values.size === "" ? undefined : values.size, hasLyingDisks);
+  return runFresh(minutes, named, hasLyingDisks);
 }
 
-async function runFresh(minutes: number, onlySize: WorldSize | undefined, hasLyingDisks: boolean): Promise<number> {
+async function runFresh(minutes: number, onlySize: RunSize | undefined, hasLyingDisks: boolean): Promise<number> {
   const endMs = performance.now() + minutes * 60_000;
   const cpuBefore = process.cpuUsage();
-  const sums = { lite: { runs: 0, simulatedMs: 0, acknowledged: 0 }, full: { runs: 0, simulatedMs: 0, acknowledged: 0 } };
+  const noRuns = (): RunSums => ({ runs: 0, simulatedMs: 0, acknowledged: 0 });
+  const sums: Record<RunSize, RunSums> = { lite: noRuns(), full: noRuns(), cluster: noRuns() };
   let toldMs = performance.now();
   for (let count = 1; performance.now() < endMs; count += 1) {
     const size = onlySize ?? (count % (litePerFull + 1) === 0 ? "full" : "lite");
@@ -73,6 +74,12 @@ async function runFresh(minutes: number, onlySize: WorldSize | undefined, hasLyi
   console.log(`${((user + system) / 60e6).toFixed(1)} minutes of processor; no check failed`);
   console.log(`waiting: ${Object.keys(waitingChecks).join(", ")}`);
   return 0;
+}
+
+interface RunSums {
+  runs: number;
+  simulatedMs: number;
+  acknowledged: number;
 }
 
 /** Tells what is needed to have the failure again, and what of it matters. */
@@ -102,7 +109,13 @@ function commit(): string {
 
 function describeFigures(figures: RunFigures): string {
   const { nodes, simulatedMs, events, messages, lostMessages, acknowledged, unknown, refused, reads } = figures;
-  const { entries, elections, truncations, faults } = figures;
+  const { entries, elections, truncations, faults, changes, partitions } = figures;
+  if (changes !== undefined)
+    return [
+      `${nodes} machines, ${(simulatedMs / 1_000).toFixed(1)} s simulated, ${events} events, ${faults} faults`,
+      `${messages} messages, ${lostMessages} of them lost; ${elections} elections; ${changes} wishes of the operator done`,
+      `appends: ${acknowledged} acknowledged, ${refused} refused, ${unknown} unknown; ${reads} reads; ${partitions} partitions in the end`,
+    ].join("\n");
   return [
     `${nodes} nodes, ${(simulatedMs / 1_000).toFixed(1)} s simulated, ${events} events, ${faults} faults`,
     `${messages} messages, ${lostMessages} of them lost; ${elections} elections, ${truncations} truncations`,

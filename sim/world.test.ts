@@ -4,7 +4,7 @@ import { randomInt } from "node:crypto";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { promisify } from "node:util";
-import { type RunFigures, type RunResult, runSeed } from "./run-seed.ts";
+import { type RunFigures, type RunResult, type RunSize, runSeed } from "./run-seed.ts";
 import { readSeeds } from "./seeds.ts";
 import { shrink } from "./shrink.ts";
 
@@ -66,7 +66,7 @@ describe("a simulated world", () => {
   });
 });
 
-async function runSound(seed: string, size: "lite" | "full" = "lite"): Promise<RunResult> {
+async function runSound(seed: string, size: RunSize = "lite"): Promise<RunResult> {
   const result = await runSeed(seed, { size });
   assert.equal(result.violation, undefined, `${result.violation?.message}: make sim SEED=${seed} SIZE=${size} tells the story`);
   return result;

@@ -1,0 +1,126 @@
+import { AssertionError } from "../../src/base/assert.ts";
+import { isProglogError, messageOf } from "../../src/base/error.ts";
+import { encodeState } from "../../src/replica/cluster/catalog-snapshot.ts";
+import { mayDeleteReplica } from "../../src/replica/cluster/catalog-state.ts";
+import type { ClusterCatalog } from "../../src/replica/cluster/cluster-catalog.ts";
+import type { Call } from "../fault-plan.ts";
+import { Violation } from "../violation.ts";
+import { dataPath, type Machine } from "./machine.ts";
+
+const logDirectory = new RegExp(`^${dataPath}/logs/([0-9a-f-]+)$`);
+
+/** What must hold at every moment, whoever looks: of catalogs, of groups and of what lies on disks. */
+export class ClusterChecks {
+  readonly #machines: readonly Machine[];
+  /** The catalog's state at each offset, as the first had it who got there. */
+  readonly #states = new Map<number, { readonly text: string; readonly who: string }>();
+  /** Up to where each catalog was looked at. */
+  readonly #looked = new WeakMap<ClusterCatalog, number>();
+  /** The catalog that is furthest ahead. */
+  #newest: ClusterCatalog | undefined;
+  readonly #leaders = new Map<string, string>();
+  readonly #terms = new WeakMap<object, number>();
+  readonly #ledTerms = new Map<string, number>();
+  readonly #commits = new WeakMap<object, number>();
+  /** Logs that were ever made: disk, group and incarnation. */
+  readonly #made = new Set<string>();
+  /** Those that took part: what they acknowledged, they may not forget. */
+  readonly #used = new Set<string>();
+  electionCount = 0;
+
+  constructor(machines: readonly Machine[]) {
+    this.#machines = machines;
+  }
+
+  look(): void {
+    for (const machine of this.#machines) {
+      const { node } = machine;
+      if (node === undefined) continue;
+      this.#lookAtCatalog(machine, node.clusterCatalog);
+      for (const { record, state } of node.groups?.states() ?? []) {
+        if (state.kind === "failed" && isOwnFault(state.error))
+          throw new Violation("I19", `${machine.name} has a replica of ${record.groupId} that failed: ${stackOf(state.error)}`);
+        if (state.kind !== "open") continue;
+        const { member } = state;
+        const where = `${machine.name} of ${record.groupId}`;
+        const own = `${node.storageId}/${record.groupId}/${record.incarnation}`;
+        const known = Math.max(this.#terms.get(member) ?? 0, this.#ledTerms.get(own) ?? 0);
+        if (member.term < known) throw new Violation("I2", `${where} went back from term ${known} to ${member.term}`);
+        this.#terms.set(member, member.term);
+        const { commitIndex, state: core } = member.raft;
+        if (commitIndex > 0 && core.log.durableIndex > 0) this.#used.add(own);
+        if (commitIndex < (this.#commits.get(member) ?? 0)) throw new Violation("I2", `${where} takes its commit index back`);
+        this.#commits.set(member, commitIndex);
+        if (!member.isLeader) continue;
+        // Who leads has voted for itself, durably.
+        this.#ledTerms.set(own, member.term);
+        this.#sawLeader(record.groupId, member.term, own);
+      }
+    }
+  }
+
+  /** A call to a disk that says what a node does with its replicas. */
+  diskCalled(machine: Machine, { kind, path }: Call): void {
+    if (kind !== "make-directory" && kind !== "remove-directory") return;
+    const group = logDirectory.exec(path)?.[1];
+    const { node } = machine;
+    if (group === undefined || node === undefined) return;
+    for (const { record } of node.groups?.states() ?? []) {
+      if (record.groupId !== group) continue;
+      const { incarnation } = record;
+      if (kind === "make-directory") {
+        const name = `${node.storageId}/${group}/${incarnation}`;
+        if (this.#made.has(name) && this.#used.has(name))
+          throw new Violation("ONCE", `${machine.name} makes its replica ${name} a second time`);
+        this.#made.add(name);
+      } else if (!this.#mayGo(machine, group, incarnation))
+        throw new Violation("DELETED", `${machine.name} removes its replica of ${group}, which nobody gave up`);
+    }
+  }
+
+  /** A node that is in the catalog no more may do with its disk what it likes. */
+  #mayGo(machine: Machine, group: string, incarnation: number): boolean {
+    const state = this.#newest?.state;
+    const own = machine.node?.clusterCatalog?.state;
+    const isAllowed = (known: typeof state): boolean =>
+      known !== undefined && mayDeleteReplica(known, group, { node: machine.nodeName, incarnation });
+    return isAllowed(state) || isAllowed(own);
+  }
+
+  #lookAtCatalog(machine: Machine, catalog: ClusterCatalog | undefined): void {
+    if (catalog === undefined) return;
+    if (catalog.divergenceCount > 0) throw new Violation("CATALOG", `${machine.name} folded what a snapshot contradicts`);
+    const { nextOffset } = catalog;
+    if (this.#looked.get(catalog) === nextOffset) return;
+    this.#looked.set(catalog, nextOffset);
+    if (this.#newest === undefined || nextOffset >= this.#newest.nextOffset) this.#newest = catalog;
+    const text = encodeState(catalog.state);
+    const known = this.#states.get(nextOffset);
+    if (known === undefined) this.#states.set(nextOffset, { text, who: machine.name });
+    else if (known.text !== text)
+      throw new Violation(
+        "CATALOG",
+        `${machine.name} and ${known.who} have other catalogs at ${nextOffset}: ${text} ${known.text}`,
+      );
+  }
+
+  #sawLeader(group: string, term: number, who: string): void {
+    const name = `${group}@${term}`;
+    const known = this.#leaders.get(name);
+    if (known === undefined) this.electionCount += 1;
+    else if (known !== who) throw new Violation("I1", `${group} is led in term ${term} by ${known} and by ${who}`);
+    this.#leaders.set(name, who);
+  }
+}
+
+/** Something that it believed isn't so, or code that is wrong: nothing that a disk or a network may bring about. */
+export function isOwnFault(error: unknown): boolean {
+  if (error instanceof AssertionError || error instanceof TypeError || error instanceof RangeError) return true;
+  if (isProglogError(error, "INTERNAL") || isProglogError(error, "INVALID_ARGUMENT") || isProglogError(error, "INVALID_CONFIG"))
+    return true;
+  return error instanceof Error && error.cause !== undefined && isOwnFault(error.cause);
+}
+
+export function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? messageOf(error)) : String(error);
+}
