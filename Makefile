@@ -66,7 +66,6 @@ prove-crash: install ## runs the crash, fault and kill proofs in full: takes lon
 prove-cluster: install ## ends, cuts off and moves the nodes of real clusters over and over: some minutes
 	@PROVE=1 $(runner) --debug --file 'test/cluster-*.test.ts'
 
-sim: install ## runs the simulated world: SEED=123 [SIZE=full] one run, MINUTES=5 fresh ones
 sim: install ## runs the simulated world: SEED=123 [SIZE=full|cluster] one run, MINUTES=5 fresh ones
 	@$(node) sim/run.ts --seed "$$SEED" --size "$$SIZE" --minutes "$$MINUTES" $(if $(STORY),--story)
 
