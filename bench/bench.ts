@@ -22,7 +22,7 @@ export interface Bench {
   readonly about: string;
   /** Has its rows in a table of their own, under this title. */
   readonly title?: string;
-  /** Left out unless `--only` names it: it needs what a checkout doesn't bring. */
+  /** Left out unless `--only` names it: it needs what a checkout doesn't bring, or minutes. */
   readonly isOnlyByName?: boolean;
   readonly run: (context: BenchContext) => Promise<readonly Row[]>;
 }

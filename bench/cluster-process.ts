@@ -1,28 +1,33 @@
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { type Client, connect } from "../src/client/index.ts";
+import { CuttableNetwork } from "./cuttable-network.ts";
 import { findFreePort, ServerProcess } from "./server-process.ts";
 
 /** Three nodes that form a cluster, a process each on this machine, each with a directory of its own. */
 export class ClusterProcess {
   readonly #ports: readonly number[];
   readonly #directories: readonly string[];
-  readonly #flags: readonly string[];
   readonly #nodes: (ServerProcess | undefined)[] = [];
+  /** Stands before the nodes where they are to be cut off. */
+  readonly network: CuttableNetwork | undefined;
 
-  private constructor(ports: readonly number[], directories: readonly string[], flags: readonly string[]) {
+  private constructor(ports: readonly number[], directories: readonly string[], network: CuttableNetwork | undefined) {
     this.#ports = ports;
     this.#directories = directories;
-    this.#flags = flags;
+    this.network = network;
   }
 
   /** Resolves when it takes topics. */
-  static async start(directory: string, flags: readonly string[] = []): Promise<ClusterProcess> {
+  static async start(directory: string, { isCuttable = false } = {}): Promise<ClusterProcess> {
     const ports = await Promise.all([findFreePort(), findFreePort(), findFreePort()]);
+    const network = isCuttable
+      ? await CuttableNetwork.open(ports.map((port, number) => ({ name: nameOf(number), port })))
+      : undefined;
     const cluster = new ClusterProcess(
       ports,
       ports.map((_, number) => join(directory, `node${number}`)),
-      flags,
+      network,
     );
     await Promise.all(ports.map((_, number) => cluster.startNode(number)));
     await cluster.untilServing();
@@ -31,7 +36,12 @@ export class ClusterProcess {
 
   /** Of all nodes, with a comma between. */
   get address(): string {
-    return this.#ports.map((port) => `127.0.0.1:${port}`).join(",");
+    return this.addresses.join(",");
+  }
+
+  /** Where nodes and clients find each node. */
+  get addresses(): readonly string[] {
+    return (this.network?.ports ?? this.#ports).map((port) => `127.0.0.1:${port}`);
   }
 
   get nodes(): readonly ServerProcess[] {
@@ -44,7 +54,7 @@ export class ClusterProcess {
     const parameters = [
       ...[script, "serve", "--node-name", nameOf(number), "--rpc-port", `${port}`, "--log-level", "error"],
       ...["--data-dir", this.#directories[number] ?? "", "--initial-nodes", "3", "--start-join-addrs", this.address],
-      ...this.#flags,
+      ...(this.network === undefined ? [] : ["--advertise-addr", this.addresses[number] ?? ""]),
     ];
     this.#nodes[number] = await ServerProcess.start({
       what: `node ${number}`,
@@ -58,7 +68,7 @@ export class ClusterProcess {
   async findLeader(client: Client, topic: string): Promise<number> {
     for (const deadline = performance.now() + waitMaxMs; ; await pause(20)) {
       const { partitions } = await client.describeTopic(topic);
-      const number = this.#ports.findIndex((port) => partitions[0]?.leaderRpcAddr === `127.0.0.1:${port}`);
+      const number = this.addresses.indexOf(partitions[0]?.leaderRpcAddr ?? "");
       if (number >= 0) return number;
       if (performance.now() > deadline) throw new Error(`nobody leads ${topic}`);
     }
@@ -92,8 +102,35 @@ export class ClusterProcess {
     }
   }
 
+  /** In order, as an operator does it: it hands over, ends, and is started again. */
+  async restartNode(number: number): Promise<void> {
+    await this.#nodes[number]?.stop();
+    await this.startNode(number);
+  }
+
+  /** Every node is there, and every partition led and on all of its replicas. */
+  async untilWhole(client: Client): Promise<void> {
+    for (const deadline = performance.now() + waitMaxMs; ; await pause(50)) {
+      const status = await client.cluster.status();
+      const isUp = status.nodes.every((node) => node.state === "up");
+      if (isUp && status.underReplicatedCount === 0 && status.leaderlessCount === 0) return;
+      if (performance.now() > deadline) throw new Error(`the cluster isn't whole: ${JSON.stringify(status)}`);
+    }
+  }
+
+  /** The node serves: it has opened what it has. */
+  async untilReady(number: number): Promise<void> {
+    const address = this.#nodes[number]?.address ?? "";
+    for (const deadline = performance.now() + waitMaxMs; ; await pause(20)) {
+      const answer = await fetch(`http://${address}/readyz`).catch(() => undefined);
+      if (answer?.status === 200) return;
+      if (performance.now() > deadline) throw new Error(`${nameOf(number)} doesn't serve again`);
+    }
+  }
+
   async stop(): Promise<void> {
     await Promise.all(this.nodes.map((node) => node.stop()));
+    await this.network?.close();
   }
 }
 
@@ -101,4 +138,5 @@ export function nameOf(number: number): string {
   return `node${number}`;
 }
 
-const waitMaxMs = 60_000;
+/** A thousand partitions take a while to be made on a busy machine. */
+const waitMaxMs = 180_000;

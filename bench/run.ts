@@ -10,7 +10,8 @@ import { appendMemory } from "./append-memory.ts";
 import { appendRecords } from "./append-records.ts";
 import type { Bench, BenchContext, Mode } from "./bench.ts";
 import { clientOverGrpc } from "./client.ts";
-import { cluster } from "./cluster.ts";
+import { clusterFaults } from "./cluster-faults.ts";
+import { cluster, clusterIdle, clusterRestart } from "./cluster.ts";
 import { compaction } from "./compaction.ts";
 import { http } from "./http.ts";
 import { grpcLayer } from "./grpc-layer.ts";
@@ -41,6 +42,9 @@ const benches: readonly Bench[] = [
   grpcLayer,
   clientOverGrpc,
   cluster,
+  clusterFaults,
+  clusterIdle,
+  clusterRestart,
   compaction,
   peerTransport,
   peersDurable,
