@@ -1,6 +1,7 @@
 import { assert, unreachable } from "../../base/assert.ts";
 import { type ErrorCode, ProglogError } from "../../base/error.ts";
 import { appliedCommandsMaxCount } from "../../base/cluster-limits.ts";
+import type { Member } from "../../raft/member.ts";
 import type { CatalogCommand, CatalogCommandKind, NodeIdentity, PlacedPartitions } from "./catalog-command.ts";
 import {
   type CatalogNode,
@@ -8,6 +9,7 @@ import {
   type CatalogState,
   type CatalogTopic,
   findPartition,
+  foundersOf,
   partitionsOf,
   type PlacedReplica,
 } from "./catalog-state.ts";
@@ -136,15 +138,25 @@ function removeNode(state: CatalogState, { name, isForced }: CommandOf<"remove-n
       hint: "Drain it first; or remove it by force, if it never comes back.",
     });
   }
+  const moved = [...partitionsOf(state)].flatMap(({ topic, partition }) => {
+    const gone = partition.replicas.filter(isOf(name));
+    return gone.length === 0 ? [] : [{ topic, partition, gone, founders: foundersOf(state, partition) }];
+  });
   state.nodes.delete(name);
   for (const [group, nodes] of [...state.deleted]) noteForgotten(state, group, nodes, name);
-  for (const { topic, partition } of [...partitionsOf(state)]) {
-    const gone = partition.replicas.filter(isOf(name));
-    if (gone.length === 0) continue;
+  for (const {
+    topic: { name: topicName },
+    partition,
+    gone,
+    founders,
+  } of moved) {
+    const topic = state.topics.get(topicName);
+    assert(topic !== undefined, "the topic of a partition is there");
     const replicas = partition.replicas.filter((replica) => replica.node !== name);
     const leader = partition.leader === name ? replicas[0]?.node : partition.leader;
     const leaving = [...partition.leaving, ...gone];
-    setPartition(state, topic, { ...partition, replicas, leader, leaving, isMoving: true, placedAt: offset });
+    const placed = { ...partition, replicas, leader, leaving, placedAt: offset };
+    setPartition(state, topic, moving(placed, founders));
   }
   return applied;
 }
@@ -215,7 +227,8 @@ function placePartition(state: CatalogState, command: CommandOf<"place-partition
     leaving.length !== partition.leaving.length || replicas.some((replica) => !partition.replicas.some(isSameAs(replica)));
   const isMoving = partition.isMoving || isOtherSet;
   const topic = getTopicOf(state, group);
-  setPartition(state, topic, { ...partition, replicas, leaving, leader, isMoving, placedAt: offset });
+  const placed = { ...partition, replicas, leaving, leader, placedAt: offset };
+  setPartition(state, topic, isMoving ? moving(placed, foundersOf(state, partition)) : placed);
   return applied;
 }
 
@@ -226,7 +239,8 @@ function replicaLeft(state: CatalogState, { group, basis, replica }: CommandOf<"
   if (partition.placedAt !== basis) return placedSince(attempt, partition);
   const leaving = partition.leaving.filter((known) => !isSame(known, replica));
   if (leaving.length === partition.leaving.length) return repeated;
-  setPartition(state, getTopicOf(state, group), { ...partition, leaving });
+  // Who saw that saw the group at work.
+  setPartition(state, getTopicOf(state, group), moving({ ...partition, leaving }, undefined));
   return applied;
 }
 
@@ -236,8 +250,14 @@ function placementDone(state: CatalogState, { group, basis }: CommandOf<"placeme
   if (partition === undefined) return refuse("PARTITION_NOT_FOUND", `Cannot ${attempt}: no partition has that id`);
   if (partition.placedAt !== basis) return placedSince(attempt, partition);
   if (!partition.isMoving) return repeated;
-  setPartition(state, getTopicOf(state, group), { ...partition, leaving: [], isMoving: false });
+  const { founders: _, ...settled } = partition;
+  setPartition(state, getTopicOf(state, group), { ...settled, leaving: [], isMoving: false });
   return applied;
+}
+
+/** On its way to where it is placed, and with its founders for as long as its group may not have begun. */
+function moving({ founders: _before, ...partition }: CatalogPartition, founders: readonly Member[] | undefined): CatalogPartition {
+  return { ...partition, isMoving: true, ...(founders === undefined ? {} : { founders }) };
 }
 
 function forgetDeleted(state: CatalogState, { node, groups }: CommandOf<"forget-deleted">) {

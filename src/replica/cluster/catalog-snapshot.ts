@@ -16,6 +16,7 @@ import {
   emptyCatalogState,
   type PlacedReplica,
 } from "./catalog-state.ts";
+import type { Member } from "../../raft/member.ts";
 import { JsonFields, MalformedJson } from "./json-fields.ts";
 
 /**
@@ -39,7 +40,7 @@ export function encodeState(state: CatalogState): string {
   });
 }
 
-function toJson({ uuid, logId, replicas, leader, placedAt, isMoving, leaving }: CatalogPartition): object {
+function toJson({ uuid, logId, replicas, leader, placedAt, isMoving, leaving, founders }: CatalogPartition): object {
   return {
     uuid,
     logId,
@@ -47,6 +48,7 @@ function toJson({ uuid, logId, replicas, leader, placedAt, isMoving, leaving }: 
     ...(leader === undefined ? {} : { leader }),
     placedAt,
     ...(isMoving ? { leaving: leaving.map(({ node, incarnation }) => [node, incarnation]) } : {}),
+    ...(founders === undefined ? {} : { founders: founders.map(({ nodeId, storageId }) => [nodeId, storageId]) }),
   };
 }
 
@@ -115,6 +117,7 @@ function readPartition(value: unknown, partition: number): CatalogPartition {
     placedAt: fields.integer("placedAt"),
     isMoving,
     leaving: isMoving ? fields.list("leaving", readReplica) : [],
+    ...(fields.has("founders") ? { founders: fields.list("founders", readFounder) } : {}),
   };
   fields.end();
   return read;
@@ -125,6 +128,16 @@ function readReplica(value: unknown): PlacedReplica {
   const [node, incarnation] = value as [unknown, unknown];
   return { node: readNodeName(node), incarnation: new JsonFields({ incarnation }, "a replica").integer("incarnation") };
 }
+
+function readFounder(value: unknown): Member {
+  if (!Array.isArray(value) || value.length !== 2) throw new MalformedJson("a founder isn't a node and a storage id");
+  const [node, storageId] = value as [unknown, unknown];
+  if (typeof storageId !== "string" || !founderIdPattern.test(storageId))
+    throw new MalformedJson("a founder's storage id isn't one");
+  return { nodeId: readNodeName(node), storageId };
+}
+
+const founderIdPattern = /^[0-9a-f]{32}\/\d{1,16}$/;
 
 function readDeleted(value: unknown): { readonly group: string; readonly nodes: readonly string[] } {
   const fields = new JsonFields(value, "a deleted group");

@@ -50,6 +50,11 @@ export interface CatalogPartition extends Partition {
   readonly isMoving: boolean;
   /** Who had it, and may still be a member: their files stay. Empty unless it is moving. */
   readonly leaving: readonly PlacedReplica[];
+  /**
+   * The members that its group begins with, where it was placed anew before that was known to have happened: one of them that was slower than
+   * the catalog still has to begin with them, or nobody could. Absent where it isn't moving: they are its replicas, or the group has begun.
+   */
+  readonly founders?: readonly Member[];
 }
 
 export interface PlacedReplica {
@@ -99,6 +104,18 @@ export function mayDeleteReplica(state: CatalogState, group: string, { node, inc
   return ![...partition.replicas, ...partition.leaving].some((known) => {
     return known.node === node && known.incarnation === incarnation;
   });
+}
+
+/** The members that a partition's group begins with, if it may not have begun yet. */
+export function foundersOf(state: CatalogState, partition: CatalogPartition): readonly Member[] | undefined {
+  const { replicas, isMoving, founders } = partition;
+  if (isMoving) return founders;
+  // All of one placement: as it was made, or as it was placed when all that was there before had begun.
+  if (replicas.length === 0 || replicas.some(({ incarnation }) => incarnation !== replicas[0]?.incarnation)) return undefined;
+  const members = replicas.map((replica) => memberOf(state, replica));
+  if (!members.every((member) => member !== undefined)) return undefined;
+  // In one order, also where another leader is wished by now.
+  return members.toSorted((a, b) => (a.nodeId < b.nodeId ? -1 : 1));
 }
 
 /** A replica as the raft core has it. Undefined when its node is in the catalog no more. */

@@ -39,6 +39,7 @@ interface DumbPartition {
   leader?: string;
   placedAt: number;
   leaving?: [string, number][];
+  founders?: [string, string][];
 }
 
 export const emptyDumbCatalog: DumbCatalog = { version: 0, nodes: [], topics: [], deleted: [], policy: "", applied: [] };
@@ -104,6 +105,7 @@ function change(state: DumbCatalog, command: CatalogCommand, offset: number): vo
       check(known !== undefined && state.nodes.some((node) => node !== known && !node.isDraining));
       const has = (list: [string, number][]): boolean => list.some(([node]) => node === name);
       check(command.isForced || !partitions.some(({ replicas, leaving = [] }) => has(replicas) || has(leaving)));
+      for (const partition of partitions.filter(({ replicas }) => has(replicas))) noteFounders(state, partition);
       state.nodes = state.nodes.filter((node) => node !== known);
       for (const group of state.deleted) group.nodes = group.nodes.filter((node) => node !== name);
       state.deleted = state.deleted.filter(({ nodes }) => nodes.length > 0);
@@ -150,8 +152,10 @@ function change(state: DumbCatalog, command: CatalogCommand, offset: number): vo
       const after = command.replicas.map(({ node, incarnation = offset }): [string, number] => [node, incarnation]);
       check(command.replicas.every(({ incarnation }, at) => incarnation === undefined || holds(before, after[at])));
       const left = before.filter((replica) => !holds(after, replica));
-      if (partition.leaving !== undefined || left.length > 0 || after.some((replica) => !holds(partition.replicas, replica)))
+      if (partition.leaving !== undefined || left.length > 0 || after.some((replica) => !holds(partition.replicas, replica))) {
+        noteFounders(state, partition);
         partition.leaving = left;
+      }
       partition.replicas = after;
       partition.placedAt = offset;
       setLeader(partition, command.leader);
@@ -163,12 +167,14 @@ function change(state: DumbCatalog, command: CatalogCommand, offset: number): vo
       if (partition?.leaving === undefined || partition.placedAt !== command.basis) throw new Refused();
       check(holds(partition.leaving, [node, incarnation]));
       partition.leaving = partition.leaving.filter((replica) => replica[0] !== node || replica[1] !== incarnation);
+      delete partition.founders;
       return;
     }
     case "placement-done": {
       const partition = partitions.find(({ uuid }) => uuid === command.group);
       check(partition?.placedAt === command.basis && partition.leaving !== undefined);
       delete partition?.leaving;
+      delete partition?.founders;
       return;
     }
     case "forget-deleted": {
@@ -203,6 +209,19 @@ function placed(state: DumbCatalog, { nodes, partitions }: PlacedPartitions, off
     const [leader = ""] = names;
     return { uuid, logId, replicas: names.map((name): [string, number] => [name, offset]), leader, placedAt: offset };
   });
+}
+
+/** Before it begins to move: those whom its group begins with, if they are of one placement. */
+function noteFounders(state: DumbCatalog, partition: DumbPartition): void {
+  if (partition.leaving !== undefined) return;
+  const { replicas } = partition;
+  if (new Set(replicas.map(([, incarnation]) => incarnation)).size !== 1) return;
+  const names = replicas.toSorted(([a], [b]) => (a < b ? -1 : 1));
+  partition.founders = names.flatMap(([name, incarnation]) =>
+    state.nodes
+      .filter((node) => node.name === name)
+      .map(({ storageId }): [string, string] => [name, `${storageId}/${incarnation}`]),
+  );
 }
 
 function setLeader(partition: DumbPartition, leader: string | undefined): void {

@@ -1,12 +1,12 @@
 import type { Member } from "../../raft/member.ts";
 import type { SettingsOfTopic } from "../effective-settings.ts";
 import {
-  type CatalogPartition,
   type CatalogState,
+  foundersOf,
   mayDeleteReplica,
-  memberOf,
   partitionsOf,
   type PlacedReplica,
+  replicaStorageId,
 } from "./catalog-state.ts";
 import type { ReplicaRecord } from "./node-record-state.ts";
 
@@ -55,30 +55,25 @@ export function planReplicas(
     if (known !== "deleted") present.add(groupId);
   }
   for (const { topic, partition } of partitionsOf(state)) {
-    const mine = partition.replicas.find(({ node }) => node === self.node);
-    const groupId = partition.uuid;
-    if (mine === undefined || present.has(groupId) || incarnations.get(groupId)?.has(mine.incarnation) === true) continue;
+    const { uuid: groupId, partition: number, logId } = partition;
+    if (present.has(groupId)) continue;
+    const founders = foundersOf(state, partition);
+    const isListed = ({ incarnation }: PlacedReplica): boolean => incarnations.get(groupId)?.has(incarnation) === true;
+    const isFounder = ({ incarnation }: PlacedReplica): boolean =>
+      founders?.some(({ storageId }) => storageId === replicaStorageId(self.storageId, incarnation)) === true;
+    // A founder first, even one that is to go again: without it the group may never begin, and nothing would follow.
+    const mine = [...partition.leaving.filter(isFounder), ...partition.replicas].find((replica) => {
+      return replica.node === self.node && !isListed(replica);
+    });
+    if (mine === undefined) continue;
     const { incarnation } = mine;
-    const { partition: number, logId } = partition;
-    const firstMembers = firstMembersOf(state, partition);
+    // Whoever comes later learns from the others: one that began with a later placement for its first membership could elect itself with
+    // others that know as little, past those who have the records.
+    const firstMembers = isFounder(mine) ? founders : undefined;
     create.push({
       ...{ groupId, topic: topic.name, partition: number, incarnation, logId },
       ...{ firstMembers, isWishedLeader: partition.leader === self.node, settings: topic.settings },
     });
   }
   return { create, remove };
-}
-
-/**
- * The members that the group begins with, as long as it is as it was made; who is to lead it may have been decided anew. Afterwards its
- * log tells: a replica that began with a later placement for its first membership could elect itself with others that know as little, past
- * those who have the records. A later placement of one incarnation alone, when it is done, was taken on by all that it names: they are made.
- */
-function firstMembersOf(state: CatalogState, { replicas, leaving, isMoving }: CatalogPartition) {
-  const isAsMade = !isMoving && leaving.length === 0 && new Set(replicas.map(({ incarnation }) => incarnation)).size === 1;
-  if (!isAsMade) return undefined;
-  // In one order, whoever stands first by now: all are to begin with the same.
-  const inOrder = replicas.toSorted((a, b) => (a.node < b.node ? -1 : 1));
-  const members = inOrder.map((replica: PlacedReplica) => memberOf(state, replica));
-  return members.every((member) => member !== undefined) ? members : undefined;
 }
