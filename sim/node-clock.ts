@@ -19,11 +19,23 @@ export class NodeClock implements Clock {
   #isEnded = false;
   #isStopped = false;
   #due: (() => void)[] = [];
+  /** What is set, by this clock, where timers go by its rate also when that changes. */
+  readonly #set: Set<SetTimer> | undefined;
 
   constructor(
     queue: EventQueue,
-    { rate = 1, wallAheadMs = 0 }: { readonly rate?: number; readonly wallAheadMs?: number } = {},
+    {
+      rate = 1,
+      wallAheadMs = 0,
+      timersFollow = false,
+    }: {
+      readonly rate?: number;
+      readonly wallAheadMs?: number;
+      /** Whether timers that are set come due by a rate that is changed later. Else as they would have before. */
+      readonly timersFollow?: boolean;
+    } = {},
   ) {
+    this.#set = timersFollow ? new Set() : undefined;
     this.#queue = queue;
     this.#rate = rate;
     this.#wallAheadMs = wallAheadMs;
@@ -38,7 +50,29 @@ export class NodeClock implements Clock {
   }
 
   setTimer(delayMs: number, run: () => void): Timer {
-    return this.setDeviceTimer(Math.max(0, delayMs) / this.#rate, run);
+    const set = this.#set;
+    if (set === undefined) return this.setDeviceTimer(Math.max(0, delayMs) / this.#rate, run);
+    const timer: SetTimer = {
+      dueMs: this.monotonic() + Math.max(0, delayMs),
+      run: () => {
+        set.delete(timer);
+        run();
+      },
+      planned: undefined,
+    };
+    set.add(timer);
+    this.#plan(timer);
+    return {
+      cancel: () => {
+        set.delete(timer);
+        timer.planned?.cancel();
+      },
+    };
+  }
+
+  #plan(timer: SetTimer): void {
+    timer.planned?.cancel();
+    timer.planned = this.setDeviceTimer(Math.max(0, timer.dueMs - this.monotonic()) / this.#rate, timer.run);
   }
 
   /** Of a device: it goes by the world's time, and the process hears of it when it runs. */
@@ -66,11 +100,12 @@ export class NodeClock implements Clock {
     this.#wallAheadMs += byMs;
   }
 
-  /** Runs at another rate from now on. Timers that are set already come due as they would have. */
+  /** Runs at another rate from now on. */
   setRate(rate: number): void {
     this.#setToMs = this.monotonic();
     this.#setAtMs = this.#queue.nowMs;
     this.#rate = rate;
+    for (const timer of this.#set ?? []) this.#plan(timer);
   }
 
   /** The process is stopped, as by SIGSTOP. */
@@ -87,4 +122,10 @@ export class NodeClock implements Clock {
   end(): void {
     this.#isEnded = true;
   }
+}
+
+interface SetTimer {
+  readonly dueMs: number;
+  readonly run: () => void;
+  planned: Timer | undefined;
 }

@@ -278,6 +278,7 @@ export class Machine {
     const skew = this.#options.clockSkew * (2 * this.#random.float() - 1);
     return new NodeClock(this.#world.queue, {
       rate: 1 + skew,
+      timersFollow: true,
       wallAheadMs: Math.floor((this.#random.float() - 0.5) * 1_000),
     });
   }
