@@ -256,7 +256,10 @@ function placementDone(state: CatalogState, { group, basis }: CommandOf<"placeme
 }
 
 /** On its way to where it is placed, and with its founders for as long as its group may not have begun. */
-function moving({ founders: _before, ...partition }: CatalogPartition, founders: readonly Member[] | undefined): CatalogPartition {
+function moving(
+  { founders: _before, ...partition }: CatalogPartition,
+  founders: readonly Member[] | undefined,
+): CatalogPartition {
   return { ...partition, isMoving: true, ...(founders === undefined ? {} : { founders }) };
 }
 

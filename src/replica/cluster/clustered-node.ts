@@ -27,6 +27,7 @@ import { type KnownLeader, leaderDetails, notLeaderError } from "../group/group-
 import { GroupReplica } from "../group/group-replica.ts";
 import { GroupSet } from "../group/group-set.ts";
 import { isPeerInSync } from "../group/group-status.ts";
+import { newestLeader } from "../group/leader-table.ts";
 import { leadersQuestion } from "../group/leader-exchange.ts";
 import { memberOptionsOf } from "../group/member-options.ts";
 import { topicNotFound } from "../manifest-catalog.ts";
@@ -399,7 +400,7 @@ export class ClusteredNode implements NodeStorage {
 
   #begin(identity: ClusterIdentity, clusterId: string, groups: GroupSet<GroupReplica>, peers: PeerTransport): void {
     const { clock, random, logger, path, disk } = this.#options;
-    const findLeader = (group: string): NodeId | undefined => groups.find(group)?.leader ?? groups.findLeader(group)?.leaderId;
+    const findLeader = (group: string): NodeId | undefined => newestLeader(groups.find(group), groups.findLeader(group));
     const catalogGroup = new CatalogReplica(() => groups.find(clusterId));
     const asking = { ask: this.#askAnyone(identity, peers) };
     const catalog = new ClusterCatalog(catalogGroup, { clock, random, logger, peers: asking });

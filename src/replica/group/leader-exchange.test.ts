@@ -8,7 +8,7 @@ import type { NodeId } from "../../raft/member.ts";
 import type { PeerAddress } from "../peer-network.ts";
 import { LeaderExchange } from "./leader-exchange.ts";
 import { decodeLeaderNews, encodeLeaderNews, type GroupTerm } from "./leader-news.ts";
-import { LeaderTable } from "./leader-table.ts";
+import { LeaderTable, newestLeader } from "./leader-table.ts";
 
 const settle = async (): Promise<void> => {
   for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
@@ -84,6 +84,15 @@ describe("who leads what", () => {
     assert.equal(table.led("g", { leaderId: "b", term: 4 }), true);
     table.forget("g");
     assert.equal(table.count, 0);
+  });
+
+  test("a replica that left its group knows less than those who say so in a later term", () => {
+    assert.equal(newestLeader({ leader: "a", term: 5 }, { leaderId: "b", term: 6 }), "b");
+    assert.equal(newestLeader({ leader: "a", term: 7 }, { leaderId: "b", term: 6 }), "a");
+    assert.equal(newestLeader({ leader: undefined, term: 7 }, { leaderId: "b", term: 6 }), "b");
+    assert.equal(newestLeader({ leader: "a", term: 1 }, undefined), "a");
+    assert.equal(newestLeader(undefined, { leaderId: "b", term: 6 }), "b");
+    assert.equal(newestLeader(undefined, undefined), undefined);
   });
 
   test("no more groups are remembered than there can be", () => {

@@ -55,3 +55,14 @@ export class LeaderTable {
     this.#leaders.delete(groupId);
   }
 }
+
+/**
+ * Who leads, by what a replica here knows and by what was told. A replica that left its group keeps the leader that it knew last, and whoever
+ * followed that one says so in a later term.
+ */
+export function newestLeader(
+  own: { readonly leader: NodeId | undefined; readonly term: number } | undefined,
+  told: GroupLeader | undefined,
+): NodeId | undefined {
+  return own?.leader !== undefined && own.term >= (told?.term ?? 0) ? own.leader : told?.leaderId;
+}
