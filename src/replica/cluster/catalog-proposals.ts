@@ -84,7 +84,8 @@ export class CatalogProposals {
       return;
     }
     const { state, nextOffset } = fold();
-    const maker = new CommandMaker(state, { now: Math.floor(clock.now()), random });
+    const reserved = this.#options.reservedTopics?.() ?? new Set();
+    const maker = new CommandMaker(state, { now: Math.floor(clock.now()), random, reserved });
     const turn: { readonly proposal: Proposal; readonly value: Buffer }[] = [];
     let bytes = 0;
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
@@ -175,6 +176,8 @@ export interface CatalogProposalsOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** Topics that are to come into the catalog as they are: nobody else may make or delete one of that name. */
+  readonly reservedTopics?: () => ReadonlySet<string>;
   /** The fold that is in force. */
   readonly fold: () => CatalogFold;
   /** Resolves when the fold has all that was acknowledged before the call. */

@@ -77,14 +77,23 @@ export function decodeRequest(bytes: Buffer): CatalogRequest {
   }
 }
 
+export interface CommandMakerOptions {
+  readonly now: number;
+  readonly random: Random;
+  readonly reserved?: ReadonlySet<string>;
+}
+
 /** Makes commands of requests, against one state: those of one turn of the leader. What is placed by one is counted for the next. */
 export class CommandMaker {
   readonly #state: CatalogState;
   readonly #now: number;
   readonly #random: Random;
+  readonly #reserved: ReadonlySet<string>;
   #loads: readonly NodeLoad[] | undefined;
 
-  constructor(state: CatalogState, { now, random }: { readonly now: number; readonly random: Random }) {
+  /** `reserved`: names of topics of this node's own that are still to come into the catalog. */
+  constructor(state: CatalogState, { now, random, reserved = new Set() }: CommandMakerOptions) {
+    this.#reserved = reserved;
     this.#state = state;
     this.#now = now;
     this.#random = random;
@@ -112,7 +121,11 @@ export class CommandMaker {
       throw new ProglogError("UNAVAILABLE", "Cannot change the catalog: it isn't begun yet", { hint: "Try again soon." });
     switch (wish.kind) {
       case "wish-topic":
+        this.#checkTaken(wish.name, "create");
         return this.#createTopic(wish);
+      case "delete-topic":
+        this.#checkTaken(wish.name, "delete");
+        return wish;
       case "wish-change":
         return this.#alterTopic(wish);
       case "wish-replicas":
@@ -123,6 +136,14 @@ export class CommandMaker {
       default:
         return wish;
     }
+  }
+
+  /** Another one of the name would take the place of the one with the records; and one that was deleted would come again. */
+  #checkTaken(name: string, attempt: string): void {
+    if (this.#reserved.has(name))
+      throw new ProglogError("UNAVAILABLE", `Cannot ${attempt} topic ${name}: the cluster is still taking it over`, {
+        hint: "Try again soon.",
+      });
   }
 
   #createTopic(wish: Wish<"wish-topic">): CatalogChange {

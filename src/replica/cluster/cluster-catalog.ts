@@ -359,6 +359,8 @@ export interface ClusterCatalogOptions {
   readonly random: Random;
   readonly logger: Logger;
   readonly peers: Pick<PeerNetwork, "ask">;
+  /** Topics of this node that are still to come into the catalog: nobody else may make or delete one of that name. */
+  readonly reservedTopics?: () => ReadonlySet<string>;
   /** How long a change is tried. Default `catalogProposalMaxMs`. */
   readonly proposalMaxMs?: number;
 }

@@ -41,9 +41,9 @@ import { type ClusterFlags, type ClusterIdentity, openClusterIdentity } from "./
 import { ClusterFacts } from "./cluster-facts.ts";
 import { Controller } from "./controller.ts";
 import type { Joined, JoinRequest } from "./formation-view.ts";
-import { formCatalog } from "./form-catalog.ts";
+import { formCatalog, topicsToTake } from "./form-catalog.ts";
 import { answerGroupQuestion, isGroupQuestion } from "./group-answers.ts";
-import { judgeJoin } from "./joining.ts";
+import { admit } from "./joining.ts";
 import { catalogVersion } from "./catalog-fold.ts";
 import { nodeRecordName, readNodeRecord, type ReplicaRecord } from "./node-record-state.ts";
 import { mayAsk } from "./peer-check.ts";
@@ -124,6 +124,8 @@ export class ClusteredNode implements NodeStorage {
     isConnected: (nodeId) => this.#connectedPeers.has(nodeId),
   });
   #isAnnouncing = false;
+  /** Topics of the single node that this was, until the catalog has them. */
+  #topicsToTake: ReadonlySet<string> = new Set();
   #closing: Promise<void> | undefined;
 
   private constructor(options: ClusteredNodeOptions, lock: DiskLock, storageId: string | undefined) {
@@ -403,7 +405,9 @@ export class ClusteredNode implements NodeStorage {
     const findLeader = (group: string): NodeId | undefined => newestLeader(groups.find(group), groups.findLeader(group));
     const catalogGroup = new CatalogReplica(() => groups.find(clusterId));
     const asking = { ask: this.#askAnyone(identity, peers) };
-    const catalog = new ClusterCatalog(catalogGroup, { clock, random, logger, peers: asking });
+    this.#topicsToTake = topicsToTake(disk, path, identity);
+    const reservedTopics = (): ReadonlySet<string> => this.#topicsToTake;
+    const catalog = new ClusterCatalog(catalogGroup, { clock, random, logger, peers: asking, reservedTopics });
     const facts = new ClusterFacts({
       self: identity.name,
       startedMs: clock.monotonic(),
@@ -424,7 +428,8 @@ export class ClusteredNode implements NodeStorage {
       changed: () => this.#logs?.configureAll(),
     });
     this.#controller = new Controller({ catalog, facts, peers: asking, clock, logger });
-    void formCatalog({ catalog, identity, disk, directory: path, clock, logger, signal: this.#stopping.signal });
+    const forming = formCatalog({ catalog, identity, disk, directory: path, clock, logger, signal: this.#stopping.signal });
+    void forming.then(() => (this.#topicsToTake = new Set()));
     this.#scheduleWatch();
   }
 
@@ -475,9 +480,8 @@ export class ClusteredNode implements NodeStorage {
 
   /** When nobody is where this node knows them to be, its join addresses may lead to where they are: who meets introduces himself. */
   #lookAround(): void {
-    const { identity, peers } = { identity: this.#identity, peers: this.#peers };
-    if (identity === undefined || peers === undefined || this.#knownPeers.length === 0 || this.#connectedPeers.size > 0) return;
-    identity.lookAround(peers);
+    if (this.#peers !== undefined && this.#knownPeers.length > 0 && this.#connectedPeers.size === 0)
+      this.#identity?.lookAround(this.#peers);
   }
 
   /** Looks after which replicas are lost, now and then. */
@@ -520,18 +524,12 @@ export class ClusteredNode implements NodeStorage {
   /** Has a node taken in, by way of the leader of group 0. */
   async #admit(request: JoinRequest, _signal: AbortSignal): Promise<Joined> {
     const catalog = this.#catalog;
-    const clusterId = catalog?.state.clusterId;
-    if (catalog === undefined || clusterId === undefined)
+    if (catalog?.state.clusterId === undefined)
       throw new ProglogError("UNAVAILABLE", `Cannot take in ${request.name}: this node hasn't heard from its cluster yet`);
-    await catalog.refresh();
-    const node = { ...request, version: catalogVersion };
-    const admission = judgeJoin(catalog.state.nodes.values(), request);
-    if (admission.kind === "new") await catalog.propose({ kind: "add-node", node });
-    else if (admission.kind === "moved") await catalog.propose({ kind: "update-node", node, isRenewed: false });
-    const incarnation = catalog.state.nodes.get(request.name)?.incarnation;
-    if (incarnation === undefined)
-      throw new ProglogError("UNAVAILABLE", `Cannot take in ${request.name}: it was removed meanwhile`);
-    return { clusterId, incarnation };
+    // Whoever else came to lead group 0 wouldn't know of them, and let others make topics of their names.
+    if (this.#topicsToTake.size > 0)
+      throw new ProglogError("UNAVAILABLE", `Cannot take in ${request.name}: the cluster is taking over this node's topics`);
+    return admit(catalog, request);
   }
 
   #check(peer: PeerIdentity): void {

@@ -67,10 +67,23 @@ async function isFormed({ catalog, identity, disk, directory, logger, signal }: 
     if (signal.aborted) return false;
     await propose(catalog, change);
   }
-  // From here on the catalog has them: a topic that is deleted there must not come back from here.
-  await writeManifest(disk, path, { ...manifest, generation: manifest.generation + 1, topics: [] });
-  logger.info({ topics: manifest.topics.length }, "a single node's topics are the cluster's now");
+  // From here on the catalog has them: a topic that is deleted there must not come back from here. What it couldn't take stays named.
+  const topics = manifest.topics.filter(({ name, uuid }) => catalog.state.topics.get(name)?.uuid !== uuid);
+  for (const { name } of topics)
+    logger.error(
+      { topic: name },
+      "a single node's topic isn't the cluster's: another one has its name. Its records stay where they are",
+    );
+  if (topics.length === manifest.topics.length) return true;
+  await writeManifest(disk, path, { ...manifest, generation: manifest.generation + 1, topics });
+  logger.info({ topics: manifest.topics.length - topics.length }, "a single node's topics are the cluster's now");
   return true;
+}
+
+/** The topics of this directory that `formCatalog` is to bring into the catalog. */
+export function topicsToTake(disk: Disk, directory: string, identity: ClusterIdentity): ReadonlySet<string> {
+  if (identity.membership?.role === "joined") return new Set();
+  return new Set(readManifest(disk, join(directory, manifestName))?.topics.map(({ name }) => name));
 }
 
 async function propose(catalog: FormCatalogParts["catalog"], change: CatalogChange): Promise<void> {

@@ -1,5 +1,7 @@
 import { ProglogError } from "../../base/error.ts";
-import type { JoinRequest } from "./formation-view.ts";
+import { catalogVersion } from "./catalog-fold.ts";
+import type { ClusterCatalog } from "./cluster-catalog.ts";
+import type { Joined, JoinRequest } from "./formation-view.ts";
 
 /** A node as a cluster knows it. */
 export interface ClusterNode {
@@ -46,4 +48,22 @@ export function judgeJoin(nodes: Iterable<ClusterNode>, { name, storageId, addre
       admission = node.address === address ? { kind: "present" } : { kind: "moved", from: node.address };
   }
   return admission;
+}
+
+/** Has a node taken in, by way of the leader of group 0. Throws as `judgeJoin` does, and as the catalog. */
+export async function admit(
+  catalog: Pick<ClusterCatalog, "state" | "refresh" | "propose">,
+  request: JoinRequest,
+): Promise<Joined> {
+  await catalog.refresh();
+  const { state } = catalog;
+  const node = { ...request, version: catalogVersion };
+  const admission = judgeJoin(state.nodes.values(), request);
+  if (admission.kind === "new") await catalog.propose({ kind: "add-node", node });
+  else if (admission.kind === "moved") await catalog.propose({ kind: "update-node", node, isRenewed: false });
+  const { clusterId, nodes } = catalog.state;
+  const incarnation = nodes.get(request.name)?.incarnation;
+  if (clusterId === undefined || incarnation === undefined)
+    throw new ProglogError("UNAVAILABLE", `Cannot take in ${request.name}: it was removed meanwhile`);
+  return { clusterId, incarnation };
 }
