@@ -17,6 +17,8 @@ import type { Raft } from "../src/raft/raft.ts";
 import type { RaftSettings } from "../src/raft/raft-settings.ts";
 import type { RaftState } from "../src/raft/raft-state.ts";
 import type { Ready } from "../src/raft/ready.ts";
+import type { PeerNetwork } from "../src/replica/peer-network.ts";
+import type { CopyQuestionKind } from "../src/replica/group/copy-questions.ts";
 import { GroupReplica } from "../src/replica/group/group-replica.ts";
 import { HardStateLog } from "../src/replica/group/hard-state-log.ts";
 import type { SavedHardState } from "../src/replica/group/hard-state-slot.ts";
@@ -45,6 +47,9 @@ export interface RaftNodeListener {
   /** The log was read, and this is what the core begins with. */
   recovered(state: RaftState): void;
   send(message: PeerMessage): void;
+  ask: PeerNetwork["ask"];
+  /** A scrub found nothing bad. */
+  whole(): void;
   /** Term and vote are on the disk. */
   saved(hardState: SavedHardState): void;
   stepped(ready: Ready | undefined): void;
@@ -131,6 +136,9 @@ export class RaftNode {
             if (!replica.isEnded) listener.saved(state);
           },
         },
+        ask: (...question) => listener.ask(...question),
+        // What was repaired was found by one of these; perhaps there is more.
+        observer: { repaired: () => void node?.scrub() },
         send(_to, _group, message) {
           listener.send(message);
           return true;
@@ -215,6 +223,21 @@ export class RaftNode {
     return this.#replica.changeMembership(changes);
   }
 
+  answerCopy(from: NodeId, kind: CopyQuestionKind, body: Buffer): Promise<Buffer> {
+    return this.#replica.answerCopy(from, kind, body, new AbortController().signal);
+  }
+
+  /** Looks for rot; what is found is repaired. */
+  async scrub(): Promise<void> {
+    try {
+      const { damages } = await this.#replica.log.scrub();
+      if (damages.length === 0 && !this.isEnded) this.#options.listener.whole();
+    } catch (error) {
+      // Its process ends, or its disk is gone; whoever comes next looks again.
+      if (!this.isEnded && !isProglogError(error)) this.#fail(error);
+    }
+  }
+
   transferLeadership(to?: NodeId): void {
     this.#replica.transferLeadership(to);
   }
@@ -241,8 +264,8 @@ export class RaftNode {
         batches.push({ baseOffset, nextOffset, crc: batch.readUInt32BE(17), producerId, baseSequence });
       }
       return { batches, nextOffset: Math.max(highWatermark, batches.at(-1)?.nextOffset ?? 0) };
-    } catch (error) {
-      if (isProglogError(error, "LOG_CORRUPT")) this.#fail(error);
+    } catch {
+      // What is rotten is repaired meanwhile: who asks asks again, or somebody else.
       return undefined;
     }
   }
@@ -252,18 +275,20 @@ export class RaftNode {
     try {
       await this.#replica.confirm();
     } catch (error) {
-      if (["UNAVAILABLE", "LOG_CLOSED", "LOG_POISONED"].some((code) => isProglogError(error) && error.code === code))
-        return undefined;
+      // Why a replica ended is told by it, and not by who happens to wait there.
+      const isPassing = ["UNAVAILABLE", "LOG_CLOSED", "LOG_POISONED"].some(
+        (code) => isProglogError(error) && error.code === code,
+      );
+      if (this.isEnded || isPassing) return undefined;
       throw error;
     }
     return this.readShown(from, limit);
   }
 
-  /** Rot takes a node out until it gets another disk; what can't write any more goes on for a while, for others to see. */
+  /** What rots is repaired, and a full disk gets room again; what can't write any more goes on for a while, for others to see. */
   #damaged(reason: ProglogError | undefined): void {
-    if (reason === undefined || reason.code === "DISK_FULL" || reason.code === "OVERLOADED") return;
-    if (reason.code === "LOG_CORRUPT") this.#fail(reason);
-    else this.#options.clock.setTimer(damagedMs, () => this.#fail(reason));
+    if (reason === undefined || passing.has(reason.code)) return;
+    this.#options.clock.setTimer(damagedMs, () => this.#fail(reason));
   }
 
   #fail(error: unknown): void {
@@ -280,6 +305,9 @@ export class RaftNode {
     });
   }
 }
+
+/** Damage that a replica gets over. */
+const passing = new Set<string>(["DISK_FULL", "OVERLOADED", "LOG_CORRUPT"]);
 
 /** It wasn't appended. */
 const refusals = new Set<string>([

@@ -237,6 +237,9 @@ function strike(world: World, slot: NodeSlot, { kind, durationMs }: WorldFault, 
   }
 }
 
+/** How long rot goes unnoticed at most, in a process that goes on. */
+const scrubMaxMs = 2_000;
+
 type Pair = readonly [from: string, to: string];
 
 function pairsOf(world: World, isCut: (from: string, to: string) => boolean): Pair[] {
@@ -272,5 +275,7 @@ function rot(world: World, slot: NodeSlot, random: SeededRandom): void {
   if (random.chance(0.7)) disk.flipBit(path, position, random.integer(8));
   else disk.zeroSector(path, Math.floor(position / 512));
   slot.isRotten = true;
+  // Somebody reads it, sooner or later.
+  world.after(random.float() * scrubMaxMs, () => void slot.node?.scrub());
   world.tell(() => `${path} rots at ${position}`);
 }

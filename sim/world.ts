@@ -1,9 +1,10 @@
 import { crc32c } from "../src/batch/crc32c.ts";
-import { AssertionError } from "../src/base/assert.ts";
-import { isProglogError, messageOf } from "../src/base/error.ts";
+import { assert, AssertionError } from "../src/base/assert.ts";
+import { isProglogError, messageOf, ProglogError } from "../src/base/error.ts";
 import { describeMessage, describeReady, describeState } from "../src/raft/describe.ts";
 import type { NodeId } from "../src/raft/member.ts";
 import { type Membership, membersOf, unknownMembership } from "../src/raft/membership.ts";
+import { isCopyQuestion } from "../src/replica/group/copy-questions.ts";
 import type { Asked, AskedNode, ClientWorld } from "./client.ts";
 import { appendTimeoutMs, Client } from "./client.ts";
 import { EventQueue } from "./event-queue.ts";
@@ -22,6 +23,9 @@ import type { WorldSettings } from "./world-settings.ts";
 
 /** How long a healed world may take until it is at rest. */
 const livenessMaxMs = 60_000;
+
+/** How long a node waits for another's answer. */
+const peerAnswerMs = 1_000;
 
 /** One commit in so many is looked for on the platters. */
 const platterChance = 0.02;
@@ -255,6 +259,7 @@ export class World implements ClientWorld {
     if (membership.outgoing.length > 0) return "a change of membership isn't over";
     for (const member of membersOf(membership)) {
       const slot = this.slotOf(member.nodeId);
+      if (slot.isRotten && slot.node !== undefined) return `${member.nodeId} is rotten, and the others aren't`;
       if (slot.isLost || slot.member.storageId !== member.storageId) continue;
       if (slot.node === undefined) return `${member.nodeId} is ${slot.condition}`;
       if (slot.node.log.shownIndex < state.log.lastIndex) return `${member.nodeId} lags: ${describeState(slot.node.state)}`;
@@ -330,6 +335,7 @@ export class World implements ClientWorld {
         );
       },
       opened: (slot) => {
+        if (slot.isRotten) void slot.node?.scrub();
         this.note(1, this.#ordinal(slot));
         this.tell(() => `${nodeId} is up: ${slot.node === undefined ? "" : describeState(slot.node.state)}`);
       },
@@ -373,6 +379,14 @@ export class World implements ClientWorld {
           this.slots.find((candidate) => candidate.nodeId === to)?.receive(message);
         });
       },
+      ask: (to, kind, body) => {
+        assert("nodeId" in to && isCopyQuestion(kind), "nodes ask each other for parts of their logs");
+        return this.#askPeer(nodeId, to.nodeId, (node) => node.answerCopy(nodeId, kind, body));
+      },
+      whole: () => {
+        if (slot.isRotten) this.tell(() => `${nodeId} is whole again`);
+        slot.isRotten = false;
+      },
       stepped: (ready) => {
         const now = state;
         if (now === undefined) return;
@@ -386,6 +400,30 @@ export class World implements ClientWorld {
       truncating: (index) => checking(() => state !== undefined && this.watch.truncating(state, index)),
       failed: (error) => slot.failed(error),
     };
+  }
+
+  /** Question and answer go the way of messages; one that is lost, or meets nobody, has no answer. */
+  async #askPeer(from: NodeId, to: NodeId, question: (node: RaftNode) => Promise<Buffer>): Promise<Buffer> {
+    const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
+    const noWay = new ProglogError("UNAVAILABLE", `Cannot ask ${to}: there was no answer`);
+    const timeout = this.queue.after(peerAnswerMs, () => reject(noWay));
+    const slot = this.slotOf(to);
+    const ask = (): void => {
+      if (slot.node === undefined) return;
+      question(slot.node).then(
+        (answer) => this.network.send(to, from, () => resolve(Buffer.from(answer))),
+        (error: unknown) => {
+          if (isProglogError(error)) this.network.send(to, from, () => reject(error));
+          else this.failed(error);
+        },
+      );
+    };
+    this.network.send(from, to, () => slot.arrive(ask));
+    try {
+      return await promise;
+    } finally {
+      timeout.cancel();
+    }
   }
 
   #nodeFailed(slot: NodeSlot, error: unknown): void {

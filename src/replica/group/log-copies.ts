@@ -43,7 +43,8 @@ export class CopyShare {
   constructor(clock: Clock, options: { readonly bytesPerSecond?: number | undefined; readonly pieceBytes?: number } = {}) {
     const { bytesPerSecond = catchUpBytesPerSecond, pieceBytes = fetchPieceBytes } = options;
     this.rate = new ByteRate(clock, bytesPerSecond);
-    this.pieceBytes = pieceBytes;
+    // Whoever asks for one waits for no longer than a second of it.
+    this.pieceBytes = Math.min(pieceBytes, bytesPerSecond);
   }
 }
 
@@ -160,6 +161,10 @@ export class LogCopies {
     const { index } = question;
     const { rate, pieceBytes } = share;
     await rate.take(pieceBytes, signal);
+    if (signal.aborted) {
+      rate.correct(-pieceBytes);
+      throw new ProglogError("CANCELLED", `Cannot send entry ${index}: nobody waits for it any more`);
+    }
     // Looked at after the wait: it may have been trimmed, or truncated, meanwhile.
     const { base } = log;
     const lastIndex = Math.min(question.lastIndex, log.durableIndex, log.last.index);
