@@ -74,6 +74,7 @@ describe("what holds the suite's exchanges to the document", () => {
     name: "a",
     uuid: "00000000-0000-4000-8000-000000000001",
     createdAt: 1,
+    replicationFactor: 1,
     settings: {},
     effectiveSettings: { ...settings, ...choices },
     partitions: [{ partition: 0, state: "closed" }],

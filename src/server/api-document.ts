@@ -4,8 +4,9 @@ import { integerMax } from "../base/limits.ts";
 import { errorTableEntry } from "../wire/error-table.ts";
 import { problemMediaType } from "../wire/problem.ts";
 import { type ApiAnswer, type ApiOperation, anyRouteErrors, apiOperations, apiTags, servingErrors } from "./api-operations.ts";
-import { ref, type Schema, shapes } from "./api-shapes.ts";
+import { shapes } from "./api-shapes.ts";
 import { querySchemas } from "./query.ts";
+import { ref, type Schema } from "./schema.ts";
 
 /** A route as it was registered. */
 export interface RegisteredRoute {
@@ -67,9 +68,14 @@ function describeOperation(route: RegisteredRoute, operation: ApiOperation | und
 
 function pathParameters({ url }: RegisteredRoute): Schema[] {
   return [...url.matchAll(/:([a-zA-Z]+)/g)].map(([, name]) => {
-    return { name, in: "path", required: true, schema: name === "topic" ? ref("TopicName") : { type: "string" } };
+    return { name, in: "path", required: true, schema: pathShapes[name ?? ""] ?? { type: "string" } };
   });
 }
+
+const pathShapes: Readonly<Record<string, Schema>> = {
+  topic: ref("TopicName"),
+  partition: { type: "integer", minimum: 0 },
+};
 
 /** What is text to the route is a number to its client. */
 function queryParameters({ querystring }: RegisteredRoute, query: ApiOperation["query"] = {}): Schema[] {
@@ -96,7 +102,8 @@ function describeResponses(route: RegisteredRoute, operation: ApiOperation): Sch
   const byStatus = Map.groupBy(codes, (code) => (isPlain ? plainStatusOf(code) : errorTableEntry(code).http));
   const errors = [...byStatus].map(([status, ofStatus]) => [status, describeError(status, ofStatus, isPlain)] as const);
   const elsewhere = redirectedCodes.filter((code) => codes.has(code));
-  if (elsewhere.length > 0) errors.push([redirectStatus, describeRedirect(elsewhere)]);
+  if (elsewhere.length > 0 && (operation.tag === "records" || operation.tag === "book"))
+    errors.push([redirectStatus, describeRedirect(elsewhere)]);
   const answers = Object.entries(operation.answers).map(([status, answer]) => [status, describeAnswer(answer)] as const);
   // Where a status is an answer of the route's own, its errors have the same.
   return Object.fromEntries([...errors, ...answers]);

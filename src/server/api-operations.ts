@@ -7,7 +7,7 @@ import {
   consumeWaitMaxMs,
   recordOverheadBytes,
 } from "../base/limits.ts";
-import { ref, type Schema } from "./api-shapes.ts";
+import { ref, type Schema } from "./schema.ts";
 
 /**
  * What the API's document says of each route beyond what the route itself knows: one entry a route, by method and path as they are
@@ -44,6 +44,7 @@ export type ApiTag = keyof typeof apiTags;
 export const apiTags = {
   records: "Producing and consuming.",
   topics: "Topics, their settings and partitions.",
+  cluster: "The nodes of a cluster, and who has and leads what.",
   node: "How the node is.",
   book: "The two routes of the book's first chapter, on the topic `default`.",
 } as const;
@@ -59,6 +60,15 @@ const bodyErrors = ["REQUEST_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE", "OVERLOADED",
 
 /** What the catalog can meet: on a single node its disk, in a cluster that nobody decides, or not soon. */
 const catalogErrors = ["DISK_FULL", "DISK_FAILED", "NOT_LEADER", "OVERLOADED", "TIMEOUT"] as const;
+
+/** What a change of who has or leads a partition can meet. */
+const partitionErrors = [
+  "NOT_CLUSTERED",
+  "INVALID_TOPIC_NAME",
+  "TOPIC_NOT_FOUND",
+  "PARTITION_NOT_FOUND",
+  "CHANGE_IN_PROGRESS",
+] as const;
 
 const produceErrors = [
   "INVALID_RECORD",
@@ -242,6 +252,7 @@ export const apiOperations: Readonly<Record<string, ApiOperation>> = {
       "TOPIC_ALREADY_EXISTS",
       "TOO_MANY_PARTITIONS",
       "UNSUPPORTED_COMPRESSION",
+      "NOT_CLUSTERED",
     ],
   },
   "GET /v1/topics/:topic": {
@@ -266,6 +277,7 @@ export const apiOperations: Readonly<Record<string, ApiOperation>> = {
       "TOO_MANY_PARTITIONS",
       "UNSUPPORTED_COMPRESSION",
       "UNSUPPORTED_FORMAT",
+      "NOT_CLUSTERED",
     ],
   },
   "DELETE /v1/topics/:topic": {
@@ -274,6 +286,43 @@ export const apiOperations: Readonly<Record<string, ApiOperation>> = {
     summary: "Delete a topic and its records, for good",
     answers: { 204: { description: "Deleted." } },
     errors: [...catalogErrors, "INVALID_TOPIC_NAME", "TOPIC_NOT_FOUND"],
+  },
+
+  "GET /v1/cluster": {
+    operationId: "getCluster",
+    tag: "cluster",
+    summary: "The nodes, and the groups of replicas",
+    description: "As this node has heard. A node that is in no cluster tells of itself.",
+    query: {
+      troubledOnly: { default: "false", description: "Only groups without a leader, under-replicated or on the move." },
+    },
+    answers: { 200: { description: "As it is.", content: { [json]: ref("Cluster") } } },
+    errors: [],
+  },
+  "DELETE /v1/cluster/nodes/:node": {
+    operationId: "removeNode",
+    tag: "cluster",
+    summary: "Take a node out of the cluster",
+    query: { force: { default: "false", description: "Give its replicas up: for a node that won't come back." } },
+    answers: { 200: { description: "Decided.", content: { [json]: ref("NodeRemoval") } } },
+    errors: [...catalogErrors, "NOT_CLUSTERED", "NODE_NOT_FOUND", "CHANGE_IN_PROGRESS"],
+  },
+  "POST /v1/topics/:topic/partitions/:partition/leader": {
+    operationId: "transferLeadership",
+    tag: "cluster",
+    summary: "Have another replica lead a partition",
+    body: { [json]: ref("NewLeader") },
+    isBodyOptional: true,
+    answers: { 200: { description: "It leads.", content: { [json]: ref("Leader") } } },
+    errors: [...bodyErrors, ...catalogErrors, ...partitionErrors, "NOT_A_REPLICA"],
+  },
+  "PUT /v1/topics/:topic/partitions/:partition/replicas": {
+    operationId: "movePartition",
+    tag: "cluster",
+    summary: "Say which nodes are to have a partition's replicas",
+    body: { [json]: ref("NewReplicas") },
+    answers: { 204: { description: "Decided: `GET /v1/cluster` tells how far it is." } },
+    errors: [...bodyErrors, ...catalogErrors, ...partitionErrors, "NODE_NOT_FOUND"],
   },
 
   "GET /v1/status": {

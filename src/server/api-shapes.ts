@@ -6,10 +6,9 @@ import {
   topicSettingNames,
 } from "../base/topic-settings.ts";
 import { replicaStates } from "../replica/replica.ts";
+import { clusterShapes } from "./cluster-shapes.ts";
+import { ref, type Schema, uuid } from "./schema.ts";
 import { errorTable } from "../wire/error-table.ts";
-
-/** A JSON Schema (2020-12), as plain data. */
-export type Schema = Readonly<Record<string, unknown>>;
 
 /**
  * The shapes that go over HTTP, as JSON Schema, under the names that the API's document gives them. What is written by hand here is
@@ -144,6 +143,10 @@ export const shapes = {
     properties: {
       name: ref("TopicName"),
       partitions: { ...ref("PartitionCount"), default: 1 },
+      replicationFactor: {
+        ...ref("PartitionCount"),
+        description: "Replicas of each partition. By default 3, or as many as there are nodes; 1 on a single node.",
+      },
       settings: ref("TopicSettingChanges"),
     },
     examples: [{ name: "orders", partitions: 3, settings: { retentionMs: 604_800_000 } }],
@@ -157,17 +160,22 @@ export const shapes = {
         ...ref("PartitionCount"),
         description: "How many it is to have; never fewer than it has. Keys may then lead to other partitions than before.",
       },
+      replicationFactor: {
+        ...ref("PartitionCount"),
+        description: "Replicas of each partition: more are made, or some given up, once this is decided.",
+      },
       settings: ref("TopicSettingChanges"),
     },
     examples: [{ settings: { retentionMs: 604_800_000 } }],
   },
   Topic: {
     type: "object",
-    required: ["name", "uuid", "createdAt", "settings", "effectiveSettings", "partitions"],
+    required: ["name", "uuid", "createdAt", "replicationFactor", "settings", "effectiveSettings", "partitions"],
     properties: {
       name: ref("TopicName"),
       uuid: { ...uuid(), description: "Another one for each topic ever made." },
       createdAt: ref("Timestamp"),
+      replicationFactor: { ...ref("PartitionCount"), description: "Replicas that each partition is to have." },
       settings: ref("TopicSettings"),
       effectiveSettings: ref("EffectiveTopicSettings"),
       partitions: { type: "array", minItems: 1, items: ref("Partition") },
@@ -176,15 +184,23 @@ export const shapes = {
   Topics: { type: "object", required: ["topics"], properties: { topics: { type: "array", items: ref("Topic") } } },
   Partition: {
     type: "object",
-    description: "A partition's state on this node. Offsets and figures are absent where its log isn't open.",
+    description:
+      "Who has a partition, in a cluster, and its state on this node. Offsets and figures are absent where its log isn't open here.",
     required: ["partition", "state"],
-    properties: partitionProperties(),
+    properties: {
+      ...partitionProperties(),
+      leaderId: { type: "string", description: "Absent while nobody is known to lead it, and on a single node." },
+      leaderRpcAddr: { type: "string" },
+      term: { type: "integer", minimum: 0, description: "In which it leads: of two answers the one with the higher is newer." },
+      replicas: { type: "array", items: ref("Replica") },
+    },
   },
   PartitionStatus: {
     type: "object",
     required: ["topic", "uuid", "partition", "state", "damages"],
-    properties: { topic: ref("TopicName"), uuid: uuid(), ...partitionProperties() },
+    properties: { topic: ref("TopicName"), uuid: uuid(), ...partitionProperties(), group: ref("GroupState") },
   },
+  ...clusterShapes(),
   Status: {
     type: "object",
     required: ["phase", "startedAt", "uptimeMs", "storageId", "orphans", "partitions"],
@@ -200,6 +216,7 @@ export const shapes = {
         required: ["count", "names"],
         properties: { count: { type: "integer", minimum: 0 }, names: { type: "array", items: { type: "string" } } },
       },
+      cluster: ref("NodeInCluster"),
       partitions: { type: "array", items: ref("PartitionStatus") },
     },
   },
@@ -244,17 +261,9 @@ export const shapes = {
 
 export type ShapeName = keyof typeof shapes;
 
-export function ref(name: string): Schema {
-  return { $ref: `#/components/schemas/${name}` };
-}
-
 function base64(): Schema {
   const pattern = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$";
   return { type: "string", contentEncoding: "base64", pattern, description: "Standard, padded Base64 (RFC 4648 §4)." };
-}
-
-function uuid(): Schema {
-  return { type: "string", pattern: "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$" };
 }
 
 function headerShape(): Schema {

@@ -1,5 +1,7 @@
 import { orphansMaxCount } from "../base/limits.ts";
+import type { ClusteredNode } from "../replica/cluster/clustered-node.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
+import { describeClusterNode, describeReplica } from "./cluster-status.ts";
 import { type HttpApp, sendJson, sendText } from "./http-app.ts";
 import type { Metrics } from "./metrics.ts";
 import { querySchema } from "./query.ts";
@@ -8,7 +10,7 @@ import { querySchema } from "./query.ts";
  * How the node is. `/livez`: the loop turns. `/readyz`: the logs are opened and the node serves; a partition that is damaged isn't in
  * it, so that it doesn't take the others off the air. That stands in the status and the metrics.
  */
-export function addHealthRoutes(app: HttpApp, { storage, metrics, startedAt, now, version }: HealthOptions): void {
+export function addHealthRoutes(app: HttpApp, { storage, cluster, metrics, startedAt, now, version }: HealthOptions): void {
   const config = { isAlwaysServed: true };
   const schema = { querystring: querySchema({}) };
 
@@ -29,14 +31,17 @@ export function addHealthRoutes(app: HttpApp, { storage, metrics, startedAt, now
       startedAt,
       uptimeMs: now() - startedAt,
       storageId: storage.storageId,
+      ...(cluster === undefined ? {} : { cluster: describeClusterNode(cluster) }),
       orphans: { count: storage.orphans.length, names: storage.orphans.slice(0, orphansMaxCount) },
-      partitions: [...storage.replicas.values()].map((replica) => replica.status()),
+      partitions: [...storage.replicas.values()].map((replica) => describeReplica(replica.status())),
     });
   });
 }
 
 export interface HealthOptions {
   readonly storage: NodeStorage;
+  /** Undefined on a node that is in no cluster, nor about to be. */
+  readonly cluster: ClusteredNode | undefined;
   readonly metrics: Metrics;
   readonly startedAt: number;
   readonly now: () => number;

@@ -1,9 +1,11 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { LogObserver } from "../replica/data-directory.ts";
+import type { GroupObserver } from "../replica/group/group-options.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
 import { type ReplicaStatus, replicaStates } from "../replica/replica.ts";
 import { type GrpcServerObserver, nameOfStatus } from "../grpc/index.ts";
+import { addClusterMetrics, type WatchedCluster } from "./cluster-metrics.ts";
 import type { GrpcDoor } from "./grpc-door.ts";
 import type { Listener, RefusedReason } from "./listener.ts";
 import type { PeerObserver } from "./peer-context.ts";
@@ -75,6 +77,21 @@ export class Metrics {
   readonly peerObserver: PeerObserver = {
     refused: (reason) => this.#peerRefusals.inc({ reason }),
     dropped: () => this.#peerDrops.inc(),
+  };
+
+  readonly #elections = this.#counter("proglog_group_elections_won_total", "Times that a replica of this node became a leader");
+  readonly #committedEntries = this.#counter("proglog_group_committed_entries_total", "Entries committed, by each replica");
+  readonly #sentEntries = this.#counter("proglog_group_sent_entries_total", "Entries sent to other replicas");
+  readonly #sentBytes = this.#counter("proglog_group_sent_bytes_total", "Bytes of frames sent to other replicas");
+
+  /** To be given to all groups. */
+  readonly groupObserver: GroupObserver = {
+    elected: () => this.#elections.inc(),
+    committed: ({ entries }) => this.#committedEntries.inc(entries),
+    sent: ({ entries, bytes }) => {
+      this.#sentEntries.inc(entries);
+      this.#sentBytes.inc(bytes);
+    },
   };
 
   /** To be given to all logs. Plain functions: it is spread into others. */
@@ -221,6 +238,17 @@ export class Metrics {
     gauge("proglog_peer_connections", "Connections that other nodes opened", ({ incomingCount }) => incomingCount);
     gauge("proglog_peer_buffered_bytes", "Bytes that wait to be sent to other nodes", ({ bufferedBytes }) => bufferedBytes);
     gauge("proglog_peer_questions", "Questions from and to other nodes under way", ({ questionsCount }) => questionsCount);
+  }
+
+  /** Adds what is asked of a node of a cluster at each scrape. To be called once. */
+  watchCluster(node: WatchedCluster): void {
+    addClusterMetrics(
+      {
+        gauge: (name, help, labelNames, collect) => this.#gauge(name, help, labelNames, collect),
+        total: (name, help, valueOf) => this.#total(name, help, valueOf),
+      },
+      node,
+    );
   }
 
   get contentType(): string {

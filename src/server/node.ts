@@ -12,6 +12,7 @@ import type { ServerDescription } from "../wire/topic-message.ts";
 import { addApiRoutes } from "./api-routes.ts";
 import { checkBindAddress, isLoopback } from "./bind-address.ts";
 import { clusterFlags } from "./cluster-config.ts";
+import { addClusterRoutes } from "./cluster-routes.ts";
 import { ClusteredAdmin } from "./clustered-admin.ts";
 import { addBookRoutes } from "./book-routes.ts";
 import type { Config } from "./config.ts";
@@ -26,6 +27,7 @@ import { createLogger } from "./logger.ts";
 import { Metrics } from "./metrics.ts";
 import { openClustered } from "./open-clustered.ts";
 import type { PeerConnect } from "./peer-context.ts";
+import type { PeersStatus } from "./peer-transport.ts";
 import { ProduceService } from "./produce-service.ts";
 import { addProduceRoutes } from "./produce-routes.ts";
 import { RequestBodies } from "./request-bodies.ts";
@@ -71,7 +73,12 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
   try {
     const shared = { disk, clock, random, logger, log: logSettings(config), observer: metrics.logObserver };
     const clustered = isClustered(disk, config.dataDir, clusterFlags(config))
-      ? await openClustered(config, { ...shared, getPort: () => listener.address.port, connectPeer: parts.connectPeer })
+      ? await openClustered(config, {
+          ...shared,
+          ...{ groupObserver: metrics.groupObserver, peerObserver: metrics.peerObserver },
+          getPort: () => listener.address.port,
+          connectPeer: parts.connectPeer,
+        })
       : undefined;
     const storage: NodeStorage = clustered?.node ?? (await DataDirectory.open(config.dataDir, shared));
     undo.push(() => storage.close(new ProglogError("SHUTTING_DOWN", "Cannot go on: the node didn't start")));
@@ -92,13 +99,6 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       bodies: new RequestBodies({ bodyMaxBytes: config.maxBodyBytes, held, clock }),
       answers: new HeldBytes(answersMaxBytes),
     };
-    addApiRoutes(app, { version });
-    addBookRoutes(app, services);
-    addProduceRoutes(app, services);
-    addConsumeRoutes(app, services);
-    addTopicRoutes(app, services);
-    addHealthRoutes(app, { storage, metrics, startedAt: clock.now(), now: () => clock.now(), version });
-    await app.ready();
     const describeSelf = (): ServerDescription => ({
       id: storage.storageId,
       rpcAddr: formatAddress(listener.address),
@@ -109,6 +109,21 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
     });
     const admin = clustered === undefined ? undefined : new ClusteredAdmin(clustered.node, clock);
     const cluster = admin ?? new SingleNodeCluster(storage, describeSelf);
+    addApiRoutes(app, { version });
+    addBookRoutes(app, services);
+    addProduceRoutes(app, services);
+    addConsumeRoutes(app, services);
+    addTopicRoutes(app, services);
+    addClusterRoutes(app, { cluster, bodies: services.bodies });
+    addHealthRoutes(app, {
+      storage,
+      cluster: clustered?.node,
+      metrics,
+      startedAt: clock.now(),
+      now: () => clock.now(),
+      version,
+    });
+    await app.ready();
     const door = new GrpcDoor({
       ...services,
       clock,
@@ -137,6 +152,10 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       listener.destroyConnections();
     });
     metrics.watch({ ...services, listener, door });
+    if (clustered !== undefined) {
+      metrics.watchCluster(clustered.node);
+      metrics.watchPeers({ status: () => clustered.peers()?.status() ?? noPeers });
+    }
     const abandon = (): void =>
       void storage.close(new ProglogError("SHUTTING_DOWN", "Cannot start: the node was told to stop"));
     parts.signal?.addEventListener("abort", abandon, { once: true });
@@ -213,6 +232,9 @@ interface RunningParts extends RouteServices {
   readonly clock: Clock;
   readonly logger: Logger;
 }
+
+/** Of a node whose network hasn't begun. */
+const noPeers: PeersStatus = { knownCount: 0, reachedCount: 0, incomingCount: 0, bufferedBytes: 0, questionsCount: 0 };
 
 function formatAddress({ host, port }: { readonly host: string; readonly port: number }): string {
   return `${host.includes(":") ? `[${host}]` : host}:${port}`;

@@ -5,10 +5,11 @@ import type { Disk } from "../base/disk.ts";
 import type { Logger } from "../base/logger.ts";
 import type { Random } from "../base/random.ts";
 import { ClusteredNode } from "../replica/cluster/clustered-node.ts";
+import type { GroupObserver } from "../replica/group/group-options.ts";
 import type { LogObserver, LogSettings } from "../replica/data-directory.ts";
 import { advertisedAddress, checkClusterSync, clusterFlags, clusterWarnings, defaultNodeName } from "./cluster-config.ts";
 import type { Config } from "./config.ts";
-import type { PeerConnect } from "./peer-context.ts";
+import type { PeerConnect, PeerObserver } from "./peer-context.ts";
 import { SocketPeers } from "./peer-transport.ts";
 import { resolveAddress } from "./resolve-address.ts";
 
@@ -27,6 +28,8 @@ export interface OpenClusteredOptions {
   readonly logger: Logger;
   readonly log: LogSettings;
   readonly observer: LogObserver;
+  readonly groupObserver?: GroupObserver;
+  readonly peerObserver?: PeerObserver;
   /** The port that the node listens on; asked once it does. */
   readonly getPort: () => number;
   /** Default: TCP, in clear. */
@@ -35,19 +38,21 @@ export interface OpenClusteredOptions {
 
 /** Takes the directory of a node that is, or is to be, in a cluster. Errors as those of `ClusteredNode.open`, and INVALID_CONFIG. */
 export async function openClustered(config: Config, options: OpenClusteredOptions): Promise<OpenedCluster> {
-  const { disk, clock, random, logger, log, observer, getPort, connectPeer } = options;
+  const { disk, clock, random, logger, log, observer, groupObserver, peerObserver, getPort, connectPeer } = options;
   checkClusterSync(config);
   for (const warning of clusterWarnings(config)) logger.warn({}, warning);
   let peers: SocketPeers | undefined;
   const node = await ClusteredNode.open({
     ...{ path: config.dataDir, disk, clock, random, logger, log, observer },
+    ...(groupObserver === undefined ? {} : { groupObserver }),
     flags: clusterFlags(config),
     defaultName: () => defaultNodeName(hostname(), getPort()),
     address: () => advertisedAddress(config, getPort()),
     resolve: (address) => resolveAddress(address),
     connectPeers: (parts) => {
+      const observing = peerObserver === undefined ? {} : { observer: peerObserver };
       const connect = connectPeer === undefined ? {} : { connect: connectPeer };
-      peers = new SocketPeers({ ...parts, ...connect, clock, random, logger });
+      peers = new SocketPeers({ ...parts, ...connect, ...observing, clock, random, logger });
       return peers;
     },
   });

@@ -1,6 +1,6 @@
 import { ProglogError } from "../base/error.ts";
 import type { NewTopic, Topic, TopicChange } from "../replica/catalog.ts";
-import type { NodeStorage } from "../replica/node-storage.ts";
+import type { NodeStorage, PartitionPlace } from "../replica/node-storage.ts";
 import type { ReplicaStatus } from "../replica/replica.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
 import { parseJson } from "../wire/record-body.ts";
@@ -75,6 +75,7 @@ interface TopicParams {
 const noQuery = querySchema({});
 
 const partitions = { type: "integer", minimum: 1 };
+const replicationFactor = { type: "integer", minimum: 1 };
 /** Names and values are the catalog's to judge: it knows the nearest name, and says what a value should be. */
 const settings = { type: "object" };
 
@@ -82,10 +83,14 @@ const newTopicSchema = {
   type: "object",
   additionalProperties: false,
   required: ["name"],
-  properties: { name: { type: "string" }, partitions, settings },
+  properties: { name: { type: "string" }, partitions, replicationFactor, settings },
 };
 
-const topicChangeSchema = { type: "object", additionalProperties: false, properties: { partitions, settings } };
+const topicChangeSchema = {
+  type: "object",
+  additionalProperties: false,
+  properties: { partitions, replicationFactor, settings },
+};
 
 /** A change is one: what isn't there stays, null takes away (RFC 7396). */
 const mergePatchMediaType = "application/merge-patch+json";
@@ -98,22 +103,34 @@ function checkJson(contentType: string | undefined, mediaTypes: readonly string[
   });
 }
 
-/** A topic as it is shown: with the state of its partitions, as far as they are on this node. */
+/** A topic as it is shown: with who has its partitions, and their state, as far as they are on this node. */
 function describeTopic(topic: Topic, storage: NodeStorage): object {
   return {
     name: topic.name,
     uuid: topic.uuid,
     createdAt: topic.createdAt,
+    replicationFactor: topic.replicationFactor,
     settings: topic.settings,
     effectiveSettings: storage.effectiveSettings(topic),
     partitions: topic.partitions.map(({ partition, uuid: logUuid }) => {
       const status = storage.replicas.find(logUuid)?.status();
-      return status === undefined ? { partition, state: "closed" } : describePartition(status);
+      const place = describePlace(storage.findPlace(topic, partition));
+      return { ...(status === undefined ? { partition, state: "closed" } : describePartition(status)), ...place };
     }),
   };
 }
 
 function describePartition(status: ReplicaStatus): object {
-  const { topic: _topic, uuid: _uuid, ...shown } = status;
+  const { topic: _topic, uuid: _uuid, group: _group, ...shown } = status;
   return shown;
+}
+
+/** Nothing on a single node, which has all there is. */
+function describePlace({ leader, replicas, term }: PartitionPlace): object {
+  if (replicas.length === 0) return {};
+  return {
+    ...(leader === undefined ? {} : { leaderId: leader.nodeId, leaderRpcAddr: leader.address }),
+    term,
+    replicas: replicas.map(({ address: rpcAddr, ...replica }) => ({ ...replica, rpcAddr })),
+  };
 }

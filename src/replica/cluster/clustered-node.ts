@@ -24,6 +24,7 @@ import type { LogObserver, LogSettings } from "../data-directory.ts";
 import { effectiveSettings } from "../effective-settings.ts";
 import { isCopyQuestion } from "../group/copy-questions.ts";
 import { type KnownLeader, leaderDetails, notLeaderError } from "../group/group-errors.ts";
+import type { GroupObserver } from "../group/group-options.ts";
 import { GroupReplica } from "../group/group-replica.ts";
 import { GroupSet } from "../group/group-set.ts";
 import { isPeerInSync } from "../group/group-status.ts";
@@ -63,6 +64,8 @@ export interface ClusteredNodeOptions {
   /** How logs behave where their topic doesn't say. */
   readonly log: LogSettings;
   readonly observer?: LogObserver;
+  /** Told of all groups. */
+  readonly groupObserver?: GroupObserver;
   readonly flags: ClusterFlags;
   readonly defaultName: () => string;
   /** Where others reach this node. Asked once it listens. */
@@ -167,6 +170,11 @@ export class ClusteredNode implements NodeStorage {
   /** This node's name; undefined before it begins. */
   get nodeId(): string | undefined {
     return this.#identity?.name;
+  }
+
+  /** What a start that isn't in a cluster yet waits for, for people. */
+  get waitsFor(): string | undefined {
+    return this.#identity?.waitsFor;
   }
 
   get clusterId(): string | undefined {
@@ -368,7 +376,7 @@ export class ClusteredNode implements NodeStorage {
   }
 
   async #openMember(record: ReplicaRecord, options: ReturnType<typeof memberOptionsOf>): Promise<GroupReplica> {
-    const { clock, random, logger, log, observer, settings } = this.#options;
+    const { clock, random, logger, log, observer, groupObserver, settings } = this.#options;
     // One log for all topics' settings until the catalog says which this one has: none of them matters before it is led.
     const { segmentMaxBytes, segmentMaxAgeMs, index, compression, scrubIntervalMs } = log;
     const group = await GroupReplica.open({
@@ -377,6 +385,7 @@ export class ClusteredNode implements NodeStorage {
       ...{ clock, random, logger, openFiles: this.#openFiles },
       rpcAddressOf: (nodeId) => this.#addressOf(nodeId),
       ...(settings !== undefined && { settings }),
+      ...(groupObserver !== undefined && { observer: groupObserver }),
       log: {
         ...options.log,
         ...(segmentMaxBytes !== undefined && { segmentMaxBytes }),
