@@ -158,6 +158,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
     }
     const abandon = (): void =>
       void storage.close(new ProglogError("SHUTTING_DOWN", "Cannot start: the node was told to stop"));
+    if (parts.signal?.aborted === true) abandon();
     parts.signal?.addEventListener("abort", abandon, { once: true });
     await storage.openReplicas();
     parts.signal?.removeEventListener("abort", abandon);
