@@ -39,7 +39,7 @@ export class GrpcTopics {
     return this.#describe(await this.#storage.catalog.describeTopic(name));
   }
 
-  async alter({ name, settings, unset, partitionCount }: AlterTopicRequest): Promise<TopicDescription> {
+  async alter({ name, settings, unset, partitionCount, replicationFactor = 0 }: AlterTopicRequest): Promise<TopicDescription> {
     checkTopicName(name);
     const both = unset.find((setting) => Object.hasOwn(settings, setting));
     if (both !== undefined) {
@@ -49,8 +49,12 @@ export class GrpcTopics {
       ...parseSettings(settings),
       ...Object.fromEntries(unset.map(checkedName).map((setting) => [setting, null])),
     };
-    const partitions = partitionCount === 0 ? undefined : partitionCount;
-    return this.#describe(await this.#storage.catalog.changeTopic(name, { partitions, settings: changes }));
+    const change = {
+      partitions: partitionCount === 0 ? undefined : partitionCount,
+      replicationFactor: replicationFactor === 0 ? undefined : replicationFactor,
+      settings: changes,
+    };
+    return this.#describe(await this.#storage.catalog.changeTopic(name, change));
   }
 
   async delete(name: string): Promise<void> {

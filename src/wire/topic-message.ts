@@ -102,6 +102,8 @@ export interface AlterTopicRequest {
   readonly unset: readonly string[];
   /** 0: as it is. */
   readonly partitionCount: number;
+  /** 0, the default: as it is. */
+  readonly replicationFactor?: number | undefined;
 }
 
 export interface ServerDescription {
@@ -159,14 +161,15 @@ export function decodeTopicNameRequest(bytes: Buffer): string {
 }
 
 export function encodeAlterTopicRequest(request: AlterTopicRequest): Buffer {
-  const init = { ...request, settings: { ...request.settings }, unset: [...request.unset] };
+  const { settings, unset, replicationFactor = 0 } = request;
+  const init = { ...request, settings: { ...settings }, unset: [...unset], replicationFactor };
   return bytesOf(toBinary(AlterTopicRequestSchema, create(AlterTopicRequestSchema, init)));
 }
 
 export function decodeAlterTopicRequest(bytes: Buffer): AlterTopicRequest {
   const read = reading("AlterTopicRequest", () => fromBinary(AlterTopicRequestSchema, bytes));
-  const { name, settings, unset, partitionCount } = read;
-  return { name, settings, unset, partitionCount };
+  const { name, settings, unset, partitionCount, replicationFactor } = read;
+  return { name, settings, unset, partitionCount, replicationFactor };
 }
 
 export function encodeGetServersResponse(servers: readonly ServerDescription[]): Buffer {

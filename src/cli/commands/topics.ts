@@ -81,6 +81,11 @@ Examples:
       "how many it is to have; never fewer, and keys may then lead to others than before",
       parseInteger("--partitions", 1),
     )
+    .option(
+      "--replication-factor <count>",
+      "on how many nodes of the cluster each partition is to lie; `proglog cluster status` shows how far that is",
+      parseInteger("--replication-factor", 1),
+    )
     .addOption(serverOption())
     .addHelpText(
       "after",
@@ -88,6 +93,7 @@ Examples:
 Examples:
   $ proglog topics alter orders --set retentionMs=30d --unset segmentBytes
   $ proglog topics alter orders --partitions 8
+  $ proglog topics alter orders --replication-factor 3
 `,
     )
     .action(context.action((name: string, options: AlterOptions) => alterTopic(context, name, options)));
@@ -113,7 +119,7 @@ interface CreateOptions {
   readonly set?: Settings;
 }
 
-interface AlterOptions extends Omit<CreateOptions, "replicationFactor"> {
+interface AlterOptions extends CreateOptions {
   readonly unset?: readonly string[];
 }
 
@@ -170,14 +176,18 @@ async function createTopic(
 async function alterTopic(
   context: CommandContext,
   name: string,
-  { server, partitions, set = {}, unset = [] }: AlterOptions,
+  { server, partitions, replicationFactor, set = {}, unset = [] }: AlterOptions,
 ): Promise<ExitCode> {
   const both = unset.find((setting) => Object.hasOwn(set, setting));
   if (both !== undefined)
     throw new ProglogError("INVALID_ARGUMENT", `Cannot alter ${name}: ${both} is to be set and unset at once`);
-  if (partitions === undefined && unset.length === 0 && Object.keys(set).length === 0) {
+  const counts = {
+    ...(partitions === undefined ? {} : { partitionCount: partitions }),
+    ...(replicationFactor === undefined ? {} : { replicationFactor }),
+  };
+  if (Object.keys({ ...counts, ...set }).length + unset.length === 0) {
     throw new ProglogError("INVALID_ARGUMENT", `Cannot alter ${name}: there is nothing to change`, {
-      hint: "Say --set, --unset or --partitions.",
+      hint: "Say --set, --unset, --partitions or --replication-factor.",
     });
   }
   const attempt = `change the topic ${name}`;
@@ -185,7 +195,7 @@ async function alterTopic(
     client.alterTopic(name, {
       settings: textOfSettings(set),
       unset,
-      ...(partitions === undefined ? {} : { partitionCount: partitions }),
+      ...counts,
     }),
   );
   await context.stdout.write(`Altered ${topic.name}.\n${formatSettings(viewTopic(topic))}`);

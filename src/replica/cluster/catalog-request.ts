@@ -202,6 +202,12 @@ export class CommandMaker {
     const wished = leader ?? (partition.leader !== undefined && nodes.includes(partition.leader) ? partition.leader : nodes[0]);
     if (wished === undefined || !nodes.includes(wished) || new Set(nodes).size < nodes.length)
       throw new ProglogError("INVALID_ARGUMENT", `Cannot ${attempt}: its nodes are none, or double, or the leader isn't one`);
+    const wanted = Math.min(this.#getTopic(name, attempt).replicationFactor, this.#currentLoads.length);
+    // Others would be made, or taken away again, at the next look.
+    if (nodes.length !== wanted && nodes.length !== partition.replicas.length)
+      throw new ProglogError("INVALID_ARGUMENT", `Cannot ${attempt}: it is to have ${wanted} replicas, not ${nodes.length}`, {
+        hint: "Name so many, or change the topic's replication factor first.",
+      });
     return { kind: "place-partition", group: partition.uuid, basis: partition.placedAt, replicas, leader: wished };
   }
 

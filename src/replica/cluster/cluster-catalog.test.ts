@@ -88,6 +88,11 @@ describe("the catalog of a cluster", () => {
       ],
       [() => catalog.moveReplicas({ topic: "orders", partition: 0, nodes: ["n9"] }), "NODE_NOT_FOUND", /no node n9/],
       [() => catalog.moveReplicas({ topic: "orders", partition: 0, nodes: [] }), "INVALID_ARGUMENT", /its nodes are none/],
+      [
+        () => catalog.moveReplicas({ topic: "orders", partition: 0, nodes: ["n1"] }),
+        "INVALID_ARGUMENT",
+        /it is to have 2 replicas, not 1/,
+      ],
     ];
     for (const [call, code, message] of refusals) await assert.rejects(world.run(call()), { code, message });
     await world.run(catalog.changeTopic("orders", { partitions: 3 }));
