@@ -25,5 +25,5 @@ export async function waitUntil<Found>(
   }
 }
 
-const limitMs = 90_000;
+const limitMs = 60_000;
 const pollMs = 20;

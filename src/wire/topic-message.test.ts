@@ -50,7 +50,13 @@ describe("topic messages", () => {
     assert.deepEqual(decodeTopicResponse(encodeTopicResponse(topic)), topic);
     const created = { name: "a", partitionCount: 3, settings: { cleanup: "compact" }, replicationFactor: 3 };
     assert.deepEqual(decodeCreateTopicRequest(encodeCreateTopicRequest(created)), created);
-    const altered = { name: "a", settings: { deepCheck: "true" }, unset: ["segmentMs"], partitionCount: 0, replicationFactor: 3 };
+    const altered = {
+      name: "a",
+      settings: { deepCheck: "true" },
+      unset: ["segmentMs"],
+      partitionCount: 0,
+      replicationFactor: 3,
+    };
     assert.deepEqual(decodeAlterTopicRequest(encodeAlterTopicRequest(altered)), altered);
     assert.equal(decodeTopicNameRequest(encodeTopicNameRequest("a")), "a");
     const topics = [{ name: "a", partitionCount: 1, createdAt: 5 }];
