@@ -1,7 +1,7 @@
 import type { Gauge } from "prom-client";
 import type { ClusteredNode } from "../replica/cluster/clustered-node.ts";
 import type { GroupReplica } from "../replica/group/group-replica.ts";
-import type { GroupStatus } from "../replica/group/group-status.ts";
+import { type GroupStatus, isPeerInSync } from "../replica/group/group-status.ts";
 import type { GroupState } from "../replica/group/group-set.ts";
 
 /** What a node of a cluster is asked at each scrape. Nothing of it is there before the node has its place in a cluster. */
@@ -76,6 +76,9 @@ export function addClusterMetrics({ gauge, total }: MetricsAdder, node: WatchedC
   total("proglog_group_messages_dropped_total", "Messages with entries that there was no room for", () => {
     return node.groups?.status.droppedCount ?? 0;
   });
+  total("proglog_group_copied_bytes_total", "Bytes of logs sent to replicas that catch up or repair theirs", () => {
+    return node.groups?.status.copiedBytes ?? 0;
+  });
   single("proglog_peers_lost", "Nodes of the cluster that there is no way to", () => node.groups?.status.lostPeers.length);
 
   single("proglog_catalog_leader", "1 where the cluster's catalog is led", () =>
@@ -108,10 +111,11 @@ export function groupRoleOf(state: GroupState<GroupReplica>): (typeof groupRoles
 }
 
 /** Whether somebody who should have everything isn't there, or hasn't. */
-export function isUnderReplicated({ role, peers }: GroupStatus, { facts }: Pick<WatchedCluster, "facts">): boolean {
+export function isUnderReplicated({ role, peers, lastIndex }: GroupStatus, { facts }: Pick<WatchedCluster, "facts">): boolean {
   if (role !== "leader") return false;
-  return peers.some(({ nodeId, flow, lostIndex }) => {
-    return flow !== "replicate" || lostIndex > 0 || facts?.presenceOf(nodeId).isConnected === false;
+  return peers.some((peer) => {
+    const isThere = facts?.presenceOf(peer.nodeId).isConnected !== false;
+    return !isThere || peer.lostIndex > 0 || !isPeerInSync(peer, lastIndex);
   });
 }
 

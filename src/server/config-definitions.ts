@@ -1,5 +1,5 @@
 import { compressions } from "../batch/compression.ts";
-import { initialNodesMaxCount } from "../base/cluster-limits.ts";
+import { catchUpBytesPerSecond, initialNodesMaxCount } from "../base/cluster-limits.ts";
 import { bodiesMaxBytes, bodyMaxBytes, connectionsMaxCount } from "../base/limits.ts";
 import { dayMs, GiB, hourMs, KiB, MiB, minuteMs, secondMs } from "../base/units.ts";
 import type { Config } from "./config.ts";
@@ -130,6 +130,12 @@ export const configDefinitions: { readonly [Property in keyof Config]: ConfigDef
     min: minuteMs,
     max: 365 * dayMs,
     help: "How often all sealed segments are verified in the background.",
+  },
+  catchUpBytesPerSecond: {
+    kind: "bytes",
+    default: catchUpBytesPerSecond,
+    min: 64 * KiB,
+    help: "Bytes a second that a node of a cluster sends to replicas that catch up, over all partitions.",
   },
   maxBodyBytes: {
     kind: "bytes",

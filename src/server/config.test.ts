@@ -125,6 +125,14 @@ test("an unknown key is refused, and the nearest known one named", () => {
   assertRefused({ flags: { constructor: "1" } }, () => true);
 });
 
+test("how fast replicas catch up has a default, a unit and a least value", () => {
+  assert.equal(parseConfig().catchUpBytesPerSecond, 50 * MiB);
+  assert.equal(parseConfig({ flags: { "catch-up-bytes-per-second": "10MiB" } }).catchUpBytesPerSecond, 10 * MiB);
+  assertRefused({ flags: { "catch-up-bytes-per-second": "1KiB" } }, (message) =>
+    message.includes("--catch-up-bytes-per-second"),
+  );
+});
+
 test("variables of the client and of Kubernetes' services are not ours to refuse", () => {
   const env = {
     PROGLOG_SERVER: "127.0.0.1:8000",

@@ -39,6 +39,8 @@ export interface Config {
   readonly compression: Compression;
   /** Null: off. */
   readonly scrubIntervalMs: number | null;
+  /** What a node of a cluster sends of logs to those that catch up, over all partitions. */
+  readonly catchUpBytesPerSecond: number;
   readonly maxBodyBytes: number;
   readonly maxConnections: number;
   readonly stopGraceMs: number;

@@ -43,3 +43,28 @@ test("what peers do is counted, and what waits for them shown", async () => {
   ]);
   metrics.close();
 });
+
+test("what groups do is counted, and a node that has none yet shows none", async () => {
+  const metrics = new Metrics();
+  const { groupObserver } = metrics;
+  groupObserver.elected?.({ term: 3 });
+  groupObserver.committed?.({ entries: 4 });
+  groupObserver.sent?.({ to: "n2", entries: 5, bytes: 600 });
+  groupObserver.repaired?.({ entries: 7, bytes: 800 });
+  metrics.watchCluster({ groups: undefined, clusterCatalog: undefined, controller: undefined, facts: undefined });
+  const lines = (await metrics.text()).split("\n").filter((line) => /^proglog_(group|hard|unsynced|catalog)/.test(line));
+  for (const line of [
+    "proglog_group_elections_won_total 1",
+    "proglog_group_committed_entries_total 4",
+    "proglog_group_sent_entries_total 5",
+    "proglog_group_sent_bytes_total 600",
+    "proglog_group_repaired_entries_total 7",
+    "proglog_group_repaired_bytes_total 800",
+    'proglog_groups{role="leader"} 0',
+    "proglog_hard_state_syncs_total 0",
+    "proglog_unsynced_bytes 0",
+    "proglog_catalog_offset 0",
+  ])
+    assert.ok(lines.includes(line), line);
+  metrics.close();
+});

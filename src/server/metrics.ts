@@ -84,10 +84,20 @@ export class Metrics {
   readonly #sentEntries = this.#counter("proglog_group_sent_entries_total", "Entries sent to other replicas");
   readonly #sentBytes = this.#counter("proglog_group_sent_bytes_total", "Bytes of frames sent to other replicas");
 
+  readonly #repairedEntries = this.#counter("proglog_group_repaired_entries_total", "Rotten entries fetched anew");
+  readonly #repairedBytes = this.#counter(
+    "proglog_group_repaired_bytes_total",
+    "Bytes of frames that rotted and were fetched anew",
+  );
+
   /** To be given to all groups. */
   readonly groupObserver: GroupObserver = {
     elected: () => this.#elections.inc(),
     committed: ({ entries }) => this.#committedEntries.inc(entries),
+    repaired: ({ entries, bytes }) => {
+      this.#repairedEntries.inc(entries);
+      this.#repairedBytes.inc(bytes);
+    },
     sent: ({ entries, bytes }) => {
       this.#sentEntries.inc(entries);
       this.#sentBytes.inc(bytes);

@@ -46,6 +46,7 @@ export async function openClustered(config: Config, options: OpenClusteredOption
     ...{ path: config.dataDir, disk, clock, random, logger, log, observer },
     ...(groupObserver === undefined ? {} : { groupObserver }),
     flags: clusterFlags(config),
+    catchUpBytesPerSecond: config.catchUpBytesPerSecond,
     defaultName: () => defaultNodeName(hostname(), getPort()),
     address: () => advertisedAddress(config, getPort()),
     resolve: (address) => resolveAddress(address),

@@ -27,7 +27,6 @@ import { type KnownLeader, leaderDetails, notLeaderError } from "../group/group-
 import type { GroupObserver } from "../group/group-options.ts";
 import { GroupReplica } from "../group/group-replica.ts";
 import { GroupSet } from "../group/group-set.ts";
-import { isPeerInSync } from "../group/group-status.ts";
 import { newestLeader } from "../group/leader-table.ts";
 import { leadersQuestion } from "../group/leader-exchange.ts";
 import { memberOptionsOf } from "../group/member-options.ts";
@@ -42,6 +41,7 @@ import { type ClusterFlags, type ClusterIdentity, openClusterIdentity } from "./
 import { ClusterFacts } from "./cluster-facts.ts";
 import { Controller } from "./controller.ts";
 import type { Joined, JoinRequest } from "./formation-view.ts";
+import { findPlace } from "./find-place.ts";
 import { formCatalog, topicsToTake } from "./form-catalog.ts";
 import { answerGroupQuestion, isGroupQuestion } from "./group-answers.ts";
 import { admit } from "./joining.ts";
@@ -74,6 +74,8 @@ export interface ClusteredNodeOptions {
   readonly resolve: (address: string) => Promise<readonly string[]>;
   readonly connectPeers: (parts: { readonly identity: () => PeerIdentity; readonly listener: PeerListener }) => PeerTransport;
   readonly settings?: RaftSettings;
+  /** What is sent of logs to those that catch up. Default `catchUpBytesPerSecond`. */
+  readonly catchUpBytesPerSecond?: number;
   readonly tickMs?: number;
 }
 
@@ -282,21 +284,8 @@ export class ClusteredNode implements NodeStorage {
   findPlace(topic: Topic, number: number): PartitionPlace {
     const partition = topic.partitions[number] as CatalogPartition | undefined;
     if (partition === undefined) return { leader: undefined, replicas: [], term: 0 };
-    const known = this.#groups?.findLeader(partition.uuid);
-    const leader = known === undefined ? undefined : { nodeId: known.leaderId, address: this.#addressOf(known.leaderId) ?? "" };
-    const status = this.#groups?.find(partition.uuid)?.status();
-    const outOf = this.#groups?.outOf(partition.uuid) ?? [];
-    const replicas = partition.replicas.map(({ node }) => {
-      const peer = status?.peers.find(({ nodeId }) => nodeId === node);
-      const isLeader = known?.leaderId === node;
-      // Who leads knows how far the others are; who doesn't knows only who is there.
-      const lag = isLeader ? 0 : peer === undefined ? undefined : (status?.lastIndex ?? 0) - peer.matchIndex;
-      const isThere = this.#facts?.presenceOf(node).isConnected === true && !outOf.includes(node);
-      const isInSync = isLeader || (isThere && (peer === undefined || isPeerInSync(peer, status?.lastIndex ?? 0)));
-      const isVoter = status === undefined || status.membership.voters.some(({ nodeId }) => nodeId === node);
-      return { nodeId: node, address: this.#addressOf(node) ?? "", isVoter, isInSync, lag };
-    });
-    return { leader, replicas, term: known?.term ?? 0 };
+    const addressOf = (nodeId: NodeId): string => this.#addressOf(nodeId) ?? "";
+    return findPlace(partition, { groups: this.#groups, facts: this.#facts, addressOf });
   }
 
   effectiveSettings({ settings }: Topic): TopicSettings {
@@ -363,10 +352,11 @@ export class ClusteredNode implements NodeStorage {
   }
 
   #openGroups(identity: ClusterIdentity, peers: PeerTransport): Promise<GroupSet<GroupReplica>> {
-    const { path, disk, clock, logger, tickMs, settings } = this.#options;
+    const { path, disk, clock, logger, tickMs, settings, catchUpBytesPerSecond } = this.#options;
     return GroupSet.open<GroupReplica>({
       ...{ disk, directory: path, clock, logger, nodeId: identity.name, record: identity.record, peers },
       ...(tickMs !== undefined && { tickMs }),
+      ...(catchUpBytesPerSecond !== undefined && { catchUpBytesPerSecond }),
       ...(settings !== undefined && { electionTicks: settings.electionTicks }),
       openMember: async (record, seams) => {
         const { storageId } = identity.record.state;

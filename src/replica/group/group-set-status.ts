@@ -8,6 +8,8 @@ export interface GroupSetStatus {
   readonly isDiskStalled: boolean;
   /** Taken by all groups, and not synced. */
   readonly unsyncedBytes: number;
+  /** Sent of logs to those that catch up or repair theirs. */
+  readonly copiedBytes: number;
   /** Messages with entries that there was no room for. */
   readonly droppedCount: number;
   readonly syncsWaitingCount: number;

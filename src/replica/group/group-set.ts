@@ -224,6 +224,7 @@ export class GroupSet<Member extends GroupMember> {
       stallCount: this.#ticker.stallCount,
       isDiskStalled: this.#isDiskStalled,
       unsyncedBytes: unsynced.bytes,
+      copiedBytes: this.#copies.sentBytes,
       droppedCount: this.#droppedCount,
       syncsWaitingCount: disk.syncsWaitingCount,
       hardStateSyncCount: this.#hardStates.syncCount,

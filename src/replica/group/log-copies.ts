@@ -39,6 +39,8 @@ export class CopyShare {
   readonly rate: ByteRate;
   readonly pieceBytes: number;
   readonly receiving = new OpeningTurns(catchUpsMaxCount);
+  /** Of frames, sent to those who fetch. */
+  sentBytes = 0;
 
   constructor(clock: Clock, options: { readonly bytesPerSecond?: number | undefined; readonly pieceBytes?: number } = {}) {
     const { bytesPerSecond = catchUpBytesPerSecond, pieceBytes = fetchPieceBytes } = options;
@@ -176,6 +178,7 @@ export class LogCopies {
     const pieces = frames.map((frame) => log.encodeForPeer(frame));
     const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
     rate.correct(bytes - pieceBytes);
+    share.sentBytes += bytes;
     assert(frames[0] === undefined || frames[0].index === index, "a piece begins with what was asked for");
     return encodeEntriesAnswer({ frames: pieces, baseIndex: base.index });
   }
