@@ -38,4 +38,20 @@ describe("topics in a cluster of three nodes", () => {
       assert.ok([200, 307].includes(over.status), over.text);
     }
   });
+
+  test("a producer goes on when the leader stops, and nothing is lost or there twice", async () => {
+    await cluster.client.createTopic("going-on");
+    const leader = await cluster.leaderOf("going-on");
+    await using producer = cluster.client.producer({ topic: "going-on" });
+    await producer.send({ value: "0" });
+    const stopped = cluster.node(leader).node.close();
+    for (let number = 1; number < 50; number += 1) await producer.send({ value: `${number}` });
+    await stopped;
+    const values: string[] = [];
+    for await (const { value } of cluster.client.consume({ topic: "going-on", stopsAtEnd: true })) values.push(String(value));
+    assert.deepEqual(
+      values,
+      Array.from({ length: 50 }, (_, number) => `${number}`),
+    );
+  });
 });

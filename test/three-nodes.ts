@@ -38,11 +38,11 @@ export class ThreeNodes implements AsyncDisposable {
     return cluster;
   }
 
-  /** Whether a node knows all nodes, and that they are there. */
+  /** Whether a node knows all nodes, that they are there, and that all keep the catalog: one may go then. */
   async #isWhole(name: string): Promise<boolean> {
     await using client = connect(`127.0.0.1:${this.node(name).port}`);
     const { nodes } = await client.cluster.status().catch(() => ({ nodes: [] }));
-    return nodes.length === this.names.length && nodes.every(({ state }) => state === "up");
+    return nodes.length === this.names.length && nodes.every(({ state, isVoter }) => state === "up" && isVoter);
   }
 
   node(name: string): TestNode {
