@@ -77,7 +77,9 @@ describe("a cluster keeps out", () => {
     using folder = makeFolder();
     await using cluster = await TestCluster.make(4, { disk: nodeDisk, directory: folder.path });
     const [a, b, c, d] = cluster.members as readonly [TestMember, TestMember, TestMember, TestMember];
-    await Promise.all([a, b, c].map((member) => member.start({ "initial-nodes": 3, "start-join-addrs": joinAddressesOf([a, b, c]) })));
+    await Promise.all(
+      [a, b, c].map((member) => member.start({ "initial-nodes": 3, "start-join-addrs": joinAddressesOf([a, b, c]) })),
+    );
     await cluster.untilServing();
     await cluster.connect("a").createTopic("kept", { replicationFactor: 3 });
     await cluster.connect("a").producer({ topic: "kept" }).send({ value: "one" });
@@ -98,7 +100,7 @@ describe("a cluster keeps out", () => {
       await b.stop();
       await b.start({ ...elsewhere, bootstrap: true });
       await untilRefused(a, "cluster");
-      assert.deepEqual(await cluster.connect("b").listTopics(), []);
+      assert.deepEqual(await waitUntil("it serves", () => cluster.connect("b").listTopics()), []);
       await b.stop();
       await b.start();
       await isWell();
