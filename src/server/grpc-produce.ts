@@ -1,4 +1,4 @@
-import { ProglogError } from "../base/error.ts";
+import { isProglogError, ProglogError } from "../base/error.ts";
 import { producesMaxBytes, producesWaitingMaxBytes } from "../base/limits.ts";
 import type { Logger } from "../base/logger.ts";
 import { type CallContext, GrpcStatusError, type Requests, type Responses } from "../grpc/index.ts";
@@ -17,6 +17,7 @@ export class GrpcProduce {
   readonly #logger: Logger;
   readonly #stopping: AbortSignal;
   readonly #onUnheardFailure: () => void;
+  #nextTurn: Promise<void> | undefined;
   readonly #room = new ProduceRoom({ maxBytes: producesMaxBytes, waitingMaxBytes: producesWaitingMaxBytes });
 
   constructor(parts: GrpcProduceParts) {
@@ -95,11 +96,33 @@ export class GrpcProduce {
     const options = optionsOf(request);
     const appended = this.#produce.appendTo(topic, { partition, records: all, batch, options, onReleased });
     if (acks !== "none") return { answer: appended.then(toResponse), settled: appended };
-    appended.catch((error: unknown) => {
-      this.#onUnheardFailure();
-      this.#logger.warn({ topic: topic.name, reason: String(error) }, "an append that nobody waits for failed");
+    let isAnswered = false;
+    const told = appended.then(
+      () => nothing,
+      (error: unknown) => {
+        // Who isn't told who leads by now would send to a follower for good.
+        if (!isAnswered && isProglogError(error, "NOT_LEADER")) throw error;
+        this.#onUnheardFailure();
+        this.#logger.warn({ topic: topic.name, reason: String(error) }, "an append that nobody waits for failed");
+        return nothing;
+      },
+    );
+    const atOnce = this.#turn().then(() => {
+      isAnswered = true;
+      return nothing;
     });
-    return { answer: answeredAtOnce, settled: appended };
+    return { answer: Promise.race([told, atOnce]), settled: appended };
+  }
+
+  /** Until the loop has come round: one wait for all who ask in a turn. */
+  #turn(): Promise<void> {
+    this.#nextTurn ??= new Promise((resolve) => {
+      setImmediate(() => {
+        this.#nextTurn = undefined;
+        resolve();
+      });
+    });
+    return this.#nextTurn;
   }
 }
 
@@ -113,7 +136,6 @@ export interface GrpcProduceParts {
 }
 
 const nothing: ProduceResponse = { offset: 0, partition: 0, count: 0, appendTime: 0, isDurable: false, isDuplicate: false };
-const answeredAtOnce = Promise.resolve(nothing);
 
 function placeOf({ topic, partition }: ProduceRequest): { readonly topic: string; readonly partition: number | undefined } {
   return { topic: topic === "" ? "default" : topic, partition };
