@@ -97,7 +97,8 @@ export class ClusterOperator {
   }
 
   async #act(): Promise<void> {
-    if (this.#isBusy) return;
+    // With a lost node among them, partitions of few replicas could be placed where nobody has them.
+    if (this.#isBusy || this.#world.lostNodes.size > 0) return;
     this.#isBusy = true;
     const luck = this.#random.float();
     const topic = this.#topics.length > 0 ? this.#random.pick(this.#topics) : undefined;

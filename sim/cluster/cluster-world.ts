@@ -99,7 +99,12 @@ export class ClusterWorld implements MachineWorld, ClusterClientWorld, OperatorW
   /** Whether nothing that was acknowledged hangs on a machine's disk alone: every group that it is in has two other voters, both of them sound. */
   mayLose(machine: Machine): boolean {
     const catalog = this.findCatalogLeader()?.served?.clusterCatalog;
-    if (this.lostNodes.size > 0 || machine.served === undefined || catalog?.state.nodes.has(machine.nodeName) !== true)
+    if (
+      this.operator.isBusy ||
+      this.lostNodes.size > 0 ||
+      machine.served === undefined ||
+      catalog?.state.nodes.has(machine.nodeName) !== true
+    )
       return false;
     if (catalog.state.nodes.size !== this.machines.filter(({ served }) => served !== undefined).length) return false;
     const groups = [catalog.state.clusterId ?? "", ...catalog.state.groups.keys()];
