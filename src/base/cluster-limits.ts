@@ -243,3 +243,6 @@ export const firstCampaignsMs: readonly number[] = [0, 50, 100, 200, 400];
 
 /** How long the making of a topic waits for its partitions to be led; it is made all the same. */
 export const topicLedMaxMs = 3 * secondMs;
+
+/** How long a topic's description waits to be fresh, where one is known: a client that looks for a leader waits for it. */
+export const describeMaxMs = 500;

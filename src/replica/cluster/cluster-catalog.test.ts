@@ -149,6 +149,15 @@ describe("the catalog of a cluster", () => {
     world.assertSame();
   });
 
+  test("what is known of a topic is told when nobody leads; of one that isn't known, that it can't be told", async () => {
+    await using world = await World.form(2);
+    await world.run(world.of("n1").createTopic({ name: "orders" }));
+    await world.run(world.of("n2").describeTopic("orders"));
+    world.log.leader = undefined;
+    assert.equal((await world.run(world.of("n2").describeTopic("orders"))).name, "orders");
+    await assert.rejects(world.run(world.of("n2").describeTopic("payments")), { code: "UNAVAILABLE" });
+  });
+
   test("where nobody leads, it is not made; where the answer never came, that isn't known", async () => {
     await using world = await World.form(3);
     world.log.leader = undefined;

@@ -1,6 +1,12 @@
 import type { Clock } from "../../base/clock.ts";
 import { isProglogError, messageOf, ProglogError } from "../../base/error.ts";
-import { catalogProposalMaxMs, catalogRetryMaxMs, catalogRetryMinMs, catalogWaitsMaxCount } from "../../base/cluster-limits.ts";
+import {
+  catalogProposalMaxMs,
+  catalogRetryMaxMs,
+  catalogRetryMinMs,
+  catalogWaitsMaxCount,
+  describeMaxMs,
+} from "../../base/cluster-limits.ts";
 import type { Logger } from "../../base/logger.ts";
 import type { Random } from "../../base/random.ts";
 import type { NodeId } from "../../raft/member.ts";
@@ -120,10 +126,20 @@ export class ClusterCatalog implements Catalog {
     return [...this.state.topics.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
+  /**
+   * As it is now; but when that can't be told soon, as it was known here: whoever looks for a leader must not need group 0 to be led. Who goes
+   * by what is old hears so elsewhere, and a change is made to the topic of that uuid or to none.
+   */
   async describeTopic(name: string): Promise<CatalogTopic> {
-    await this.refresh();
+    const known = this.findTopic(name);
+    if (known === undefined) await this.refresh();
+    else await this.#within(this.#options.clock.monotonic() + describeMaxMs, this.#refreshOnce()).catch(this.#checkEnd);
     return this.#getTopic(name, "find");
   }
+
+  readonly #checkEnd = (): void => {
+    if (this.#end !== undefined) throw this.#end;
+  };
 
   async createTopic({ name, partitions = 1, replicationFactor, settings = {} }: NewTopic): Promise<CatalogTopic> {
     const attempt = `create topic ${name}`;
