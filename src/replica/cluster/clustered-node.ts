@@ -51,7 +51,7 @@ import { mayAsk } from "./peer-check.ts";
 import { PeerAddresses } from "./peer-addresses.ts";
 import { PendingCatalog } from "./pending-catalog.ts";
 import { ReplicaKeeper } from "./replica-keeper.ts";
-import { ServedReplicas } from "./served-replicas.ts";
+import { ServedReplicas, uuidOf } from "./served-replicas.ts";
 import { TopicLogs } from "./topic-logs.ts";
 
 export interface ClusteredNodeOptions {
@@ -312,9 +312,8 @@ export class ClusteredNode implements NodeStorage {
     this.#logs?.close();
     this.#watch?.cancel();
     try {
-      await this.#controller?.close();
-      await this.#keeper?.close();
-      await this.#catalog?.close(reason);
+      // Together: each waits for what it asked of the catalog, and the catalog refuses all that wait.
+      await Promise.all([this.#controller?.close(), this.#keeper?.close(), this.#catalog?.close(reason)]);
       await this.#groups?.close(reason);
     } finally {
       await this.#peers?.close();
@@ -328,7 +327,8 @@ export class ClusteredNode implements NodeStorage {
     const { clock } = this.#options;
     const groups = this.#groups;
     if (groups === undefined) return;
-    await this.#controller?.close();
+    // It hands nothing back from now on; what it has asked may take its time.
+    void this.#controller?.close();
     groups.handOverAll();
     const endMs = clock.monotonic() + handOverMaxMs;
     const leadsSome = (): boolean => {
@@ -434,9 +434,11 @@ export class ClusteredNode implements NodeStorage {
 
   /** Asks any node, this one included. */
   #askAnyone(identity: ClusterIdentity, peers: PeerTransport): PeerTransport["ask"] {
+    const stopping = this.#stopping.signal;
     return async (to, kind, body, options) => {
-      if (!("nodeId" in to) || to.nodeId !== identity.name) return peers.ask(to, kind, body, options);
-      return this.#answer(identity.peer, kind, body, options?.signal ?? this.#stopping.signal);
+      const signal = options?.signal === undefined ? stopping : AbortSignal.any([options.signal, stopping]);
+      if (!("nodeId" in to) || to.nodeId !== identity.name) return peers.ask(to, kind, body, { ...options, signal });
+      return this.#answer(identity.peer, kind, body, signal);
     };
   }
 
@@ -584,15 +586,6 @@ export class ClusteredNode implements NodeStorage {
 
 const handOverPollMs = 10;
 const unknownStorageId = "0".repeat(32);
-
-function uuidOf(topic: Topic, partition: number): string {
-  const uuid = topic.partitions[partition]?.uuid;
-  if (uuid !== undefined) return uuid;
-  throw new ProglogError(
-    "PARTITION_NOT_FOUND",
-    `Cannot use partition ${partition} of topic ${topic.name}: it has ${topic.partitions.length}, from 0`,
-  );
-}
 
 function startingError(): ProglogError {
   return new ProglogError("UNAVAILABLE", "Cannot answer: this node is starting");

@@ -1,5 +1,6 @@
 import type { Clock } from "../../base/clock.ts";
 import { isProglogError, messageOf, ProglogError } from "../../base/error.ts";
+import type { Topic } from "../catalog.ts";
 import type { GroupReplica } from "../group/group-replica.ts";
 import type { GroupSet } from "../group/group-set.ts";
 import type { ReplicaLookup } from "../node-storage.ts";
@@ -43,6 +44,16 @@ export interface ServedReplicasParts {
   /** Undefined as long as this node knows of none. */
   readonly catalog: () => CatalogState | undefined;
   readonly groups: () => GroupSet<GroupReplica> | undefined;
+}
+
+/** The group of a partition. Throws PARTITION_NOT_FOUND. */
+export function uuidOf(topic: Topic, partition: number): string {
+  const uuid = topic.partitions[partition]?.uuid;
+  if (uuid !== undefined) return uuid;
+  throw new ProglogError(
+    "PARTITION_NOT_FOUND",
+    `Cannot use partition ${partition} of topic ${topic.name}: it has ${topic.partitions.length}, from 0`,
+  );
 }
 
 function asError(error: unknown): ProglogError {
