@@ -69,6 +69,11 @@ export class ClusterCatalog implements Catalog {
     return this.#fold.nextOffset;
   }
 
+  /** Whether `state` has all that this node knows to be committed: a node that starts goes through what was before. */
+  get isCurrent(): boolean {
+    return this.#fold.isReady && this.#fold.nextOffset >= this.#group.endOffset;
+  }
+
   /** Snapshots that said something else than what was folded here: 0, or something is wrong on one of the nodes. */
   get divergenceCount(): number {
     return this.#fold.divergenceCount;

@@ -30,12 +30,18 @@ class World {
   #offset = 0;
   readonly #record: NodeRecord;
   readonly #keeper: ReplicaKeeper;
+  /** Whether the state is as far as is known to be committed. */
+  isCurrent = true;
 
   private constructor(record: NodeRecord) {
     this.#record = record;
+    const isCurrent = (): boolean => this.isCurrent;
     this.#keeper = new ReplicaKeeper({
       catalog: {
         state: this.state,
+        get isCurrent() {
+          return isCurrent();
+        },
         watch: (run) => {
           this.#watcher = run;
           return () => {
@@ -157,6 +163,20 @@ describe("a node's replicas follow the catalog", () => {
     world.topic("2", uuids.slice(1, 2));
     await world.settle();
     assert.deepEqual(world.told, ["reopen 1", "create 2 of 2"]);
+    await world.close();
+  });
+
+  test("what the fold passes by on its way to what is known isn't made", async () => {
+    const world = await World.open();
+    world.isCurrent = false;
+    world.topic("1", uuids.slice(0, 1));
+    await world.settle();
+    world.deleteTopic("1");
+    world.topic("2", uuids.slice(1, 2));
+    world.isCurrent = true;
+    world.topic("3", uuids.slice(2));
+    await world.settle();
+    assert.deepEqual(world.told.filter((told) => told.startsWith("create")).toSorted(), ["create 2 of 2", "create 3 of 2"]);
     await world.close();
   });
 

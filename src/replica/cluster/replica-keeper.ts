@@ -57,7 +57,9 @@ export class ReplicaKeeper {
 
   async #takeTurn(): Promise<void> {
     const { catalog, record, groups, self, changed } = this.#options;
-    if (catalog.state.clusterId === undefined) return;
+    // What was deleted, and forgotten because this node had nothing of it, would be made as the fold passes by and never be deleted again. The end
+    // of what is known wakes this anew.
+    if (catalog.state.clusterId === undefined || !catalog.isCurrent) return;
     const { create, remove } = planReplicas(
       catalog.state,
       { node: self, storageId: record.state.storageId },
@@ -140,7 +142,7 @@ export class ReplicaKeeper {
 }
 
 export interface ReplicaKeeperOptions {
-  readonly catalog: Pick<ClusterCatalog, "state" | "watch" | "propose">;
+  readonly catalog: Pick<ClusterCatalog, "state" | "isCurrent" | "watch" | "propose">;
   readonly record: NodeRecord;
   readonly groups: Pick<GroupSet<GroupMember>, "create" | "delete" | "forgetLeader" | "reopen" | "stateOf">;
   /** This node's name. */
