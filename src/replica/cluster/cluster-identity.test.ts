@@ -51,6 +51,11 @@ describe("the identity of a node", () => {
     const none = { nodes: [], connected: [] };
     assert.deepEqual(a.check(b.peer, none), { kind: "member", movedFrom: undefined });
     assert.throws(() => a.check({ ...b.peer, storageId: a.peer.storageId }, none), { code: "PEER_REFUSED" });
+    const replaced = { ...b.peer, storageId: "e".repeat(32) };
+    assert.equal(a.check(replaced, none).kind, "outsider", "another disk may have taken its place since");
+    assert.throws(() => a.check(replaced, { ...none, nodes: [{ name: "b", storageId: b.peer.storageId, address: "b:1" }] }), {
+      code: "PEER_REFUSED",
+    });
     const moved = [{ name: "b", storageId: b.peer.storageId, address: "elsewhere:1" }];
     assert.deepEqual(a.check(b.peer, { ...none, nodes: moved }), { kind: "member", movedFrom: "elsewhere:1" });
     a.check({ ...b.peer, bootCounter: 7 }, none);

@@ -147,8 +147,11 @@ export class ClusterIdentity {
    */
   check(peer: PeerIdentity, { nodes, connected }: Pick<PeerKnowledge, "nodes" | "connected">): PeerStanding {
     const { clusterId, storageId, promise, bootCounters } = this.record.state;
-    // Those that formed the cluster know each other before its catalog knows anybody.
-    const known = new Map((clusterId === undefined ? [] : (promise?.members ?? [])).map((member) => [member.name, member]));
+    // Those that formed the cluster know each other before its catalog knows anybody. Nobody is refused for them: a node of that name may have
+    // been replaced since, and lead group 0, and this one start and not know yet.
+    const members = clusterId === undefined ? [] : (promise?.members ?? []);
+    const formed = members.filter(({ name, storageId: formedAs }) => name === peer.nodeId && formedAs === peer.storageId);
+    const known = new Map(formed.map((member) => [member.name, member]));
     for (const node of nodes) known.set(node.name, node);
     const standing = checkPeer(peer, { self: { clusterId, storageId }, nodes: known.values(), bootCounters, connected });
     if (clusterId === undefined) this.#driver.introduce(peer.address);
