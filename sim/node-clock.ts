@@ -4,6 +4,9 @@ import type { EventQueue } from "./event-queue.ts";
 /** A wall clock starts here: it must not matter. */
 const epochMs = Date.UTC(2026, 0, 1);
 
+/** No real timer is quicker. Who waits for a moment that a rounding left ahead would otherwise wait in it for ever. */
+const timerMinMs = 0.01;
+
 /**
  * The clock of one process in a simulated world. It runs fast or slow against the world's, its wall time jumps, and it stands
  * still while the process is stopped: what came due meanwhile runs at once when it goes on.
@@ -72,7 +75,8 @@ export class NodeClock implements Clock {
 
   #plan(timer: SetTimer): void {
     timer.planned?.cancel();
-    timer.planned = this.setDeviceTimer(Math.max(0, timer.dueMs - this.monotonic()) / this.#rate, timer.run);
+    const delayMs = (timer.dueMs - this.monotonic()) / this.#rate;
+    timer.planned = this.setDeviceTimer(Math.max(timerMinMs, delayMs), timer.run);
   }
 
   /** Of a device: it goes by the world's time, and the process hears of it when it runs. */

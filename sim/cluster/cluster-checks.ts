@@ -18,6 +18,8 @@ export class ClusterChecks {
   readonly #looked = new WeakMap<ClusterCatalog, number>();
   /** The catalog that is furthest ahead. */
   #newest: ClusterCatalog | undefined;
+  /** All that ever were. */
+  readonly #groups = new Set<string>();
   readonly #leaders = new Map<string, string>();
   readonly #terms = new WeakMap<object, number>();
   readonly #ledTerms = new Map<string, number>();
@@ -84,7 +86,9 @@ export class ClusterChecks {
     const own = machine.node?.clusterCatalog?.state;
     const isAllowed = (known: typeof state): boolean =>
       known !== undefined && mayDeleteReplica(known, group, { node: machine.nodeName, incarnation });
-    return isAllowed(state) || isAllowed(own);
+    // Of a deleted group the catalog forgets in the end that it ever was, and a node that is out of the cluster isn't waited for.
+    const isForgotten = state?.groups.has(group) === false && this.#groups.has(group);
+    return isAllowed(state) || isAllowed(own) || isForgotten;
   }
 
   #lookAtCatalog(machine: Machine, catalog: ClusterCatalog | undefined): void {
@@ -94,6 +98,7 @@ export class ClusterChecks {
     if (this.#looked.get(catalog) === nextOffset) return;
     this.#looked.set(catalog, nextOffset);
     if (this.#newest === undefined || nextOffset >= this.#newest.nextOffset) this.#newest = catalog;
+    for (const group of catalog.state.groups.keys()) this.#groups.add(group);
     const text = encodeState(catalog.state);
     const known = this.#states.get(nextOffset);
     if (known === undefined) this.#states.set(nextOffset, { text, who: machine.name });

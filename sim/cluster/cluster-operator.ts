@@ -230,6 +230,7 @@ export class ClusterOperator {
     this.#isBusy = true;
     for (const lost of [...this.#world.lostNodes]) await this.#removeLost(leader, lost);
     for (const machine of this.#world.machines) await this.#switchOff(leader, machine);
+    for (const machine of this.#world.machines) this.#restart(machine);
     this.#isBusy = false;
   }
 
@@ -257,6 +258,16 @@ export class ClusterOperator {
     if (heard.kind !== "answer" || !heard.answer || machine.node?.storageId !== storageId) return;
     this.#world.tell(() => `the operator switches ${machine.name} off: it is out of the cluster`);
     machine.retire();
+  }
+
+  /** A replica of the catalog that didn't open for want of room is opened by starting the node again: nobody else makes it anew. */
+  #restart(machine: Machine): void {
+    const { served } = machine;
+    const state = served?.groups?.stateOf(served.clusterId ?? "");
+    if (state?.kind !== "failed" || machine.isStopped || machine.disk.capacityBytes !== Number.POSITIVE_INFINITY) return;
+    this.#world.tell(() => `the operator starts ${machine.name} again: its catalog doesn't open`);
+    machine.kill();
+    machine.start();
   }
 
   #isOut(leader: Machine, machine: Machine): boolean {

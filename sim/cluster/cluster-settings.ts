@@ -54,7 +54,7 @@ export function drawClusterSettings(random: SeededRandom): ClusterSettings {
       ...defaultSettings,
       electionTicks: random.pick([10, 10, 20]),
       // Longer than between two questions of the controller: it plans on what a group that is awake knows.
-      sleepTicks: random.pick([40, 60]),
+      sleepTicks: random.pick([defaultSettings.sleepTicks, 100]),
       sendMaxBytes: random.pick([1 * KiB, 64 * KiB, defaultSettings.sendMaxBytes]),
       promotionMaxLag: random.pick([10, defaultSettings.promotionMaxLag]),
     },
