@@ -61,6 +61,7 @@ class World implements AsyncDisposable {
     this.#keeper = new ReplicaKeeper({
       catalog: {
         state: this.catalog,
+        isCurrent: true,
         watch: (run) => {
           this.#watcher = run;
           return () => {};
