@@ -29,8 +29,8 @@ describe("nodes become a cluster", () => {
     for (const member of [c, a, b]) await member.start({ "start-join-addrs": undefined });
     await cluster.untilWell();
     assert.equal((await cluster.connect().cluster.status()).clusterId, clusterId);
-    for (const { address } of cluster.members)
-      assert.deepEqual(await readReplica(address, "kept"), [{ offset: 0, content: "one" }]);
+    for (const [, records] of await readReplicas(cluster.members, "kept"))
+      assert.deepEqual(records, [{ offset: 0, content: "one" }]);
   });
 
   test("by names that mean several addresses", async () => {
@@ -85,8 +85,8 @@ describe("a cluster keeps out", () => {
     await cluster.connect("a").producer({ topic: "kept" }).send({ value: "one" });
     const isWell = async (): Promise<void> => {
       await cluster.untilWell();
-      for (const { address } of [a, b, c])
-        assert.deepEqual(await readReplica(address, "kept"), [{ offset: 0, content: "one" }]);
+      for (const [, records] of await readReplicas([a, b, c], "kept"))
+        assert.deepEqual(records, [{ offset: 0, content: "one" }]);
     };
 
     await context.test("a second node of one name", async () => {
