@@ -63,6 +63,18 @@ describe("the test runner", () => {
     assert.match(output, /the run ended before its summary \(exit code 0\)/);
   });
 
+  test("tells what failed when the process doesn't end, a failed hook's tests included", () => {
+    const source = `import { createServer } from "node:net"; import { before, describe, test } from "node:test";
+      describe("s", () => {
+        before(async () => { createServer().listen(0, "127.0.0.1"); throw new Error("no way"); });
+        test("one", () => {});
+      });`;
+    const { status, output } = runTests({ "a.test.ts": source }, [], { TEST_RUN_QUIET_MS: "200" });
+    assert.equal(status, 1);
+    assert.match(output, /the process doesn't end: a test left something open \(TCPServerWrap.*\)/);
+    assert.match(output, /✖ s: .*no way/s);
+  });
+
   test("runs what its name asks for, taken as plain text, and fails when that is nothing", () => {
     const source = 'import { test } from "node:test"; test("a (b)", () => {}); test("a b", () => {});';
     assert.match(runTests({ "a.test.ts": source }, ["--name", "a (b)"]).output, /ℹ tests 1\n/);
@@ -75,13 +87,18 @@ describe("the test runner", () => {
 function runTests(
   files: Readonly<Record<string, string>>,
   options: readonly string[] = [],
+  environment: Readonly<Record<string, string>> = {},
 ): { status: number | null; output: string } {
   const folder = mkdtempSync(join(tmpdir(), "proglog-test-runner-"));
   try {
     mkdirSync(join(folder, "src"));
     for (const [name, source] of Object.entries(files)) writeFileSync(join(folder, "src", name), source);
     const runner = join(repository, "tools/test-runner/run.ts");
-    const { status, stdout, stderr } = spawnSync(process.execPath, [runner, ...options], { cwd: folder, encoding: "utf8" });
+    const { status, stdout, stderr } = spawnSync(process.execPath, [runner, ...options], {
+      cwd: folder,
+      encoding: "utf8",
+      env: { ...process.env, ...environment },
+    });
     return { status, output: stdout + stderr };
   } finally {
     rmSync(folder, { recursive: true, force: true });

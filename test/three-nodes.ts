@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { connect as connectSocket, type Socket } from "node:net";
+import { setTimeout } from "node:timers/promises";
 import { type Client, connect } from "../src/client/index.ts";
 import type { TopicDescription } from "../src/wire/topic-message.ts";
 import { startTestNode, type TestNode } from "./test-node.ts";
@@ -30,12 +31,18 @@ export class ThreeNodes implements AsyncDisposable {
       links.names.set(node.port, name);
       return node;
     };
-    const first = await start("n1", { bootstrap: true });
-    const join = { "start-join-addrs": `127.0.0.1:${first.port}` };
-    await Promise.all([start("n2", join), start("n3", join)]);
-    const cluster = new ThreeNodes(nodes, links);
-    for (const name of cluster.names) await cluster.until(() => cluster.#isWhole(name));
-    return cluster;
+    try {
+      const first = await start("n1", { bootstrap: true });
+      const join = { "start-join-addrs": `127.0.0.1:${first.port}` };
+      const started = await Promise.allSettled([start("n2", join), start("n3", join)]);
+      for (const result of started) if (result.status === "rejected") throw result.reason;
+      const cluster = new ThreeNodes(nodes, links);
+      for (const name of cluster.names) await cluster.until(() => cluster.#isWhole(name));
+      return cluster;
+    } catch (error) {
+      await Promise.all([...nodes.values()].map((node) => node[Symbol.asyncDispose]()));
+      throw error;
+    }
   }
 
   /** Whether a node knows all nodes, that they are there, and that all keep the catalog: one may go then. */
@@ -78,8 +85,12 @@ export class ThreeNodes implements AsyncDisposable {
     this.#links.isolate(name);
   }
 
+  /** Asks again, with time for the nodes to get on between, until `isDone` says so. */
   async until(isDone: () => Promise<boolean>): Promise<void> {
-    await this.node("n1").until(isDone);
+    for (let waited = 0; !(await isDone()); waited += askAgainMs) {
+      if (waited >= untilMaxMs) throw new Error(`It didn't come about: ${isDone.toString()}`);
+      await setTimeout(askAgainMs);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -87,6 +98,10 @@ export class ThreeNodes implements AsyncDisposable {
     await Promise.all([...this.#nodes.values()].map((node) => node[Symbol.asyncDispose]()));
   }
 }
+
+/** Nodes form a cluster and elect by timers of theirs, so what they bring about takes its time, and on a busy machine more. */
+const askAgainMs = 10;
+const untilMaxMs = 60_000;
 
 /** The connections between nodes. */
 class Links {

@@ -1,5 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { relative, resolve } from "node:path";
+import { inspect } from "node:util";
 import { spec as SpecReporter, type TestEvent } from "node:test/reporters";
 
 /** What run.ts wants to know of a run, written as JSON to the file that TEST_RUN_RESULT names, when the run is over. */
@@ -12,7 +13,10 @@ export interface TestResult {
 }
 
 /** How long the process may live on with no test running, before we say that one of them has left something open. */
-const quietMaxMs = 20_000;
+const quietMaxMs = Number(process.env["TEST_RUN_QUIET_MS"] ?? 20_000);
+
+/** How long nothing at all may happen: longer than a test has. Where a suite's hook failed, its tests count as running for ever. */
+const stalledMaxMs = 240_000;
 
 /** The `spec` reporter; before its summary it names what was skipped. Node loads it by its default export. */
 // oxlint-disable-next-line import/no-default-export
@@ -25,24 +29,24 @@ export default async function* report(source: AsyncIterable<TestEvent>): AsyncGe
   let runningCount = 0;
   let quiet: NodeJS.Timeout | undefined;
   let isSummary = false;
+  const failures: string[] = [];
+  const isLimited = process.env["TEST_RUN_DEBUG"] === undefined;
 
   for await (const event of source) {
+    clearTimeout(quiet);
+    if (event.type === "test:dequeue") runningCount++;
+    if (event.type === "test:complete") runningCount--;
+    // All tests run in this process, and it ends by itself unless something is left open.
+    if (runningCount <= 0) quiet = setTimeout(stopLingering, quietMaxMs, "No test is running", failures).unref();
+    else if (isLimited) quiet = setTimeout(stopLingering, stalledMaxMs, "Nothing happens any more", failures).unref();
     switch (event.type) {
-      case "test:dequeue":
-        runningCount++;
-        clearTimeout(quiet);
-        break;
-      case "test:complete":
-        runningCount--;
-        // All tests run in this process, and it ends by itself unless something is left open.
-        if (runningCount === 0) quiet = setTimeout(stopLingering, quietMaxMs).unref();
-        break;
       case "test:start":
         path.length = event.data.nesting;
         path.push(event.data.name);
         break;
       case "test:pass":
       case "test:fail":
+        if (event.type === "test:fail") failures.push(`${event.data.name}: ${inspect(event.data.details.error.cause)}`);
         if (event.data.details.type === "suite" || isFile(event.data)) break;
         if (event.data.file !== undefined) files.add(relative("", event.data.file));
         if (event.data.skip === undefined && event.data.todo === undefined) ranCount++;
@@ -81,10 +85,12 @@ function reasonOf(data: { skip?: string | boolean; todo?: string | boolean }): s
   return typeof reason === "string" && reason !== "" ? ` (${reason})` : "";
 }
 
-function stopLingering(): void {
+/** The summary comes when a run is over, and this one won't be: so it tells the failures itself. */
+function stopLingering(what: string, failures: readonly string[]): void {
   const open = process.getActiveResourcesInfo().filter((name) => !/^(TTYWrap|PipeWrap|FSReqPromise)$/.test(name));
   process.stderr.write(
-    `\nNo test is running and the process doesn't end: a test left something open (${open.join(", ") || "unknown"}).\n`,
+    `\n${what} and the process doesn't end: a test left something open (${open.join(", ") || "unknown"}).\n`,
   );
+  for (const failure of failures) process.stderr.write(`\n✖ ${failure}\n`);
   process.exit(1);
 }

@@ -79,7 +79,7 @@ function patternOf(name: string): string {
 
 function environment(resultFile: string, isDebug: boolean): NodeJS.ProcessEnv {
   const { NODE_TEST_CONTEXT: _, ...inherited } = process.env; // so that a test can run the runner
-  return { ...inherited, TEST_RUN_RESULT: resultFile, ...(isDebug ? { PROGLOG_LOG_LEVEL: "debug" } : {}) };
+  return { ...inherited, TEST_RUN_RESULT: resultFile, ...(isDebug ? { PROGLOG_LOG_LEVEL: "debug", TEST_RUN_DEBUG: "1" } : {}) };
 }
 
 function readResult(resultFile: string): TestResult | undefined {
