@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { createMemoryDisk } from "../src/base/memory-disk.ts";
 import { parseConfig, startNode } from "../src/server/index.ts";
-import { collectingLogger, startTestNode } from "./test-node.ts";
+import type { ClusterStatus } from "../src/wire/cluster-message.ts";
+import { collectingLogger, startTestNode, type TestNode } from "./test-node.ts";
 import { ThreeNodes } from "./three-nodes.ts";
 
 interface HttpTopic {
@@ -98,6 +99,7 @@ describe("a cluster of three nodes over HTTP", () => {
       ["PUT", `${path}/replicas`, { nodes: ["n3", "n1", "n9"] }, "NODE_NOT_FOUND"],
       ["PUT", `${path}/replicas`, { nodes: [] }, "INVALID_ARGUMENT"],
       ["DELETE", "/v1/cluster/nodes/n9", undefined, "NODE_NOT_FOUND"],
+      ["PUT", "/v1/cluster/nodes/n9", undefined, "NODE_NOT_FOUND"],
     ] as const;
     for (const [method, where, body, code] of cases) {
       const { text } = await node.send(method, where, body === undefined ? {} : { body: JSON.stringify(body), headers: json });
@@ -127,6 +129,18 @@ describe("a cluster of three nodes over HTTP", () => {
     const { text } = await cluster.node(leader).get("/metrics");
     assert.match(text, /proglog_group_follower_lag_entries\{topic="orders",partition="0",node="n[123]"\} 0/);
     assert.match(text, /proglog_group_term\{topic="orders",partition="0"\} [1-9]/);
+  });
+
+  // The last one: one of them is gone from then on, and with it a quorum of those who would stay.
+  test("has a node stay that can't be taken out yet", async () => {
+    const node = cluster.node("n1");
+    assert.deepEqual(await node.json("PUT", "/v1/cluster/nodes/n2"), { wasDraining: false });
+    cluster.isolate("n3");
+    await cluster.until(async () => (await stateOf(node, "n3")) === "down");
+    assert.deepEqual(await node.json("DELETE", "/v1/cluster/nodes/n2"), { isRemoved: false });
+    assert.equal(await stateOf(node, "n2"), "draining");
+    assert.deepEqual(await node.json("PUT", "/v1/cluster/nodes/n2"), { wasDraining: true });
+    assert.equal(await stateOf(node, "n2"), "up");
   });
 });
 
@@ -159,3 +173,8 @@ test("a node that waits for its cluster is alive, not ready, and says what it wa
   stop.abort();
   await assert.rejects(starting, { code: "CANCELLED" });
 });
+
+async function stateOf(node: TestNode, name: string): Promise<string | undefined> {
+  const { nodes } = await node.json<ClusterStatus>("GET", "/v1/cluster?troubledOnly=true");
+  return nodes.find(({ id }) => id === name)?.state;
+}

@@ -8,9 +8,11 @@ import type { ClusterAdmin } from "../src/server/cluster-admin.ts";
 import {
   decodeGetStatusRequest,
   decodeMovePartitionRequest,
+  decodeAddNodeRequest,
   decodeRemoveNodeRequest,
   decodeTransferLeadershipRequest,
   encodeGetStatusResponse,
+  encodeAddNodeResponse,
   encodeRemoveNodeResponse,
   encodeTransferLeadershipResponse,
 } from "../src/wire/cluster-message.ts";
@@ -73,6 +75,9 @@ function clusterMethods(cluster: Partial<ClusterAdmin> = {}): readonly ServedMet
     }),
     serve(method("RemoveNode"), async (request) => {
       return encodeRemoveNodeResponse(await stated(cluster.removeNode?.(decodeRemoveNodeRequest(request))));
+    }),
+    serve(method("AddNode"), async (request) => {
+      return encodeAddNodeResponse(await stated(cluster.addNode?.(decodeAddNodeRequest(request))));
     }),
     serve(method("TransferLeadership"), async (request) => {
       const moved = await stated(cluster.transferLeadership?.(decodeTransferLeadershipRequest(request)));

@@ -120,6 +120,33 @@ orders/1  -         12  a, c (4,120 behind), d (learner, not in sync)  no leader
     assert.match(first.stderr, /^proglog: NOT_CLUSTERED: /);
   });
 
+  test("add says how a node is started and waits until it has joined, or has one stay", async () => {
+    const hint = "Start it, and it joins by itself: proglog serve --node-name d";
+    let hasJoined = false;
+    const cluster: Partial<ClusterAdmin> = {
+      addNode: async ({ name }) => {
+        if (hasJoined) return { wasDraining: name === "c" };
+        throw new ProglogError("NODE_NOT_FOUND", `Cannot add node ${name}: it hasn't joined the cluster`, { hint });
+      },
+    };
+    const unwaited = await run(["add", "d", "--no-wait"], cluster);
+    assert.equal(unwaited.code, exitCodes.failed);
+    assert.match(unwaited.stderr, /NODE_NOT_FOUND: Cannot add node d: it hasn't joined the cluster \(.*--node-name d\)\n/);
+    const stopped = await run(["add", "d"], cluster, async (io, clock) => {
+      await advance(clock);
+      while (clock.timerCount === 0) await new Promise(setImmediate);
+      io.send("SIGINT");
+    });
+    assert.deepEqual([stopped.code, stopped.stderr], [exitCodes.interrupted, `d hasn't joined yet. ${hint}\n`]);
+    const waited = await run(["add", "d"], cluster, async (_io, clock) => {
+      while (clock.timerCount === 0) await new Promise(setImmediate);
+      hasJoined = true;
+      await advance(clock);
+    });
+    assert.deepEqual([waited.code, waited.stdout], [exitCodes.done, "d is in the cluster.\n"]);
+    assert.equal((await run(["add", "c"], cluster)).stdout, "c stays.\n");
+  });
+
   test("remove asks, says how many replicas are left, and ends when the node has left", async () => {
     const removed: unknown[] = [];
     let left = 2;

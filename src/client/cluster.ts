@@ -1,8 +1,11 @@
 import {
+  type AddNodeResult,
   type ClusterStatus,
+  decodeAddNodeResponse,
   decodeGetStatusResponse,
   decodeRemoveNodeResponse,
   decodeTransferLeadershipResponse,
+  encodeAddNodeRequest,
   encodeGetStatusRequest,
   encodeMovePartitionRequest,
   encodeRemoveNodeRequest,
@@ -42,6 +45,11 @@ export class Cluster {
   async removeNode(name: string, { force = false }: { readonly force?: boolean } = {}): Promise<RemoveNodeResult> {
     const answer = await this.#call("/log.v1.Cluster/RemoveNode", encodeRemoveNodeRequest({ name, force }));
     return decodeRemoveNodeResponse(answer);
+  }
+
+  /** Has a node stay that is being taken out. Nodes join by themselves: nothing else adds one. Throws NODE_NOT_FOUND. */
+  async addNode(name: string): Promise<AddNodeResult> {
+    return decodeAddNodeResponse(await this.#call("/log.v1.Cluster/AddNode", encodeAddNodeRequest({ name })));
   }
 
   /** Resolves when another replica leads: the one on node `to`, by default the best placed. Throws NOT_A_REPLICA, CHANGE_IN_PROGRESS. */

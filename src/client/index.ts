@@ -18,6 +18,7 @@ export type {
   GroupStatus,
   MoveStatus,
   NodeStatus,
+  AddNodeResult,
   RemoveNodeResult,
   TransferLeadershipResult,
 } from "../wire/cluster-message.ts";

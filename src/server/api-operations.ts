@@ -307,6 +307,13 @@ export const apiOperations: Readonly<Record<string, ApiOperation>> = {
     answers: { 200: { description: "Decided.", content: { [json]: ref("NodeRemoval") } } },
     errors: [...catalogErrors, "NOT_CLUSTERED", "NODE_NOT_FOUND", "CHANGE_IN_PROGRESS"],
   },
+  "PUT /v1/cluster/nodes/:node": {
+    operationId: "addNode",
+    tag: "cluster",
+    summary: "Have a node stay that is being taken out",
+    answers: { 200: { description: "It stays.", content: { [json]: ref("NodeAddition") } } },
+    errors: [...catalogErrors, "NOT_CLUSTERED", "NODE_NOT_FOUND"],
+  },
   "POST /v1/topics/:topic/partitions/:partition/leader": {
     operationId: "transferLeadership",
     tag: "cluster",

@@ -1,4 +1,6 @@
 import type {
+  AddNodeRequest,
+  AddNodeResult,
   ClusterStatus,
   GetStatusRequest,
   MovePartitionRequest,
@@ -13,6 +15,8 @@ export interface ClusterAdmin {
   getStatus(request: GetStatusRequest): Promise<ClusterStatus>;
   /** Resolves when it is decided. Throws NOT_CLUSTERED, NODE_NOT_FOUND or CHANGE_IN_PROGRESS. */
   removeNode(request: RemoveNodeRequest): Promise<RemoveNodeResult>;
+  /** Has a node stay that is being taken out. Throws NOT_CLUSTERED or NODE_NOT_FOUND. */
+  addNode(request: AddNodeRequest): Promise<AddNodeResult>;
   /** Resolves when the other leads. Throws NOT_CLUSTERED, TOPIC_NOT_FOUND, PARTITION_NOT_FOUND, NOT_A_REPLICA or CHANGE_IN_PROGRESS. */
   transferLeadership(request: TransferLeadershipRequest): Promise<TransferLeadershipResult>;
   /** Resolves when it is decided. Throws NOT_CLUSTERED, TOPIC_NOT_FOUND, PARTITION_NOT_FOUND, NODE_NOT_FOUND or CHANGE_IN_PROGRESS. */

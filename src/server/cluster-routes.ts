@@ -26,6 +26,12 @@ export function addClusterRoutes(app: HttpApp, { cluster, bodies }: ClusterRoute
     },
   );
 
+  app.fastify.put<{ Params: { readonly node: string } }>(
+    "/v1/cluster/nodes/:node",
+    { schema: { querystring: querySchema({}) } },
+    async (request, reply) => sendJson(reply, await cluster.addNode({ name: request.params.node })),
+  );
+
   const readBody = async (request: BodyRequest, reply: { readonly raw: Parameters<RequestBodies["read"]>[1] }) => {
     checkJson(request.headers["content-type"]);
     const body = await bodies.read(request.raw, reply.raw);

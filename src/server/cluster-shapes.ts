@@ -71,6 +71,11 @@ export function clusterShapes() {
         },
       },
     },
+    NodeAddition: {
+      type: "object",
+      required: ["wasDraining"],
+      properties: { wasDraining: { type: "boolean", description: "It was being taken out. False: it was to stay." } },
+    },
     NodeRemoval: {
       type: "object",
       required: ["isRemoved"],

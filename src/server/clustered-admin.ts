@@ -5,6 +5,8 @@ import type { Topic } from "../replica/catalog.ts";
 import type { ClusteredNode } from "../replica/cluster/clustered-node.ts";
 import { type CatalogPartition, type CatalogTopic, type ClusterCatalog, groupQuestions } from "../replica/cluster/index.ts";
 import type {
+  AddNodeRequest,
+  AddNodeResult,
   ClusterStatus,
   GetStatusRequest,
   GroupStatus,
@@ -80,6 +82,20 @@ export class ClusteredAdmin implements ClusterAdmin {
     if (force) await catalog.propose({ kind: "remove-node", name, isForced: true });
     else await catalog.propose({ kind: "drain-node", name, isDraining: true });
     return { isRemoved: !catalog.state.nodes.has(name) };
+  }
+
+  async addNode({ name }: AddNodeRequest): Promise<AddNodeResult> {
+    const catalog = this.#getCatalog(`add node ${name}`);
+    await catalog.refresh();
+    const node = catalog.state.nodes.get(name);
+    if (node === undefined) {
+      const addresses = [...catalog.state.nodes.values()].map(({ address }) => address).join(",");
+      throw new ProglogError("NODE_NOT_FOUND", `Cannot add node ${name}: it hasn't joined the cluster`, {
+        hint: `Start it, and it joins by itself: proglog serve --node-name ${name} --start-join-addrs ${addresses}`,
+      });
+    }
+    if (node.isDraining) await catalog.propose({ kind: "drain-node", name, isDraining: false });
+    return { wasDraining: node.isDraining };
   }
 
   async transferLeadership(request: TransferLeadershipRequest): Promise<TransferLeadershipResult> {

@@ -6,10 +6,12 @@ import type { Random } from "../base/random.ts";
 import { GrpcServer, type GrpcServerObserver, Health, reflectionMethods, serve, type ServedMethod } from "../grpc/index.ts";
 import { encodeDescriptorSet } from "../wire/descriptor-set.ts";
 import {
+  decodeAddNodeRequest,
   decodeGetStatusRequest,
   decodeMovePartitionRequest,
   decodeRemoveNodeRequest,
   decodeTransferLeadershipRequest,
+  encodeAddNodeResponse,
   encodeGetStatusResponse,
   encodeRemoveNodeResponse,
   encodeTransferLeadershipResponse,
@@ -194,11 +196,13 @@ function topicMethods(topics: GrpcTopics): readonly ServedMethod[] {
 function clusterMethods(cluster: ClusterAdmin): readonly ServedMethod[] {
   const status = { decodeRequest: decodeGetStatusRequest, encodeResponse: encodeGetStatusResponse };
   const removal = { decodeRequest: decodeRemoveNodeRequest, encodeResponse: encodeRemoveNodeResponse };
+  const addition = { decodeRequest: decodeAddNodeRequest, encodeResponse: encodeAddNodeResponse };
   const transfer = { decodeRequest: decodeTransferLeadershipRequest, encodeResponse: encodeTransferLeadershipResponse };
   const move = { decodeRequest: decodeMovePartitionRequest, encodeResponse: () => emptyMessage };
   return [
     serve(serverMethod("/log.v1.Cluster/GetStatus", "unary", status), (request) => cluster.getStatus(request)),
     serve(serverMethod("/log.v1.Cluster/RemoveNode", "unary", removal), (request) => cluster.removeNode(request)),
+    serve(serverMethod("/log.v1.Cluster/AddNode", "unary", addition), (request) => cluster.addNode(request)),
     serve(serverMethod("/log.v1.Cluster/TransferLeadership", "unary", transfer), (request) =>
       cluster.transferLeadership(request),
     ),

@@ -2,6 +2,7 @@ import { ProglogError } from "../base/error.ts";
 import type { Partition, Topic } from "../replica/catalog.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
 import type {
+  AddNodeRequest,
   ClusterStatus,
   GetStatusRequest,
   GroupStatus,
@@ -40,6 +41,10 @@ export class SingleNodeCluster implements ClusterAdmin {
 
   removeNode({ name }: RemoveNodeRequest): Promise<never> {
     return refuse(`remove node ${name}`);
+  }
+
+  addNode({ name }: AddNodeRequest): Promise<never> {
+    return refuse(`add node ${name}`);
   }
 
   transferLeadership({ topic, partition }: TransferLeadershipRequest): Promise<never> {

@@ -4,6 +4,8 @@ import {
   decodeGetStatusRequest,
   decodeGetStatusResponse,
   decodeMovePartitionRequest,
+  decodeAddNodeRequest,
+  decodeAddNodeResponse,
   decodeRemoveNodeRequest,
   decodeRemoveNodeResponse,
   decodeTransferLeadershipRequest,
@@ -11,6 +13,8 @@ import {
   encodeGetStatusRequest,
   encodeGetStatusResponse,
   encodeMovePartitionRequest,
+  encodeAddNodeRequest,
+  encodeAddNodeResponse,
   encodeRemoveNodeRequest,
   encodeRemoveNodeResponse,
   encodeTransferLeadershipRequest,
@@ -41,6 +45,8 @@ describe("cluster messages", () => {
     const removal = { name: "a", force: true };
     assert.deepEqual(decodeRemoveNodeRequest(encodeRemoveNodeRequest(removal)), removal);
     assert.deepEqual(decodeRemoveNodeResponse(encodeRemoveNodeResponse({ isRemoved: true })), { isRemoved: true });
+    assert.deepEqual(decodeAddNodeRequest(encodeAddNodeRequest({ name: "b" })), { name: "b" });
+    assert.deepEqual(decodeAddNodeResponse(encodeAddNodeResponse({ wasDraining: true })), { wasDraining: true });
     const transfer = { topic: "orders", partition: 3, to: "b" };
     assert.deepEqual(decodeTransferLeadershipRequest(encodeTransferLeadershipRequest(transfer)), transfer);
     const leading = { leaderId: "b" };
@@ -59,6 +65,8 @@ describe("cluster messages", () => {
     for (const decode of [
       decodeGetStatusRequest,
       decodeGetStatusResponse,
+      decodeAddNodeRequest,
+      decodeAddNodeResponse,
       decodeRemoveNodeRequest,
       decodeRemoveNodeResponse,
       decodeTransferLeadershipRequest,

@@ -1,5 +1,7 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import {
+  AddNodeRequestSchema,
+  AddNodeResponseSchema,
   GetStatusRequestSchema,
   GetStatusResponseSchema,
   type GroupStatus as GeneratedGroup,
@@ -81,6 +83,15 @@ export interface RemoveNodeResult {
   readonly isRemoved: boolean;
 }
 
+export interface AddNodeRequest {
+  readonly name: string;
+}
+
+export interface AddNodeResult {
+  /** It was being taken out. False: it is in the cluster, and was to stay. */
+  readonly wasDraining: boolean;
+}
+
 export interface TransferLeadershipRequest {
   readonly topic: string;
   readonly partition: number;
@@ -145,6 +156,24 @@ export function encodeRemoveNodeResponse(result: RemoveNodeResult): Buffer {
 export function decodeRemoveNodeResponse(bytes: Buffer): RemoveNodeResult {
   const { isRemoved } = reading("RemoveNodeResponse", () => fromBinary(RemoveNodeResponseSchema, bytes));
   return { isRemoved };
+}
+
+export function encodeAddNodeRequest(request: AddNodeRequest): Buffer {
+  return bytesOf(toBinary(AddNodeRequestSchema, create(AddNodeRequestSchema, request)));
+}
+
+export function decodeAddNodeRequest(bytes: Buffer): AddNodeRequest {
+  const { name } = reading("AddNodeRequest", () => fromBinary(AddNodeRequestSchema, bytes));
+  return { name };
+}
+
+export function encodeAddNodeResponse(result: AddNodeResult): Buffer {
+  return bytesOf(toBinary(AddNodeResponseSchema, create(AddNodeResponseSchema, result)));
+}
+
+export function decodeAddNodeResponse(bytes: Buffer): AddNodeResult {
+  const { wasDraining } = reading("AddNodeResponse", () => fromBinary(AddNodeResponseSchema, bytes));
+  return { wasDraining };
 }
 
 export function encodeTransferLeadershipRequest(request: TransferLeadershipRequest): Buffer {

@@ -16,12 +16,13 @@ export function addClusterCommand(program: Command, context: CommandContext): vo
   const cluster = program
     .command("cluster")
     .summary("show a cluster, move its partitions, take nodes out of it")
-    .description("Works with a cluster. Nodes join by themselves: start one with --start-join-addrs.")
+    .description("Works with a cluster.")
     .addHelpText(
       "after",
       `
 Examples:
   $ proglog cluster status --watch
+  $ proglog cluster add node-4
   $ proglog cluster remove node-3
   $ proglog cluster transfer --topic orders --partition 0 --to node-2
   $ proglog cluster move --topic orders --partition 0 --to node-1,node-2,node-4
@@ -36,6 +37,17 @@ Examples:
     .addOption(serverOption())
     .addHelpText("after", "\nExample:\n  $ proglog cluster status --watch\n")
     .action(context.action((options: StatusOptions) => showStatus(context, options)));
+  cluster
+    .command("add")
+    .description(
+      "Waits until a node has joined, and says how to start it: a node joins by itself. One that is being removed stays\n" +
+        "from then on.",
+    )
+    .argument("<node>", "its name")
+    .option("--no-wait", "fail when it isn't there")
+    .addOption(serverOption())
+    .addHelpText("after", "\nExample:\n  $ proglog cluster add node-4\n")
+    .action(context.action((name: string, options: AddOptions) => addNode(context, name, options)));
   cluster
     .command("remove")
     .description(
@@ -81,6 +93,11 @@ interface RemoveOptions {
   readonly force?: boolean;
   readonly wait: boolean;
   readonly yes?: boolean;
+}
+
+interface AddOptions {
+  readonly server?: string;
+  readonly wait: boolean;
 }
 
 interface TransferOptions {
@@ -141,6 +158,27 @@ async function watchStatus(context: CommandContext, { connection, request, optio
 
 function formatStatus(status: ClusterStatus, { json }: StatusOptions): string {
   return json === true ? `${JSON.stringify(status)}\n` : formatCluster(status);
+}
+
+async function addNode(context: CommandContext, name: string, options: AddOptions): Promise<ExitCode> {
+  const { io, stdout, stderr } = context;
+  const connection = await context.connect(options.server);
+  using stop = listenForStop(io);
+  return await askServer(connection, { attempt: `add node ${name}` }, async (client) => {
+    for (let isTold = false; ; await pause(watchIntervalMs, io.clock, stop.signal)) {
+      if (stop.exitCode !== undefined) return stop.exitCode;
+      try {
+        const { wasDraining } = await client.cluster.addNode(name);
+        await stdout.write(wasDraining ? `${name} stays.\n` : `${name} is in the cluster.\n`);
+        return exitCodes.done;
+      } catch (error) {
+        const isAwaited = options.wait && isProglogError(error, "NODE_NOT_FOUND");
+        if (!isAwaited && !(isTold && isProglogError(error) && passingCodes.includes(error.code))) throw error;
+        if (isAwaited && !isTold) await stderr.write(`${name} hasn't joined yet. ${error.hint ?? ""}\n`);
+        isTold = true;
+      }
+    }
+  });
 }
 
 async function removeNode(context: CommandContext, name: string, options: RemoveOptions): Promise<ExitCode> {
