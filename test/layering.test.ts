@@ -22,10 +22,13 @@ const rooms: Readonly<Record<string, Room>> = {
       "base",
       "/package.json", // for the version
     ],
-    packages: ["commander"],
+    packages: ["@peculiar/x509", "commander"],
   },
   client: { mayImport: ["wire", "grpc", "batch", "base"], isPure: true },
-  server: { mayImport: ["replica", "wire", "grpc", "batch", "base"], packages: ["fastify", "pino", "prom-client"] },
+  server: {
+    mayImport: ["replica", "wire", "grpc", "batch", "base"],
+    packages: ["casbin", "fastify", "jose", "pino", "prom-client"],
+  },
   wire: { mayImport: ["batch", "base"], mayImportTypesOf: ["raft"], packages: ["@bufbuild/protobuf"] },
   // Sockets and HTTP/2 are what it is made of; time and randomness are handed in.
   grpc: { mayImport: ["base"], isPure: true, builtins: ["http2", "net", "stream", "tls"] },

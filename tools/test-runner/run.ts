@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import type { TestResult } from "./reporter.ts";
@@ -9,11 +9,15 @@ import type { TestResult } from "./reporter.ts";
 /**
  * Runs the tests: `run.ts [--floor COUNT] [--name TEXT] [--file GLOB] [--debug] [--inspect]`.
  *
- * Node's own runner does the work, all files in one process: a process a file costs 130 ms each. What it doesn't notice makes
- * the run fail here: no test ran at all, fewer than there were, a file without a test, a test that ended the process with 0.
- * In one process a hook outside of a suite is everybody's, so test/house-rules.test.ts allows none.
+ * Node's own runner does the work, all files in one process: a process a file costs 130 ms each. A run of everything takes two side by
+ * side: half of its time goes to simulated disks and worlds, which need a processor and nothing else, while the rest waits for real ones.
+ * What Node's runner doesn't notice makes the run fail here: no test ran at all, fewer than there were, a file without a test, a test that
+ * ended the process with 0. In one process a hook outside of a suite is everybody's, so test/house-rules.test.ts allows none.
  */
 const everything = ["src/**/*.test.ts", "sim/**/*.test.ts", "test/**/*.test.ts"];
+
+/** What needs a processor and nothing else. */
+const simulated = /^(sim\/|test\/(crash|fault|rot|model|compaction-model)\b)/;
 
 /** Longer than the slowest test takes on a busy machine. A test past it fails, and the others still run. */
 const testTimeoutMs = 180_000;
@@ -33,34 +37,75 @@ async function main(): Promise<number> {
   const files = globSync(values.file === "" ? everything : values.file).sort();
   if (files.length === 0) return fail(`no test file matches ${values.file || everything.join(", ")}`);
 
+  const isWhole = values.file === "" && values.name === "" && !values.debug && !values.inspect;
+  const parts = isWhole
+    ? [files.filter((file) => !simulated.test(file)), files.filter((file) => simulated.test(file))]
+    : [files];
   const directory = mkdtempSync(join(tmpdir(), "proglog-test-run-"));
   try {
-    const resultFile = join(directory, "result.json");
-    const child = spawn(
-      process.execPath,
-      [
-        "--test",
-        "--test-isolation=none",
-        ...(values.debug ? [] : [`--test-timeout=${testTimeoutMs}`]),
-        ...(values.inspect ? ["--inspect-brk"] : []),
-        ...(values.name === "" ? [] : [`--test-name-pattern=${patternOf(values.name)}`]),
-        `--test-reporter=${join(import.meta.dirname, "reporter.ts")}`,
-        "--test-reporter-destination=stdout",
-        ...files,
-      ],
-      { stdio: "inherit", env: environment(resultFile, values.debug) },
-    );
-    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => child.kill(signal));
-    await once(child, "exit");
-
-    const result = readResult(resultFile);
-    if (result === undefined)
-      return fail(`the run ended before its summary (${child.signalCode ?? `exit code ${child.exitCode}`})`);
-    if (child.exitCode !== 0) return child.exitCode ?? 1;
-    return check(result, values.name === "" ? files : [], Number(values.floor));
+    const runs = parts.filter(({ length }) => length > 0).map((part, index) => runPart(part, index, directory, values));
+    let ended = 0;
+    for (const run of runs) {
+      const { code, output } = await run;
+      process.stdout.write(output);
+      ended = Math.max(ended, code);
+    }
+    const results = runs.map((_, index) => readResult(join(directory, `${index}.json`)));
+    if (results.includes(undefined)) return fail(`the run ended before its summary (${endOf(ended)})`);
+    if (ended !== 0) return 1;
+    const told = results.filter((result) => result !== undefined);
+    const whole: TestResult = {
+      ranCount: told.reduce((sum, { ranCount }) => sum + ranCount, 0),
+      skipped: told.flatMap(({ skipped }) => skipped),
+      files: told.flatMap((result) => result.files),
+    };
+    if (runs.length > 1) process.stdout.write(`\n${whole.ranCount} tests ran, ${whole.skipped.length} were skipped.\n`);
+    return check(whole, values.name === "" ? files : [], Number(values.floor));
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+interface RunOptions {
+  readonly name: string;
+  readonly debug: boolean;
+  readonly inspect: boolean;
+}
+
+/** The first part shows its output as it comes; that of any other is shown when the ones before are over. */
+async function runPart(
+  files: readonly string[],
+  index: number,
+  directory: string,
+  { name, debug, inspect }: RunOptions,
+): Promise<{ readonly code: number; readonly output: Buffer }> {
+  const child = spawn(
+    process.execPath,
+    [
+      "--test",
+      "--test-isolation=none",
+      ...(debug ? [] : [`--test-timeout=${testTimeoutMs}`]),
+      ...(inspect ? ["--inspect-brk"] : []),
+      ...(name === "" ? [] : [`--test-name-pattern=${patternOf(name)}`]),
+      `--test-reporter=${join(import.meta.dirname, "reporter.ts")}`,
+      "--test-reporter-destination=stdout",
+      ...files,
+    ],
+    {
+      stdio: index === 0 ? "inherit" : ["ignore", "pipe", "pipe"],
+      env: environment(join(directory, `${index}.json`), debug),
+    },
+  );
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => child.kill(signal));
+  const output: Buffer[] = [];
+  for (const stream of [child.stdout, child.stderr]) stream?.on("data", (chunk: Buffer) => output.push(chunk));
+  const [code, signal] = (await once(child, "close")) as [number | null, NodeJS.Signals | null];
+  return { code: code ?? 128 + (constants.signals[signal ?? "SIGTERM"] ?? 0), output: Buffer.concat(output) };
+}
+
+function endOf(code: number): string {
+  const signal = Object.entries(constants.signals).find(([, number]) => 128 + number === code)?.[0];
+  return signal ?? `exit code ${code}`;
 }
 
 function check(result: TestResult, files: readonly string[], floor: number): number {
