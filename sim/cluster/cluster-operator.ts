@@ -264,7 +264,14 @@ export class ClusterOperator {
   #restart(machine: Machine): void {
     const { served } = machine;
     const state = served?.groups?.stateOf(served.clusterId ?? "");
-    if (state?.kind !== "failed" || machine.isStopped || machine.disk.capacityBytes !== Number.POSITIVE_INFINITY) return;
+    // One that closes has no catalog either.
+    if (
+      state?.kind !== "failed" ||
+      machine.isClosing ||
+      machine.isStopped ||
+      machine.disk.capacityBytes !== Number.POSITIVE_INFINITY
+    )
+      return;
     this.#world.tell(() => `the operator starts ${machine.name} again: its catalog doesn't open`);
     machine.kill();
     machine.start();

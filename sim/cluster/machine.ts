@@ -105,6 +105,11 @@ export class Machine {
     return this.#isStopped;
   }
 
+  /** It hands over and closes, and will end by itself. */
+  get isClosing(): boolean {
+    return this.#life?.isClosing === true;
+  }
+
   /** Of the process; 0 when there is none. What was asked of an earlier one means nothing to a later one. */
   get life(): number {
     return this.#life?.number ?? 0;
@@ -114,22 +119,28 @@ export class Machine {
     if (this.condition !== "off") return;
     this.condition = "up";
     this.#lifeCount += 1;
-    const life: Life = { number: this.#lifeCount, node: undefined, peers: undefined, isOpen: false, isEnded: false };
+    const life = newLife(this.#lifeCount);
     this.#life = life;
     void this.#run(life);
   }
 
-  /** As by SIGTERM: it hands over, and closes. */
+  /** As by SIGTERM: it hands over, and closes. Resolves when the process is gone, by itself or by what strikes it meanwhile. */
   async stopGently(): Promise<void> {
     const life = this.#life;
     if (life?.node === undefined || !life.isOpen || this.#isStopped) return this.kill();
+    life.isClosing = true;
+    // What a killed process waits for never comes.
+    await Promise.race([this.#close(life, life.node), life.ended.promise]);
+  }
+
+  async #close(life: Life, node: ClusteredNode): Promise<void> {
     try {
-      await life.node.handOver();
-      await life.node.close(new ProglogError("SHUTTING_DOWN", "Cannot go on: the node is being stopped"));
+      await node.handOver();
+      await node.close(new ProglogError("SHUTTING_DOWN", "Cannot go on: the node is being stopped"));
     } catch (error) {
       if (!life.isEnded) this.foundFault(error);
     }
-    if (life.isEnded || this.#life !== life) return;
+    if (life.isEnded) return;
     if (this.disk.openFileCount > 0) this.foundFault(new Error(`${this.name} leaves ${this.disk.openFileCount} files open`));
     this.kill();
   }
@@ -263,6 +274,7 @@ export class Machine {
     if (life !== undefined) {
       life.isEnded = true;
       life.peers?.end(tells);
+      life.ended.resolve();
     }
     this.condition = "off";
     this.#isStopped = false;
@@ -320,5 +332,12 @@ interface Life {
   node: ClusteredNode | undefined;
   peers: SimPeers | undefined;
   isOpen: boolean;
+  isClosing: boolean;
   isEnded: boolean;
+  readonly ended: PromiseWithResolvers<void>;
+}
+
+function newLife(number: number): Life {
+  const ended = Promise.withResolvers<void>();
+  return { number, node: undefined, peers: undefined, isOpen: false, isClosing: false, isEnded: false, ended };
 }
