@@ -14,7 +14,7 @@ const peer = (bootCounter: number, storageId = "s"): PeerIdentity => ({
 describe("the liveness of peers", () => {
   test("a node to which there is no way for a second is lost, once, and found when there is one", () => {
     const liveness = new PeerLiveness(1000);
-    assert.deepEqual(liveness.connected(peer(1)), []);
+    assert.deepEqual(liveness.connected(peer(1)), ["found"]);
     assert.deepEqual(liveness.tick(10_000), []);
     liveness.disconnected("b", 10_000);
     liveness.disconnected("b", 10_900);
@@ -45,5 +45,18 @@ describe("the liveness of peers", () => {
     assert.deepEqual(liveness.lost, []);
     liveness.expect(["b", "d"], 2000);
     assert.deepEqual(liveness.tick(3000), ["d"]);
+  });
+
+  test("a node that was lost, then removed, and comes again under its name is found", () => {
+    const liveness = new PeerLiveness(1000);
+    liveness.expect(["b"], 0);
+    liveness.connected(peer(1));
+    liveness.disconnected("b", 1000);
+    assert.deepEqual(liveness.tick(2000), ["b"]);
+    liveness.expect([], 3000);
+    assert.deepEqual(liveness.connected(peer(1, "other disk")), ["found"]);
+    liveness.expect([], 4000);
+    liveness.expect(["b"], 4000);
+    assert.deepEqual(liveness.connected(peer(2, "other disk")), ["found"]);
   });
 });

@@ -24,8 +24,9 @@ export class PeerLiveness {
     const life = `${storageId} ${bootCounter}`;
     const known = this.#peers.get(nodeId);
     this.#peers.set(nodeId, { life, goneSinceMs: undefined, isLost: false });
-    if (known?.isLost === true) return ["found"];
-    return known?.life === undefined || known.life === life ? [] : ["lost", "found"];
+    // One that isn't known was perhaps forgotten while it was lost, as a node is that is removed and comes again: to groups it is lost still.
+    if (known?.life === undefined || known.isLost) return ["found"];
+    return known.life === life ? [] : ["lost", "found"];
   }
 
   disconnected(nodeId: NodeId, nowMs: number): void {
