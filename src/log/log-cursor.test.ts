@@ -264,6 +264,21 @@ describe("a tail", () => {
     for (const tail of tails) assert.deepEqual(await tail, [0, 1, 2]);
   });
 
+  test("ends with the log, wherever the close meets it", async () => {
+    for (const turns of range(0, 40)) {
+      const world = new LogWorld();
+      const log = await world.open();
+      await log.append({ value: "a" });
+      const tail = log.batches({ tail: true, signal: new AbortController().signal });
+      await tail.next();
+      const next = tail.next();
+      for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
+      const closed = log.close();
+      assert.equal((await next).done, true);
+      await closed;
+    }
+  });
+
   test("is followed over rolls", async () => {
     const world = new LogWorld();
     const log = await world.open(small);

@@ -118,7 +118,8 @@ export class LogReader {
 
   async *#portions(options: BatchReadOptions, wholeMaxBytes: number | undefined): AsyncGenerator<Portion, void, undefined> {
     const { limit = Number.POSITIVE_INFINITY, maxBytes = Number.POSITIVE_INFINITY, tail = false } = options;
-    const signal = options.signal === undefined ? this.ended : AbortSignal.any([options.signal, this.ended]);
+    // Not both signals as one: that costs more than a short read does, and is held by the process for as long as somebody listens to it.
+    const isOver = (): boolean => options.signal?.aborted === true || this.ended.aborted;
     const { observer } = this.#state.context;
     const from = await this.findOffset(options.from ?? "start");
     const memory = options.reusesMemory === true ? new PieceMemory() : undefined;
@@ -128,12 +129,12 @@ export class LogReader {
       let leftBytes = maxBytes;
       const maxPieceBytes = Math.min(options.maxPieceBytes ?? readPieceBytes, readPieceBytes);
       let pieceBytes = Math.min(readFirstPieceBytes, maxBytes, maxPieceBytes);
-      while (leftBatches > 0 && leftBytes > 0 && !signal.aborted) {
+      while (leftBatches > 0 && leftBytes > 0 && !isOver()) {
         const wantedBytes = Math.max(4096, Math.min(pieceBytes, leftBytes));
         const frames = await this.#reads.run(`read offset ${cursor.nextOffset}`, () => cursor.next(wantedBytes));
         if (frames.length === 0) {
           if (!tail) return;
-          await this.#waitToGoOn(cursor.nextOffset, signal);
+          await this.#waitToGoOn(cursor.nextOffset, options.signal);
           continue;
         }
         // Pieces grow while a reader goes on: one that wants little isn't made to read much.
@@ -196,9 +197,10 @@ export class LogReader {
     }
   }
 
-  /** Resolves when there is more to read, or when the wait ended: the caller then looks at the signal. */
-  async #waitToGoOn(nextOffset: number, signal: AbortSignal): Promise<void> {
-    if (this.highWatermark > nextOffset) return;
+  /** Resolves when there is more to read, or when the wait or the log ended: the caller then looks which. */
+  async #waitToGoOn(nextOffset: number, signal: AbortSignal | undefined): Promise<void> {
+    // The end of the log ends all who wait then; who comes later would wait for ever.
+    if (this.highWatermark > nextOffset || this.ended.aborted) return;
     const poison = this.#findPoison(`wait for offset ${nextOffset}`);
     if (poison !== undefined) throw poison;
     try {
