@@ -492,8 +492,12 @@ export const peerAskersMaxCount = 4;
 export const peerAskedAddressesMaxCount = 64;
 export const peerAddressesOfNameMaxCount = 16;
 
-/** How often the controller looks around without being told that something changed: leaders move and nodes come back unannounced. */
-export const controllerIntervalMs = 1 * secondMs;
+/**
+ * How often the controller looks around without being told that something changed: leaders move and nodes come back unannounced. Some way from
+ * a multiple of an election timeout, after which a leader begins anew to count who answers it: asked in step with that, it would say each
+ * time that nobody does.
+ */
+export const controllerIntervalMs = 1_030;
 
 /** Groups that the controller asks about, or changes, at once. Each is a question or two under way. */
 export const controllerStepsMaxCount = 16;
@@ -507,9 +511,9 @@ export const controllerStallMs = 60 * secondMs;
 /** Groups whose leadership is being handed back at once: each has a moment without a leader. */
 export const controllerTransfersMaxCount = 4;
 
-/** How long the controller waits after a step of a group, and after one that failed: doubled from the first to the second. */
+/** How long the controller waits after a step of a group, and after one that failed: doubled from the first to the second. Out of step, as above. */
 export const controllerPauseMs = 100;
-export const controllerRetryMinMs = 500;
+export const controllerRetryMinMs = 530;
 export const controllerRetryMaxMs = 30 * secondMs;
 
 /** How long a node has to be back before it leads again what it is to lead: one that comes and goes shouldn't. */

@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { groupTickMs } from "../../base/cluster-limits.ts";
+import { controllerIntervalMs, controllerRetryMinMs } from "../../base/limits.ts";
+import { defaultSettings } from "../../raft/raft-settings.ts";
 import type { CatalogPartition } from "./catalog-state.ts";
 import { findLeft } from "./controller-work.ts";
 import type { GroupReport } from "./group-report.ts";
@@ -38,4 +41,18 @@ describe("a replica that is leaving", () => {
   test("hasn't left by a membership that may yet be taken back", () => {
     assert.equal(findLeft(partition, reportOf({}, false)), undefined);
   });
+});
+
+describe("the pauses of the controller", () => {
+  const { electionTicks, heartbeatTicks } = defaultSettings;
+  // Twice as long, too: that is another one's setting.
+  for (const timeoutMs of [electionTicks * groupTickMs, 2 * electionTicks * groupTickMs])
+    for (const pauseMs of [controllerIntervalMs, controllerRetryMinMs])
+      test(`${pauseMs} ms after each other don't all come in the beginning of an election timeout of ${timeoutMs} ms`, () => {
+        const unknownMs = heartbeatTicks * groupTickMs;
+        for (let phaseMs = 0; phaseMs < unknownMs; phaseMs += 1) {
+          const asked = [0, 1, 2, 3, 4].map((count) => (phaseMs + count * pauseMs) % timeoutMs);
+          assert.ok(asked.some((atMs) => atMs > unknownMs));
+        }
+      });
 });
