@@ -2,6 +2,7 @@ import { isProglogError } from "../../src/base/error.ts";
 import type { CatalogTopic } from "../../src/replica/cluster/catalog-state.ts";
 import { groupQuestions } from "../../src/replica/cluster/group-questions.ts";
 import type { ClusteredNode } from "../../src/replica/cluster/clustered-node.ts";
+import type { GroupReplica } from "../../src/replica/group/group-replica.ts";
 import type { SeededRandom } from "../random.ts";
 import { Violation } from "../violation.ts";
 import type { Heard } from "./cluster-client.ts";
@@ -19,6 +20,7 @@ export interface OperatorWorld {
   /** Whose disks were lost, and what the cluster may still have of them. */
   readonly lostNodes: Set<LostNode>;
   findCatalogLeader(): Machine | undefined;
+  findGroupLeader(group: string): GroupReplica | undefined;
   /** The topic is there, or has more partitions now. */
   topicSeen(topic: CatalogTopic): void;
   /** From now on it may be gone at any moment. */
@@ -260,19 +262,20 @@ export class ClusterOperator {
     machine.retire();
   }
 
-  /** A replica of the catalog that didn't open for want of room is opened by starting the node again: nobody else makes it anew. */
+  /**
+   * A replica that didn't open, for want of room or since a call failed, is opened by starting the node again, where nobody makes it anew: one
+   * of the catalog, and one that its group can't be led without.
+   */
   #restart(machine: Machine): void {
     const { served } = machine;
-    const state = served?.groups?.stateOf(served.clusterId ?? "");
-    // One that closes has no catalog either.
-    if (
-      state?.kind !== "failed" ||
-      machine.isClosing ||
-      machine.isStopped ||
-      machine.disk.capacityBytes !== Number.POSITIVE_INFINITY
-    )
-      return;
-    this.#world.tell(() => `the operator starts ${machine.name} again: its catalog doesn't open`);
+    // One that closes has no replicas either.
+    if (machine.isClosing || machine.isStopped || machine.disk.capacityBytes !== Number.POSITIVE_INFINITY) return;
+    const isMissed = (group: string): boolean =>
+      group === served?.clusterId || this.#world.findGroupLeader(group) === undefined;
+    const states = [...(served?.groups?.states() ?? [])];
+    const missed = states.find(({ record, state }) => state.kind === "failed" && isMissed(record.groupId));
+    if (missed === undefined) return;
+    this.#world.tell(() => `the operator starts ${machine.name} again: its replica of ${missed.record.groupId} doesn't open`);
     machine.kill();
     machine.start();
   }
