@@ -1,6 +1,7 @@
 import { AssertionError } from "../../src/base/assert.ts";
 import { isProglogError, messageOf } from "../../src/base/error.ts";
 import { encodeState } from "../../src/replica/cluster/catalog-snapshot.ts";
+import { membersOf } from "../../src/raft/membership.ts";
 import { mayDeleteReplica } from "../../src/replica/cluster/catalog-state.ts";
 import type { ClusterCatalog } from "../../src/replica/cluster/cluster-catalog.ts";
 import type { Call } from "../fault-plan.ts";
@@ -88,7 +89,18 @@ export class ClusterChecks {
       known !== undefined && mayDeleteReplica(known, group, { node: machine.nodeName, incarnation });
     // Of a deleted group the catalog forgets in the end that it ever was, and a node that is out of the cluster isn't waited for.
     const isForgotten = state?.groups.has(group) === false && this.#groups.has(group);
-    return isAllowed(state) || isAllowed(own) || isForgotten;
+    return isAllowed(state) || isAllowed(own) || isForgotten || this.#isRenewed(machine, group, incarnation);
+  }
+
+  /** Of group 0 a replica may go when another one is to take its place, and who leads counts on it no more. */
+  #isRenewed(machine: Machine, group: string, incarnation: number): boolean {
+    const state = this.#newest?.state;
+    if (group !== state?.clusterId || state.nodes.get(machine.nodeName)?.incarnation === incarnation) return false;
+    const own = `${machine.node?.storageId}/${incarnation}`;
+    const leaders = this.#machines
+      .flatMap(({ served }) => served?.groups?.find(group) ?? [])
+      .filter(({ isLeader }) => isLeader);
+    return leaders.every(({ membership }) => !membersOf(membership).some(({ storageId }) => storageId === own));
   }
 
   #lookAtCatalog(machine: Machine, catalog: ClusterCatalog | undefined): void {

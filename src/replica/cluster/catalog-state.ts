@@ -106,6 +106,11 @@ export function mayDeleteReplica(state: CatalogState, group: string, { node, inc
   });
 }
 
+/** Who has group 0: all nodes, and nothing else says so. */
+export function catalogPlacement({ clusterId = "", nodes }: CatalogState): Pick<CatalogPartition, "uuid" | "replicas"> {
+  return { uuid: clusterId, replicas: [...nodes.values()].map(({ name, incarnation }) => ({ node: name, incarnation })) };
+}
+
 /** The members that a partition's group begins with, if it may not have begun yet. */
 export function foundersOf(state: CatalogState, partition: CatalogPartition): readonly Member[] | undefined {
   const { replicas, isMoving, founders } = partition;

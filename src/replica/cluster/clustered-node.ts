@@ -22,33 +22,31 @@ import type { RaftSettings } from "../../raft/raft-settings.ts";
 import type { Catalog, Topic } from "../catalog.ts";
 import type { LogObserver, LogSettings } from "../data-directory.ts";
 import { effectiveSettings } from "../effective-settings.ts";
-import { isCopyQuestion } from "../group/copy-questions.ts";
 import { type KnownLeader, leaderDetails, notLeaderError } from "../group/group-errors.ts";
 import type { GroupObserver } from "../group/group-options.ts";
 import { GroupReplica } from "../group/group-replica.ts";
 import { GroupSet } from "../group/group-set.ts";
 import { newestLeader } from "../group/leader-table.ts";
-import { leadersQuestion } from "../group/leader-exchange.ts";
 import { memberOptionsOf } from "../group/member-options.ts";
 import { topicNotFound } from "../manifest-catalog.ts";
 import type { NodeStorage, PartitionPlace, ReplicaLookup } from "../node-storage.ts";
 import type { KnownPeer, PeerIdentity, PeerListener, PeerTransport } from "../peer-network.ts";
 import type { Replica } from "../replica.ts";
 import { CatalogReplica } from "./catalog-replica.ts";
-import { type CatalogPartition, partitionsOf } from "./catalog-state.ts";
-import { proposeQuestion, ClusterCatalog } from "./cluster-catalog.ts";
+import { type CatalogPartition, catalogPlacement, partitionsOf } from "./catalog-state.ts";
+import { ClusterCatalog } from "./cluster-catalog.ts";
 import { type ClusterFlags, type ClusterIdentity, openClusterIdentity } from "./cluster-identity.ts";
 import { ClusterFacts } from "./cluster-facts.ts";
 import { Controller } from "./controller.ts";
 import type { Joined, JoinRequest } from "./formation-view.ts";
 import { findPlace } from "./find-place.ts";
 import { formCatalog, topicsToTake } from "./form-catalog.ts";
-import { answerGroupQuestion, isGroupQuestion } from "./group-answers.ts";
 import { admit } from "./joining.ts";
 import { catalogVersion } from "./catalog-fold.ts";
+import { CatalogRenewal } from "./catalog-renewal.ts";
 import { nodeRecordName, readNodeRecord, type ReplicaRecord } from "./node-record-state.ts";
-import { mayAsk } from "./peer-check.ts";
 import { PeerAddresses } from "./peer-addresses.ts";
+import { answerPeerQuestion, startingError } from "./peer-questions.ts";
 import { PendingCatalog } from "./pending-catalog.ts";
 import { ReplicaKeeper } from "./replica-keeper.ts";
 import { ServedReplicas, uuidOf } from "./served-replicas.ts";
@@ -115,6 +113,7 @@ export class ClusteredNode implements NodeStorage {
   #groups: GroupSet<GroupReplica> | undefined;
   #catalog: ClusterCatalog | undefined;
   #keeper: ReplicaKeeper | undefined;
+  #renewal: CatalogRenewal | undefined;
   #controller: Controller | undefined;
   #facts: ClusterFacts | undefined;
   #logs: TopicLogs | undefined;
@@ -313,7 +312,8 @@ export class ClusteredNode implements NodeStorage {
     this.#watch?.cancel();
     try {
       // Together: each waits for what it asked of the catalog, and the catalog refuses all that wait.
-      await Promise.all([this.#controller?.close(), this.#keeper?.close(), this.#catalog?.close(reason)]);
+      const closings = [this.#controller, this.#keeper, this.#renewal].map((part) => part?.close());
+      await Promise.all([...closings, this.#catalog?.close(reason)]);
       await this.#groups?.close(reason);
     } finally {
       await this.#peers?.close();
@@ -390,11 +390,12 @@ export class ClusteredNode implements NodeStorage {
     return group;
   }
 
-  /** This node's replica of the catalog, the first time. */
+  /** This node's replica of the catalog, the first time, or where another one is to take its place. */
   async #createCatalogGroup(identity: ClusterIdentity, clusterId: string): Promise<void> {
     const { membership } = identity;
     const incarnation = identity.record.state.catalogIncarnation;
-    const voters = membership?.role === "voter" ? membership.firstVoters : undefined;
+    // Another one learns from the others who they are.
+    const voters = incarnation === 0 && membership?.role === "voter" ? membership.firstVoters : undefined;
     const firstMembers = voters?.map(({ name, storageId }) => ({ nodeId: name, storageId: `${storageId}/${incarnation}` }));
     await this.#groups?.create({ groupId: clusterId, incarnation, logId: clusterId, firstMembers });
   }
@@ -427,6 +428,10 @@ export class ClusteredNode implements NodeStorage {
       changed: () => this.#logs?.configureAll(),
     });
     this.#controller = new Controller({ catalog, facts, peers: asking, clock, logger });
+    this.#renewal = new CatalogRenewal({
+      ...{ groups, record: identity.record, catalog, clusterId, self: identity.name, ...asking, clock, logger },
+      create: () => this.#createCatalogGroup(identity, clusterId),
+    });
     const forming = formCatalog({ catalog, identity, disk, directory: path, clock, logger, signal: this.#stopping.signal });
     void forming.then(() => (this.#topicsToTake = new Set()));
     this.#scheduleWatch();
@@ -491,6 +496,7 @@ export class ClusteredNode implements NodeStorage {
       const state = this.#catalog?.state;
       if (state !== undefined && this.#catalog?.isLeader === true)
         this.#facts?.watchReplicas(function* () {
+          yield catalogPlacement(state);
           for (const { partition } of partitionsOf(state)) yield partition;
         });
       if (this.#identity !== undefined) this.#announceAddress(this.#identity);
@@ -552,23 +558,8 @@ export class ClusteredNode implements NodeStorage {
     const standing = this.#isMember(from)
       ? ({ kind: "member", movedFrom: undefined } as const)
       : ({ kind: "outsider" } as const);
-    if (!mayAsk(standing, kind))
-      throw new ProglogError("PEER_REFUSED", `Cannot answer ${from.nodeId}: it isn't known to be of this cluster`, {
-        details: { node: from.nodeId, storageId: from.storageId, reason: "outsider" },
-      });
-    if (kind.startsWith("formation/")) {
-      if (this.#identity === undefined) throw startingError();
-      return this.#identity.answer(kind, body, signal);
-    }
-    if (isCopyQuestion(kind) && this.#groups !== undefined) return this.#groups.answerCopy(from.nodeId, kind, body, signal);
-    if (kind === leadersQuestion) return this.#groups?.answerLeaders(from.nodeId, body) ?? Buffer.alloc(0);
-    if (this.#catalog === undefined) throw startingError();
-    if (kind === proposeQuestion) return this.#catalog.answer(body);
-    if (isGroupQuestion(kind)) return answerGroupQuestion(kind, body, (group) => this.#groups?.find(group));
-    throw new ProglogError(
-      "INVALID_ARGUMENT",
-      `Cannot answer ${JSON.stringify(kind.slice(0, 64))}: no such question is known here`,
-    );
+    const parts = { identity: this.#identity, groups: this.#groups, catalog: this.#catalog };
+    return answerPeerQuestion({ from, standing, kind, body, signal }, parts);
   }
 
   #connected(peer: PeerIdentity): void {
@@ -586,7 +577,3 @@ export class ClusteredNode implements NodeStorage {
 
 const handOverPollMs = 10;
 const unknownStorageId = "0".repeat(32);
-
-function startingError(): ProglogError {
-  return new ProglogError("UNAVAILABLE", "Cannot answer: this node is starting");
-}

@@ -1,4 +1,4 @@
-import type { NodeId } from "../../raft/member.ts";
+import { findMember, type Member, type NodeId } from "../../raft/member.ts";
 import { membersOf } from "../../raft/membership.ts";
 import type { CatalogPartition, CatalogState, PlacedReplica } from "./catalog-state.ts";
 import { memberOf, partitionsOf, replicaStorageId } from "./catalog-state.ts";
@@ -35,7 +35,7 @@ export function findLeft({ leaving }: CatalogPartition, { membership, isSettled 
 
 /**
  * Who is to be in group 0: all nodes, and some of them vote. Those who vote by now are known from its report; a node counts as gone after
- * `goneMs`.
+ * `goneMs`, or when its replica is lost.
  */
 export function wishOfCatalog(
   state: CatalogState,
@@ -50,8 +50,11 @@ export function wishOfCatalog(
     chooseCatalogVoters(
       nodes.map(({ name, isDraining, incarnation }) => {
         const { isConnected, sinceMs } = facts.presenceOf(name);
-        const isVoter = membership.voters.some(({ nodeId }) => nodeId === name);
-        return { name, isVoter, isDraining, isGone: !isConnected && nowMs - sinceMs >= goneMs, incarnation };
+        // One that is to take the place of another on its node has no vote yet, so that a third may have it meanwhile.
+        const isVoter = membership.voters.some((voter) => isAmong(members, voter) && voter.nodeId === name);
+        const isLost = facts.isLost(state.clusterId ?? "", { node: name, incarnation });
+        const isGone = isLost || (!isConnected && nowMs - sinceMs >= goneMs);
+        return { name, isVoter, isDraining, isGone, incarnation };
       }),
     ),
   );
@@ -60,6 +63,10 @@ export function wishOfCatalog(
     learners: members.filter(({ nodeId }) => !voters.has(nodeId)),
     leader: undefined,
   };
+}
+
+function isAmong(members: readonly Member[], { nodeId, storageId }: Member): boolean {
+  return findMember(members, nodeId)?.storageId === storageId;
 }
 
 /** Nodes that drain and have no partition any more: what is left of them is their replica of group 0. */

@@ -35,7 +35,7 @@ export interface NodeRecordState {
   readonly promise: FormationProposal | undefined;
   /** The highest boot counter heard of each storage id; those heard last come last. */
   readonly bootCounters: ReadonlyMap<string, number>;
-  /** The incarnation of this node's replica of the catalog's group: 0 for those that formed the cluster. */
+  /** The incarnation that this node's replica of the catalog's group has, or is to get: 0 at first for those that formed the cluster. */
   readonly catalogIncarnation: number;
   /** The other nodes of the cluster as they were last known: whom to ask when nobody here knows the catalog yet. */
   readonly peers: readonly KnownPeer[];

@@ -94,6 +94,17 @@ export class NodeRecord {
     });
   }
 
+  /**
+   * This node's replica of the catalog is to be another one, of this incarnation. To be called when the one before has left the group: it
+   * goes, whatever happens from here on.
+   */
+  async renewCatalog(catalogIncarnation: number): Promise<void> {
+    await this.#change((state) => {
+      assert(state.clusterId !== undefined, "who has a catalog belongs to a cluster");
+      return catalogIncarnation <= state.catalogIncarnation ? state : { ...state, catalogIncarnation };
+    });
+  }
+
   /** The other nodes, as the catalog has them now. */
   async setPeers(peers: readonly KnownPeer[]): Promise<void> {
     await this.#change((state) => (isDeepStrictEqual(state.peers, peers) ? state : { ...state, peers }));

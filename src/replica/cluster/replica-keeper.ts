@@ -62,7 +62,7 @@ export class ReplicaKeeper {
     if (catalog.state.clusterId === undefined || !catalog.isCurrent) return;
     const { create, remove } = planReplicas(
       catalog.state,
-      { node: self, storageId: record.state.storageId },
+      { node: self, storageId: record.state.storageId, catalogIncarnation: record.state.catalogIncarnation },
       record.state.replicas,
     );
     await inTurns(remove, async ({ groupId, incarnation }) => {

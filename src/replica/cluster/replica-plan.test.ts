@@ -9,7 +9,7 @@ import { planReplicas } from "./replica-plan.ts";
 const clusterId = "c".repeat(32);
 const group = "00000000-0000-4000-8000-000000000001";
 const storageOf = (node: string): string => node.repeat(32);
-const self = { node: "a", storageId: storageOf("a") };
+const self = { node: "a", storageId: storageOf("a"), catalogIncarnation: 0 };
 
 /** A cluster of four nodes, and then these commands, each at the offset that is its number. */
 function catalogOf(...changes: readonly CatalogChange[]): CatalogState {
@@ -51,7 +51,7 @@ describe("what a node makes and removes", () => {
 
   test("nothing is made for another disk of the same name", () => {
     const state = catalogOf(topic(["a", "b", "c"]));
-    assert.deepEqual(planReplicas(state, { node: "a", storageId: storageOf("e") }, []).create, []);
+    assert.deepEqual(planReplicas(state, { ...self, storageId: storageOf("e") }, []).create, []);
   });
 
   test("one that was deleted isn't made again under the same incarnation", () => {

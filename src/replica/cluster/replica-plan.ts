@@ -37,7 +37,7 @@ export interface PlannedReplica {
  */
 export function planReplicas(
   state: CatalogState,
-  self: { readonly node: string; readonly storageId: string },
+  self: { readonly node: string; readonly storageId: string; readonly catalogIncarnation: number },
   listed: readonly ReplicaRecord[],
 ): ReplicaPlan {
   const remove = listed.filter(({ groupId, incarnation, state: known }) => {
@@ -45,7 +45,9 @@ export function planReplicas(
     return known === "deleting" || mayDeleteReplica(state, groupId, { node: self.node, incarnation });
   });
   const create: PlannedReplica[] = [];
-  if (state.nodes.get(self.node)?.storageId !== self.storageId) return { create, remove };
+  const node = state.nodes.get(self.node);
+  // Nor before the catalog has come to where this node's replica of it was placed: one that was placed anew reads once more what was long ago.
+  if (node?.storageId !== self.storageId || node.incarnation < self.catalogIncarnation) return { create, remove };
   const incarnations = new Map<string, Set<number>>();
   const present = new Set<string>();
   for (const { groupId, incarnation, state: known } of listed) {
