@@ -74,7 +74,7 @@ export class CatalogProposals {
   }
 
   async #takeTurn(): Promise<void> {
-    const { refresh, fold, clock, random, group } = this.#options;
+    const { refresh, fold, clock, random, group, isUp } = this.#options;
     try {
       await refresh();
       if (!group.isLeader) throw notLeaderError("change the catalog", group.leader);
@@ -85,7 +85,7 @@ export class CatalogProposals {
     }
     const { state, nextOffset } = fold();
     const reserved = this.#options.reservedTopics?.() ?? new Set();
-    const maker = new CommandMaker(state, { now: Math.floor(clock.now()), random, reserved });
+    const maker = new CommandMaker(state, { now: Math.floor(clock.now()), random, reserved, isUp });
     const turn: { readonly proposal: Proposal; readonly value: Buffer }[] = [];
     let bytes = 0;
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
@@ -178,6 +178,8 @@ export interface CatalogProposalsOptions {
   readonly logger: Logger;
   /** Topics that are to come into the catalog as they are: nobody else may make or delete one of that name. */
   readonly reservedTopics?: () => ReadonlySet<string>;
+  /** Whether there is a way to a node. Default: to all. */
+  readonly isUp?: (node: string) => boolean;
   /** The fold that is in force. */
   readonly fold: () => CatalogFold;
   /** Resolves when the fold has all that was acknowledged before the call. */

@@ -80,7 +80,10 @@ export function decodeRequest(bytes: Buffer): CatalogRequest {
 export interface CommandMakerOptions {
   readonly now: number;
   readonly random: Random;
+  /** Names of topics of this node's own that are still to come into the catalog. */
   readonly reserved?: ReadonlySet<string>;
+  /** Whether there is a way to a node: those go first when replicas are placed. Default: to all. */
+  readonly isUp?: ((node: string) => boolean) | undefined;
 }
 
 /** Makes commands of requests, against one state: those of one turn of the leader. What is placed by one is counted for the next. */
@@ -89,11 +92,12 @@ export class CommandMaker {
   readonly #now: number;
   readonly #random: Random;
   readonly #reserved: ReadonlySet<string>;
+  readonly #isUp: (node: string) => boolean;
   #loads: readonly NodeLoad[] | undefined;
 
-  /** `reserved`: names of topics of this node's own that are still to come into the catalog. */
-  constructor(state: CatalogState, { now, random, reserved = new Set() }: CommandMakerOptions) {
+  constructor(state: CatalogState, { now, random, reserved = new Set(), isUp = () => true }: CommandMakerOptions) {
     this.#reserved = reserved;
+    this.#isUp = isUp;
     this.#state = state;
     this.#now = now;
     this.#random = random;
@@ -222,7 +226,7 @@ export class CommandMaker {
         hint: "Delete topics that nobody needs, or add nodes.",
       });
     }
-    const placed = placePartitions({ loads, count, replicationFactor, random: this.#random });
+    const placed = placePartitions({ loads, count, replicationFactor, random: this.#random, isUp: this.#isUp });
     this.#count(placed);
     const nodes = loads.map(({ name }) => name);
     const partitions = placed.map((replicas) => ({

@@ -382,6 +382,8 @@ export interface ClusterCatalogOptions {
   readonly peers: Pick<PeerNetwork, "ask">;
   /** Topics of this node that are still to come into the catalog: nobody else may make or delete one of that name. */
   readonly reservedTopics?: () => ReadonlySet<string>;
+  /** Whether there is a way to a node: new replicas are placed on those first. Default: to all. */
+  readonly isUp?: (node: NodeId) => boolean;
   /** How long a change is tried. Default `catalogProposalMaxMs`. */
   readonly proposalMaxMs?: number;
 }

@@ -407,7 +407,6 @@ export class ClusteredNode implements NodeStorage {
     const asking = { ask: this.#askAnyone(identity, peers) };
     this.#topicsToTake = topicsToTake(disk, path, identity);
     const reservedTopics = (): ReadonlySet<string> => this.#topicsToTake;
-    const catalog = new ClusterCatalog(catalogGroup, { clock, random, logger, peers: asking, reservedTopics });
     const facts = new ClusterFacts({
       self: identity.name,
       startedMs: clock.monotonic(),
@@ -416,6 +415,8 @@ export class ClusteredNode implements NodeStorage {
       outOf: (group) => groups.outOf(group),
       lostAfterMs: replicaLostAfterMs,
     });
+    const isUp = (node: NodeId): boolean => facts.presenceOf(node).isConnected;
+    const catalog = new ClusterCatalog(catalogGroup, { clock, random, logger, peers: asking, reservedTopics, isUp });
     for (const nodeId of this.#connectedPeers.keys()) facts.connected(nodeId);
     this.#facts = facts;
     this.#catalog = catalog;

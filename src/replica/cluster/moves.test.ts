@@ -137,6 +137,23 @@ describe("planning moves", () => {
     assert.deepEqual(planMoves(world.state, { ...all, isLost: isAllLost }), []);
   });
 
+  test("where a topic is to have fewer replicas those on nodes that are away go, and lead no more", () => {
+    for (const away of ["n1", "n2", "n3"]) {
+      const world = new World(createSeededRandom("fewer"), 3);
+      world.createTopic(6, 3);
+      const [topic] = world.state.topics.values();
+      assert.ok(topic !== undefined);
+      const { name, uuid } = topic;
+      world.apply({ kind: "alter-topic", name, uuid, settings: {}, replicationFactor: 2 });
+      world.place(planMoves(world.state, { ...all, isAvailable: (node) => node !== away }));
+      for (const { partition } of partitionsOf(world.state)) {
+        assert.equal(partition.replicas.length, 2);
+        assert.ok(!partition.replicas.some(({ node }) => node === away), away);
+        assert.ok(partition.leader !== away);
+      }
+    }
+  });
+
   test("a node that is away takes nothing, and what needs it waits", () => {
     const world = new World(createSeededRandom("away"), 4);
     world.createTopic(4, 3);

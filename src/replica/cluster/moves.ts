@@ -151,8 +151,12 @@ class Plan {
       this.#add(draft, this.#newReplica(draft, target));
     }
     while (draft.replicas.length > wanted && draft.replicas.every(({ node }) => this.#loads.has(node))) {
-      const spare = draft.replicas.filter(({ node }) => node !== draft.leader).map(({ node }) => this.#getLoad(node));
-      const [fullest] = spare.sort((a, b) => b.replicas.size - a.replicas.size);
+      const loads = draft.replicas.map(({ node }) => this.#getLoad(node));
+      // One that is away first, be it the wished leader: what stays should be what is there.
+      const spare = loads.filter(({ name, isAvailable }) => name !== draft.leader || !isAvailable);
+      const [fullest] = spare.sort(
+        (a, b) => Number(a.isAvailable) - Number(b.isAvailable) || b.replicas.size - a.replicas.size,
+      );
       if (fullest === undefined) return;
       this.#drop(draft, fullest.name);
     }
@@ -160,8 +164,11 @@ class Plan {
 
   findLeader(draft: Draft): void {
     if (draft.replicas.some(({ node }) => node === draft.leader)) return;
-    const candidates = draft.replicas.map(({ node }) => ({ node, leads: this.#loads.get(node)?.leads.size ?? 0 }));
-    const [best] = candidates.sort((a, b) => a.leads - b.leads);
+    const candidates = draft.replicas.map(({ node }) => {
+      const { isAvailable = false, leads } = this.#loads.get(node) ?? {};
+      return { node, isAvailable, leads: leads?.size ?? 0 };
+    });
+    const [best] = candidates.sort((a, b) => Number(b.isAvailable) - Number(a.isAvailable) || a.leads - b.leads);
     if (best !== undefined) this.#setLeader(draft, best.node);
   }
 

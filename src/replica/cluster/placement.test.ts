@@ -64,6 +64,38 @@ describe("placing new partitions", () => {
   });
 });
 
+describe("placing while nodes are down", () => {
+  const loads = namesOf(5).map((name) => ({ name, replicas: 0, leaders: 0 }));
+  const place = (up: readonly string[], replicationFactor: number) =>
+    placePartitions({
+      loads,
+      count: 40,
+      replicationFactor,
+      random: createSeededRandom("down"),
+      isUp: (name) => up.includes(name),
+    });
+
+  test("those that are up have everything, evenly, where they are enough", () => {
+    const placed = place(["n1", "n3", "n4", "n5"], 3);
+    const counts = namesOf(5).map((name) => placed.filter((replicas) => replicas.includes(name)).length);
+    assert.deepEqual(counts, [30, 0, 30, 30, 30]);
+    assert.ok(spread(["n1", "n3", "n4", "n5"].map((name) => placed.filter(([leader]) => leader === name).length)) <= 1);
+  });
+
+  test("all that are up are taken before one that is down, and lead", () => {
+    for (const replicas of place(["n2", "n4"], 3)) {
+      assert.ok(replicas.includes("n2") && replicas.includes("n4"));
+      assert.ok(["n2", "n4"].includes(replicas[0] ?? ""));
+      assert.equal(new Set(replicas).size, 3);
+    }
+  });
+
+  test("when none is up it goes on as if all were", () => {
+    const placed = place([], 3);
+    assert.ok(spread(namesOf(5).map((name) => placed.filter((replicas) => replicas.includes(name)).length)) <= 1);
+  });
+});
+
 describe("the voters of group 0", () => {
   const nodes = (count: number) =>
     namesOf(count).map((name, incarnation) => ({ name, isVoter: false, isDraining: false, isGone: false, incarnation }));

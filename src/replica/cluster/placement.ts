@@ -11,15 +11,23 @@ import { type CatalogState, partitionsOf } from "./catalog-state.ts";
  * replicas are always among those with few leaders, or the other way round. So of several with as few replicas one is taken that
  * leads the least, to lead, and the others are taken from those that lead the most; and of those that lead the least that one leads
  * which has the most replicas.
+ *
+ * A node that is down gets a replica only where too few are up for all of a partition, and is to lead only where none is: a group begins with
+ * fewer than it is to have, or not at all, as long as it is away. What becomes uneven so is the controller's to move when it is back.
  */
-export function placePartitions({ loads, count, replicationFactor, random }: PlacementRequest): readonly (readonly string[])[] {
+export function placePartitions(request: PlacementRequest): readonly (readonly string[])[] {
+  const { loads, count, replicationFactor, random, isUp = () => true } = request;
   assert(replicationFactor >= 1 && replicationFactor <= loads.length, "there are enough nodes");
   const nodes: Drawn[] = loads.map((load) => ({ ...load, luck: 0 }));
+  const up = nodes.filter(({ name }) => isUp(name));
+  const down = nodes.filter((node) => !up.includes(node));
   return Array.from({ length: count }, () => {
     // So that the partitions of a node have their other replicas all over the cluster: what a node leaves behind is shared by all.
     for (const node of nodes) node.luck = random.float();
-    const chosen = chooseNodes(nodes, replicationFactor);
-    const [leader] = chosen.toSorted((a, b) => a.leaders - b.leaders || b.replicas - a.replicas || a.luck - b.luck);
+    const first = chooseNodes(up, Math.min(replicationFactor, up.length));
+    const chosen = [...first, ...chooseNodes(down, replicationFactor - first.length)];
+    const candidates = first.length > 0 ? first : chosen;
+    const [leader] = candidates.toSorted((a, b) => a.leaders - b.leaders || b.replicas - a.replicas || a.luck - b.luck);
     assert(leader !== undefined, "a partition has a leader");
     for (const node of chosen) node.replicas += 1;
     leader.leaders += 1;
@@ -34,6 +42,8 @@ export interface PlacementRequest {
   /** At most as many as there are nodes. */
   readonly replicationFactor: number;
   readonly random: Pick<Random, "float">;
+  /** Whether there is a way to a node. Default: to all. */
+  readonly isUp?: (node: string) => boolean;
 }
 
 export interface NodeLoad {
@@ -66,6 +76,7 @@ export function defaultReplicationFactor(nodeCount: number): number {
 type Drawn = { -readonly [Field in keyof NodeLoad]: NodeLoad[Field] } & { luck: number };
 
 function chooseNodes(nodes: readonly Drawn[], count: number): readonly Drawn[] {
+  if (count === 0) return [];
   const sorted = nodes.toSorted((a, b) => a.replicas - b.replicas);
   const limit = sorted[count - 1]?.replicas ?? 0;
   const below = sorted.filter(({ replicas }) => replicas < limit);
