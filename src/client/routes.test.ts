@@ -18,6 +18,8 @@ class FakeCluster {
   /** Connections stay, and nothing is answered. */
   readonly stuck = new Set<string>();
   readonly unreachable = new Set<string>();
+  /** They answer, and know of no leader. */
+  readonly cutOff = new Set<string>();
   readonly asked: string[] = [];
   readonly open: string[] = [];
 
@@ -25,12 +27,15 @@ class FakeCluster {
     this.open.push(address);
     return {
       address,
-      call: async (_method, _request, { signal } = {}) => {
+      call: async (method, _request, { signal } = {}) => {
         this.asked.push(address);
         if (this.stuck.has(address)) return new Promise((_resolve, reject) => signal?.addEventListener("abort", reject));
         const { outcome } = this;
         if (this.unreachable.has(address)) throw new ProglogError("UNAVAILABLE", "nobody is there", { details: { outcome } });
-        return encodeTopicResponse({ ...orders, partitions: [{ ...partition, leaderRpcAddr: this.leader, term: this.term }] });
+        const isCutOff = this.cutOff.has(address);
+        if (isCutOff && method === change) throw new ProglogError("NOT_LEADER", "nobody leads, as far as is known");
+        const leaderRpcAddr = isCutOff ? "" : this.leader;
+        return encodeTopicResponse({ ...orders, partitions: [{ ...partition, leaderRpcAddr, term: this.term }] });
       },
       openServerStream: () => assert.fail("nothing is consumed here"),
       openStream: () => assert.fail("nothing is produced here"),
@@ -38,6 +43,8 @@ class FakeCluster {
     };
   }
 }
+
+const change = "/x/Change";
 
 const orders = { name: "orders", uuid: "", createdAt: 0, settings: {}, effectiveSettings: {}, replicationFactor: 1 };
 const partition = {
@@ -122,12 +129,12 @@ describe("routes", () => {
   test("what changes something is asked of the next one only where nothing can have been done", async () => {
     const { cluster, routes } = makeRoutes(["a:1", "b:1"]);
     cluster.unreachable.add("a:1");
-    await assert.rejects(routes.call("/x/Change", Buffer.alloc(0)), { code: "UNAVAILABLE" });
+    await assert.rejects(routes.call(change, Buffer.alloc(0)), { code: "UNAVAILABLE" });
     assert.deepEqual(cluster.asked, ["a:1"]);
     const next = makeRoutes(["a:1", "b:1"]);
     next.cluster.unreachable.add("a:1");
     next.cluster.outcome = "not-appended";
-    await next.routes.call("/x/Change", Buffer.alloc(0));
+    await next.routes.call(change, Buffer.alloc(0));
     assert.deepEqual(next.cluster.asked, ["a:1", "b:1"]);
   });
 
@@ -141,6 +148,40 @@ describe("routes", () => {
     clock.advance(2 * clientTopicIntervalMs);
     await assert.rejects(routes.getLeader("orders", 0), { code: "UNAVAILABLE" });
     assert.deepEqual(cluster.asked, ["a:1", "a:1", "b:1"]);
+  });
+
+  test("when what a node told was no good all others are asked before it is asked again: it may be cut off", async () => {
+    const { cluster, clock, routes } = makeRoutes(["a:1", "b:1", "c:1"]);
+    cluster.leader = "c:1";
+    for (const address of ["a:1", "b:1"]) cluster.cutOff.add(address);
+    const error = new ProglogError("NOT_LEADER", "somebody else leads");
+    const ask = async (): Promise<string> => {
+      const leader = routes.getLeader("orders", 0);
+      clock.advance(2 * clientTopicIntervalMs);
+      return (await leader).address;
+    };
+    for (const expected of ["a:1", "b:1", "c:1", "a:1", "b:1", "c:1"]) {
+      assert.equal(await ask(), expected);
+      assert.equal(cluster.asked.at(-1), expected);
+      routes.noteFailure({ topic: "orders", partition: 0, address: expected, error });
+    }
+    // What is believed is asked for anew of the one that answered last.
+    await ask();
+    await ask();
+    const again = routes.refreshTopic("orders");
+    clock.advance(2 * clientTopicIntervalMs);
+    await again;
+    assert.deepEqual(cluster.asked.slice(6), ["a:1", "a:1"]);
+  });
+
+  test("a change that a node turns down for want of a leader is asked of the others", async () => {
+    const { cluster, routes } = makeRoutes(["a:1", "b:1"]);
+    cluster.cutOff.add("a:1");
+    await routes.call(change, Buffer.alloc(0));
+    assert.deepEqual(cluster.asked, ["a:1", "b:1"]);
+    cluster.cutOff.add("b:1");
+    await assert.rejects(routes.call(change, Buffer.alloc(0)), { code: "NOT_LEADER" });
+    assert.deepEqual(cluster.asked, ["a:1", "b:1", "b:1", "a:1"]);
   });
 
   test("keeps the leaders of so many topics, and asks again for the one it learned of first", async () => {

@@ -49,7 +49,11 @@ export class Routes {
    * Asks any node. Where it can't be reached the next one is asked; where the answer was lost only if it `isRead`, since else it may
    * have been done.
    */
-  async call(method: string, request: Buffer, { signal, isRead = false }: AskAnyOptions = {}): Promise<Buffer> {
+  async call(
+    method: string,
+    request: Buffer,
+    { signal, isRead = false, last = [], onAnswer }: AskAnyOptions = {},
+  ): Promise<Buffer> {
     const ask = async (address: string, over?: AbortSignal): Promise<Buffer> => {
       const signals = [signal, over].filter((each) => each !== undefined);
       const options = { signal: AbortSignal.any(signals), timeoutMs: clientCallMaxMs };
@@ -57,13 +61,14 @@ export class Routes {
         const answer = await this.#to(address).call(method, request, options);
         this.#missedAtMs.delete(address);
         this.#preferred = address;
+        onAnswer?.(address);
         return answer;
       } catch (error) {
         if (isUnheard(error)) this.avoid(address);
         throw error;
       }
     };
-    const candidates = this.#candidates();
+    const candidates = this.#candidates(last);
     try {
       if (!isRead) return await this.#callOnce(candidates, ask);
       return await askInTurn(candidates, ask, { clock: this.#parts.clock, hedgeMs: clientHedgeMs, isPassedOn: isUnheard });
@@ -185,16 +190,21 @@ export class Routes {
         if (hinted !== undefined && hints < clientHintsMaxCount) {
           hints += 1;
           left.unshift(hinted);
-        } else if (!isUnheard(error) || left.length === 0) {
+        } else if (left.length === 0 || !(isUnheard(error) || isProglogError(error, "NOT_LEADER"))) {
+          // Who knows of no leader may be cut off from those that have one.
           throw error;
         }
       }
     }
   }
 
-  /** All nodes that are known, the one that answered last before the others, and those that weren't there behind them. */
-  #candidates(): readonly string[] {
-    const all = [...new Set([this.#preferred, ...this.#bootstrap, ...this.#known])];
+  /**
+   * All nodes that are known, the one that answered last before the others; behind them those of `last`, in their order, and then those
+   * that weren't there.
+   */
+  #candidates(last: readonly string[] = []): readonly string[] {
+    const known = [...new Set([this.#preferred, ...this.#bootstrap, ...this.#known])];
+    const all = [...known.filter((address) => !last.includes(address)), ...last.filter((address) => known.includes(address))];
     return [...all.filter((address) => !this.#isMissed(address)), ...all.filter((address) => this.#isMissed(address))];
   }
 
@@ -215,7 +225,12 @@ export class Routes {
     // A little later for some: the clients of a leader that is gone noticed at the same time.
     if (waitMs > 0) await this.#wait(waitMs + random.float() * clientTopicIntervalMs);
     try {
-      const answer = await this.call(describeTopic, encodeTopicNameRequest(name), { isRead: true });
+      // What they told was no good: a node that is cut off goes on telling what it knew. So all others come before they are asked again.
+      const last = entry.isStale ? entry.tellers : [];
+      const onAnswer = (address: string): void => {
+        entry.tellers = [...entry.tellers.filter((teller) => teller !== address), address].slice(-clientTransportsMaxCount);
+      };
+      const answer = await this.call(describeTopic, encodeTopicNameRequest(name), { isRead: true, last, onAnswer });
       const heard = decodeTopicResponse(answer);
       if (entry.routes === undefined) entry.routes = new TopicRoutes(heard);
       else entry.routes.learn(heard);
@@ -255,7 +270,7 @@ export class Routes {
   #entryOf(topic: string): Entry {
     let entry = this.#topics.get(topic);
     if (entry !== undefined) return entry;
-    entry = { routes: undefined, isStale: true, heardAtMs: Number.NEGATIVE_INFINITY, asking: undefined };
+    entry = { routes: undefined, isStale: true, heardAtMs: Number.NEGATIVE_INFINITY, asking: undefined, tellers: [] };
     this.#topics.set(topic, entry);
     if (this.#topics.size > clientTopicsMaxCount) {
       for (const oldest of this.#topics.keys()) {
@@ -318,6 +333,10 @@ export interface AskAnyOptions {
   readonly signal?: AbortSignal | undefined;
   /** It changes nothing, so that it may be asked twice, and of several at once. */
   readonly isRead?: boolean;
+  /** Asked behind all others, in this order. */
+  readonly last?: readonly string[];
+  /** Told who answered. */
+  readonly onAnswer?: (address: string) => void;
 }
 
 export interface RouteFailure {
@@ -334,6 +353,8 @@ interface Entry {
   isStale: boolean;
   heardAtMs: number;
   asking: Promise<TopicDescription> | undefined;
+  /** Who told of it, whoever did last at the end. */
+  tellers: readonly string[];
 }
 
 /** How often it is asked anew how many partitions a topic has: an operator adds some, and nobody is told. */
