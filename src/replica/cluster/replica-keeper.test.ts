@@ -7,7 +7,7 @@ import { silentLogger } from "../../base/logger.ts";
 import { createMemoryDisk } from "../../base/memory-disk.ts";
 import { applyCommand } from "./apply-command.ts";
 import type { CatalogChange } from "./catalog-command.ts";
-import { emptyCatalogState } from "./catalog-state.ts";
+import { emptyCatalogState, findPartition } from "./catalog-state.ts";
 import { NodeRecord } from "./node-record.ts";
 import { ReplicaKeeper } from "./replica-keeper.ts";
 
@@ -177,6 +177,24 @@ describe("a node's replicas follow the catalog", () => {
     world.topic("3", uuids.slice(2));
     await world.settle();
     assert.deepEqual(world.told.filter((told) => told.startsWith("create")).toSorted(), ["create 2 of 2", "create 3 of 2"]);
+    await world.close();
+  });
+
+  test("the successor of a replica is made as soon as that has gone", async () => {
+    const world = await World.open();
+    const [group = ""] = uuids;
+    world.topic("1", [group]);
+    await world.settle();
+    const before = findPartition(world.state, group);
+    assert.ok(before !== undefined);
+    const [first, second] = before.replicas;
+    assert.ok(first?.node === "a" && second !== undefined);
+    world.apply({ kind: "place-partition", group, basis: before.placedAt, replicas: [{ node: "a" }, second], leader: "b" });
+    await world.settle();
+    const { placedAt } = findPartition(world.state, group) ?? before;
+    world.apply({ kind: "replica-left", group, basis: placedAt, replica: first });
+    await world.settle();
+    assert.deepEqual(world.told, ["create 1 of 2", "delete 1", "create 1 of others"]);
     await world.close();
   });
 

@@ -6,7 +6,7 @@ import type { GroupMember } from "../group/group-member.ts";
 import type { GroupSet } from "../group/group-set.ts";
 import type { ClusterCatalog } from "./cluster-catalog.ts";
 import type { NodeRecord } from "./node-record.ts";
-import { type PlannedReplica, planReplicas } from "./replica-plan.ts";
+import { type PlannedReplica, planReplicas, type ReplicaPlan } from "./replica-plan.ts";
 
 /**
  * Sees to it that this node has the replicas that the catalog places on it, and no others: whenever the catalog changes, and again a
@@ -60,12 +60,13 @@ export class ReplicaKeeper {
     // What was deleted, and forgotten because this node had nothing of it, would be made as the fold passes by and never be deleted again. The end
     // of what is known wakes this anew.
     if (catalog.state.clusterId === undefined || !catalog.isCurrent) return;
-    const { create, remove } = planReplicas(
-      catalog.state,
-      { node: self, storageId: record.state.storageId, catalogIncarnation: record.state.catalogIncarnation },
-      record.state.replicas,
-    );
-    await inTurns(remove, async ({ groupId, incarnation }) => {
+    const plan = (): ReplicaPlan =>
+      planReplicas(
+        catalog.state,
+        { node: self, storageId: record.state.storageId, catalogIncarnation: record.state.catalogIncarnation },
+        record.state.replicas,
+      );
+    await inTurns(plan().remove, async ({ groupId, incarnation }) => {
       // One whose deletion a start found is being deleted already.
       if (groups.stateOf(groupId) === undefined) return;
       await groups
@@ -73,7 +74,8 @@ export class ReplicaKeeper {
         .catch((error: unknown) => this.#failed("a replica couldn't be deleted yet", error, groupId));
     });
     await inTurns([...this.#unmade], async (groupId) => this.#makeAgain(groupId));
-    await inTurns(create, async (planned) => this.#create(planned));
+    // Planned anew: where one has gone its successor can be made now, and nothing else would wake this for it.
+    await inTurns(plan().create, async (planned) => this.#create(planned));
     changed();
     await this.#forgetDeleted();
   }
