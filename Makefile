@@ -67,10 +67,10 @@ prove-cluster: install ## ends, cuts off and moves the nodes of real clusters ov
 	@PROVE=1 $(runner) --debug --file 'test/cluster-*.test.ts'
 
 sim: install ## runs the simulated world: SEED=123 [SIZE=full|cluster] one run, MINUTES=5 fresh ones
-	@$(node) sim/run.ts --seed "$$SEED" --size "$$SIZE" --minutes "$$MINUTES" $(if $(STORY),--story)
+	@$(node) --max-semi-space-size=64 sim/run.ts --seed "$$SEED" --size "$$SIZE" --minutes "$$MINUTES" $(if $(STORY),--story)
 
 sim-long: install ## runs fresh simulated worlds in chunks for MINUTES=60 [SIZE=cluster]; what fails goes to sim/seeds.txt
-	@$(node) sim/run-long.ts --minutes "$${MINUTES:-60}" --size "$${SIZE:-cluster}"
+	@$(node) --max-semi-space-size=64 sim/run-long.ts --minutes "$${MINUTES:-60}" --size "$${SIZE:-cluster}"
 
 mutants: install ## breaks rules on purpose, one by one, and shows that the suites notice: ONLY=M03,S01 SEEDS=300 ALL=1
 	@$(node) test/mutants/run.ts --only "$$ONLY" --seeds "$${SEEDS:-300}" $(if $(ALL),--all)

@@ -18,6 +18,9 @@ import { PartitionHistory } from "./partition-history.ts";
 /** How often all nodes are looked at. */
 const lookMs = 50;
 
+/** A turn of the loop costs as much as a small event does. */
+const eventsPerTurn = 64;
+
 /**
  * Machines with whole nodes on them, their clients and their operator, in one process and one order: what the server runs, but for its
  * sockets, over simulated disks, clocks and wires. Everything that is left to chance comes from one seed.
@@ -35,6 +38,7 @@ export class ClusterWorld implements MachineWorld, ClusterClientWorld, OperatorW
   violation: Violation | undefined;
   isHealed = false;
   readonly #going = new Set<string>();
+  #settledCount = 0;
   #partitions: readonly PartitionHistory[] = [];
 
   constructor(random: SeededRandom, settings: ClusterSettings, storyLines: number) {
@@ -229,9 +233,14 @@ export class ClusterWorld implements MachineWorld, ClusterClientWorld, OperatorW
     });
   }
 
+  /**
+   * Lets everything run that can. Nothing of a world is outside of this process or waits for a turn of the loop, so it is done when no
+   * microtask is left: that is when the next tick runs. The loop has its own turn now and then, for what is no part of the world.
+   */
   #settle(): Promise<void> {
-    // Nothing is outside of this process, so one turn of the loop lets everything run that can.
-    return new Promise((resolve) => void setImmediate(resolve));
+    this.#settledCount += 1;
+    const isLoopsTurn = this.#settledCount % eventsPerTurn === 0;
+    return new Promise((resolve) => void (isLoopsTurn ? setImmediate(resolve) : process.nextTick(resolve)));
   }
 
   #newMachine(random: SeededRandom, ordinal: number): Machine {

@@ -1,4 +1,4 @@
-import { ProglogError } from "../../src/base/error.ts";
+import { isProglogError, ProglogError } from "../../src/base/error.ts";
 import type { Logger } from "../../src/base/logger.ts";
 import type { RaftSettings } from "../../src/raft/raft-settings.ts";
 import { ClusteredNode } from "../../src/replica/cluster/clustered-node.ts";
@@ -138,7 +138,9 @@ export class Machine {
       await node.handOver();
       await node.close(new ProglogError("SHUTTING_DOWN", "Cannot go on: the node is being stopped"));
     } catch (error) {
-      if (!life.isEnded) this.foundFault(error);
+      // A disk that fails at the close has it say so, and all the rest is closed.
+      const isOfDisk = isProglogError(error, "DISK_FAILED") || isProglogError(error, "LOG_POISONED");
+      if (!life.isEnded && !isOfDisk) this.foundFault(error);
     }
     if (life.isEnded) return;
     if (this.disk.openFileCount > 0) this.foundFault(new Error(`${this.name} leaves ${this.disk.openFileCount} files open`));

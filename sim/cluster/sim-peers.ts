@@ -13,6 +13,7 @@ import type {
 import type { EventQueue } from "../event-queue.ts";
 import type { Network } from "../network.ts";
 import type { Machine } from "./machine.ts";
+import { copyOfPlain } from "./copy-of-plain.ts";
 import { Wire } from "./wire.ts";
 
 /** As the real connections do it (docs/replication.md): who hears nothing for so long drops the connection; a dial may take so long. */
@@ -82,7 +83,7 @@ export class SimPeers implements PeerTransport {
     connection.there.send(() => {
       this.#world.note(2, connection.from.machine.ordinal, connection.to.machine.ordinal, message.term);
       connection.to.listener.received(connection.fromPeer, groupId, {
-        message: structuredClone(message),
+        message: copyOfPlain(message),
         frames: frames.map((frame) => Buffer.from(frame)),
       });
     });
@@ -116,7 +117,8 @@ export class SimPeers implements PeerTransport {
     try {
       return await asked.promise;
     } finally {
-      given.abort();
+      // With a reason of its own no exception has to be made for each question.
+      given.abort("answered");
       timer.cancel();
       signal?.removeEventListener("abort", giveUp);
     }
