@@ -202,9 +202,9 @@ export class WorldNode {
       if (target === undefined || identity === undefined || targetLife === undefined)
         return carry(address, this.address, () => asked.reject(noWayError(to, "nobody is reached there")));
       const answer = Promise.try(() => {
-        const standing = identity.check(from, { nodes: target.#nodesOfCluster(), connected: [] });
+        const standing = identity.check(from, { nodes: target.#nodesOfCluster(), connected: [], mayLead: () => false });
         if (!mayAsk(standing, kind)) throw new ProglogError("PEER_REFUSED", `Cannot answer ${kind}`);
-        this.identity?.check(identity.peer, { nodes: this.#nodesOfCluster(), connected: [] });
+        this.identity?.check(identity.peer, { nodes: this.#nodesOfCluster(), connected: [], mayLead: () => false });
         return identity.answer(kind, Buffer.from(body), targetLife.controller.signal);
       });
       const isAlive = (): boolean => target.#life === targetLife;

@@ -48,7 +48,7 @@ describe("the identity of a node", () => {
     const opened = ["a", "b", "c"].map((name) => world.open(name, { initialNodes: 3, startJoinAddrs }));
     const [a, b] = await world.until(Promise.all(opened));
     assert.ok(a !== undefined && b !== undefined);
-    const none = { nodes: [], connected: [] };
+    const none = { nodes: [], connected: [], mayLead: () => false };
     assert.deepEqual(a.check(b.peer, none), { kind: "member", movedFrom: undefined });
     assert.throws(() => a.check({ ...b.peer, storageId: a.peer.storageId }, none), { code: "PEER_REFUSED" });
     const replaced = { ...b.peer, storageId: "e".repeat(32) };
@@ -172,10 +172,10 @@ class World {
     const heard: PeerIdentity[] = [];
     this.heard.set(name, heard);
     return {
-      check: (peer) => void identity.check(peer, { nodes: nodes(), connected: [] }),
+      check: (peer) => void identity.check(peer, { nodes: nodes(), connected: [], mayLead: () => false }),
       received: () => {},
       answer: async (from, kind, body, signal) => {
-        assert.ok(mayAsk(identity.check(from, { nodes: nodes(), connected: [] }), kind));
+        assert.ok(mayAsk(identity.check(from, { nodes: nodes(), connected: [], mayLead: () => false }), kind));
         return identity.answer(kind, body, signal);
       },
       connected: (peer) => void heard.push(peer),

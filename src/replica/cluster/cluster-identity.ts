@@ -142,10 +142,10 @@ export class ClusterIdentity {
   }
 
   /**
-   * Judges who introduces itself, and remembers its boot counter if it is of this cluster. `nodes` are the catalog's, as far as it is known here; `connected` who
-   * is connected at the moment. Throws PEER_REFUSED as `checkPeer` does.
+   * Judges who introduces itself, and remembers its boot counter if it is of this cluster. `nodes` are the catalog's, as far as it is known here. Throws PEER_REFUSED as `checkPeer` does.
    */
-  check(peer: PeerIdentity, { nodes, connected }: Pick<PeerKnowledge, "nodes" | "connected">): PeerStanding {
+  check(peer: PeerIdentity, knowledge: Pick<PeerKnowledge, "nodes" | "connected" | "mayLead">): PeerStanding {
+    const { nodes } = knowledge;
     const { clusterId, storageId, promise, bootCounters } = this.record.state;
     // Those that formed the cluster know each other before its catalog knows anybody. Nobody is refused for them: a node of that name may have
     // been replaced since, and lead group 0, and this one start and not know yet.
@@ -153,7 +153,8 @@ export class ClusterIdentity {
     const formed = members.filter(({ name, storageId: formedAs }) => name === peer.nodeId && formedAs === peer.storageId);
     const known = new Map(formed.map((member) => [member.name, member]));
     for (const node of nodes) known.set(node.name, node);
-    const standing = checkPeer(peer, { self: { clusterId, storageId }, nodes: known.values(), bootCounters, connected });
+    const self = { clusterId, storageId };
+    const standing = checkPeer(peer, { ...knowledge, self, nodes: known.values(), bootCounters });
     if (clusterId === undefined) this.#driver.introduce(peer.address);
     // Of those who are nobody here, any number could come, and push out those who are.
     const isSomebody = clusterId === undefined || [...known.values()].some((node) => node.storageId === peer.storageId);

@@ -491,6 +491,18 @@ export class ClusteredNode implements NodeStorage {
       this.#identity?.lookAround(this.#peers);
   }
 
+  /** Who had another directory than the catalog has for its name, and might have led group 0 by it, and doesn't, is asked anew who it is. */
+  #leaveStrangers(): void {
+    const isStranger = ({ nodeId }: KnownPeer): boolean => {
+      const known = this.#catalog?.state.nodes.get(nodeId)?.storageId;
+      const { storageId = known } = this.#connectedPeers.get(nodeId) ?? {};
+      return known !== undefined && storageId !== known && !this.#addresses.mayLead(nodeId);
+    };
+    if (!this.#knownPeers.some(isStranger)) return;
+    this.#peers?.setPeers(this.#knownPeers.filter((peer) => !isStranger(peer)));
+    this.#peers?.setPeers(this.#knownPeers);
+  }
+
   /** Looks after which replicas are lost, now and then. */
   #scheduleWatch(): void {
     this.#watch = this.#options.clock.setTimer(controllerIntervalMs, () => {
@@ -502,6 +514,7 @@ export class ClusteredNode implements NodeStorage {
         });
       if (this.#identity !== undefined) this.#announceAddress(this.#identity);
       this.#lookAround();
+      this.#leaveStrangers();
       if (!this.#stopping.signal.aborted) this.#scheduleWatch();
     });
   }
@@ -543,7 +556,8 @@ export class ClusteredNode implements NodeStorage {
   #check(peer: PeerIdentity): void {
     const nodes = [...(this.#catalog?.state.nodes.values() ?? [])];
     const identity = this.#identity;
-    identity?.check(peer, { nodes, connected: this.#connectedPeers.values() });
+    const mayLead = (nodeId: NodeId): boolean => this.#addresses.mayLead(nodeId);
+    identity?.check(peer, { nodes, connected: [...this.#connectedPeers.values()], mayLead });
     // Not from within the handshake, which goes on with the connections that there are.
     if (identity !== undefined && this.#addresses.introduce(peer)) queueMicrotask(() => this.#setPeers(identity));
   }

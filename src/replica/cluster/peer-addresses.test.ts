@@ -66,7 +66,6 @@ describe("where the nodes of a cluster are", () => {
     world.connected.add("b");
     assert.equal(world.addresses.introduce(peerOf("b", "b:2")), false, "there is a way to it");
     world.connected.delete("b");
-    assert.equal(world.addresses.introduce(peerOf("b", "b:2", { storageId: storageOf("e") })), false, "another directory");
     assert.equal(world.addresses.introduce(peerOf("b", "b:2")), true);
     assert.deepEqual(world.known, ["b b:2", "c c:1"]);
     assert.deepEqual(world.has(["b", "b:2"]).known, ["b b:2", "c c:1"]);
@@ -84,6 +83,18 @@ describe("where the nodes of a cluster are", () => {
     assert.deepEqual(world.known, ["b b:1", "d d:1", "e e:1"]);
     world.leader = "d";
     assert.deepEqual(world.known, ["b b:1", "d d:1"]);
+  });
+
+  test("one with another directory than the catalog has is answered as long as it may lead group 0", () => {
+    const world = new World().has(["a", "a:1"], ["b", "b:1"], ["c", "c:1"]);
+    const renewed = peerOf("b", "b:2", { storageId: storageOf("e") });
+    world.leader = "c";
+    assert.equal(world.addresses.introduce(renewed), false, "another one leads, and will say so");
+    world.leader = undefined;
+    assert.equal(world.addresses.introduce(renewed), true);
+    assert.deepEqual(world.known, ["b b:2", "c c:1"]);
+    world.leader = "c";
+    assert.deepEqual(world.known, ["b b:1", "c c:1"], "it doesn't lead");
   });
 
   test("so many are remembered, and no more", () => {

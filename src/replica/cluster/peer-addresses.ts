@@ -7,7 +7,8 @@ import type { FormationMember } from "./formation-proposal.ts";
 /**
  * Where the other nodes of the cluster are. The catalog says so, as far as this node has it; but to hear what is new in the catalog there must
  * be a way to whoever brings it, and that may be a node that has come, or moved, since. So who introduces itself counts too: before the catalog
- * is known here, of anybody; later, of whom the catalog has elsewhere and there is no way to, and of who leads group 0, or may.
+ * is known here, of anybody; later, of whom the catalog has elsewhere and there is no way to, and of who leads group 0, or may: such a
+ * one may be new to this node, or have taken the place of a node of its name.
  */
 export class PeerAddresses {
   readonly #parts: PeerAddressesParts;
@@ -37,8 +38,8 @@ export class PeerAddresses {
     if (nodes.size === 0) for (const peer of noted) known.set(peer.nodeId, peer);
     for (const [nodeId, { storageId, address, clusterId: theirs }] of this.#introduced) {
       const node = nodes.get(nodeId);
-      // The catalog has caught up with it, or knows better; or who leads is known, and isn't this one.
-      const isSettled = node === undefined ? !this.#mayLead(nodeId) : node.storageId !== storageId || node.address === address;
+      // The catalog has caught up with it; or who leads is known, and isn't this one.
+      const isSettled = node?.storageId === storageId ? node.address === address : !this.mayLead(nodeId);
       if (nodes.size > 0 && isSettled) this.#introduced.delete(nodeId);
       else if (theirs === clusterId) known.set(nodeId, { nodeId, address });
     }
@@ -52,11 +53,11 @@ export class PeerAddresses {
     if (nodes.size === 0) return true;
     if (isConnected(nodeId)) return false;
     const node = nodes.get(nodeId);
-    if (node !== undefined) return node.storageId === storageId && node.address !== address;
-    return this.#mayLead(nodeId);
+    return node?.storageId === storageId ? node.address !== address : this.mayLead(nodeId);
   }
 
-  #mayLead(nodeId: NodeId): boolean {
+  /** Whether a node leads group 0, as far as it is known here, or may, since nobody is known to. */
+  mayLead(nodeId: NodeId): boolean {
     const leader = this.#parts.leader();
     return leader === undefined || leader === nodeId;
   }

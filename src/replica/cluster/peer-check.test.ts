@@ -12,6 +12,7 @@ const known: PeerKnowledge = {
   ],
   bootCounters: new Map([[hex(2), 4]]),
   connected: [],
+  mayLead: () => false,
 };
 
 const b: PeerIdentity = { clusterId: hex(9), nodeId: "b", storageId: hex(2), bootCounter: 4, address: "b:8000" };
@@ -41,6 +42,17 @@ describe("who introduces itself", () => {
     const connected = [b];
     assert.deepEqual(checkPeer({ ...b, bootCounter: 5, address: "b2:8000" }, { ...known, connected }).kind, "member");
     assert.deepEqual(checkPeer(b, { ...known, connected }).kind, "member");
+  });
+
+  test("is heard as an outsider with another directory than the catalog has, if it may lead group 0 and bring a newer one", () => {
+    const renewed: PeerIdentity = { ...b, storageId: hex(3), bootCounter: 1 };
+    const mayLead = (node: string): boolean => node === "b";
+    assert.deepEqual(checkPeer(renewed, { ...known, mayLead }), { kind: "outsider" });
+    const isRefused = { code: "PEER_REFUSED", message: /has another directory/ };
+    assert.throws(() => checkPeer(renewed, { ...known, mayLead: (node) => node === "a" }), isRefused);
+    assert.throws(() => checkPeer(renewed, { ...known, mayLead, connected: [b] }), isRefused, "the one it knows is there");
+    const rolledBack = { ...known, mayLead, bootCounters: new Map([[hex(3), 2]]) };
+    assert.throws(() => checkPeer(renewed, rolledBack), { code: "PEER_REFUSED", message: /an old copy/ });
   });
 
   const refused: readonly (readonly [string, string, PeerIdentity, Partial<PeerKnowledge>, RegExp])[] = [

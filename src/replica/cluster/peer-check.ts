@@ -1,4 +1,5 @@
 import { ProglogError } from "../../base/error.ts";
+import type { NodeId } from "../../raft/member.ts";
 import type { PeerIdentity } from "../peer-network.ts";
 import type { ClusterNode } from "./joining.ts";
 
@@ -11,19 +12,22 @@ export interface PeerKnowledge {
   readonly bootCounters: ReadonlyMap<string, number>;
   /** Who is connected at the moment. */
   readonly connected: Iterable<PeerIdentity>;
+  /** Whether a node leads group 0, or may, as far as it is known here: then it may be one that the catalog here hasn't come to yet. */
+  readonly mayLead: (node: NodeId) => boolean;
 }
 
 export type PeerStanding =
   /** `movedFrom`: where the catalog has it, when that isn't where it is. */
   | { readonly kind: "member"; readonly movedFrom: string | undefined }
-  /** It isn't known to be of this cluster, or there is none yet: it may ask formation/*, and nothing else of it is heard. */
+  /** It isn't known to be of this cluster, or there is none yet: it may ask formation/*, and be heard of group 0 if it says it is of it. */
   | { readonly kind: "outsider" };
 
 /**
  * Judges who introduces itself (docs/replication.md, "Identities"). Throws PEER_REFUSED with the reason and what to do; `details` has
  * `node`, `storageId` and `reason`: "cluster", "directory", "name", "rolled-back" or "copy".
  */
-export function checkPeer(peer: PeerIdentity, { self, nodes, bootCounters, connected }: PeerKnowledge): PeerStanding {
+export function checkPeer(peer: PeerIdentity, knowledge: PeerKnowledge): PeerStanding {
+  const { self, bootCounters, connected } = knowledge;
   checkCluster(peer, self);
   const highest = bootCounters.get(peer.storageId) ?? 0;
   if (peer.bootCounter < highest)
@@ -34,7 +38,7 @@ export function checkPeer(peer: PeerIdentity, { self, nodes, bootCounters, conne
       "What it promised and acknowledged since then it has forgotten. Remove the node from the cluster, and let it join anew with an empty directory.",
     );
   checkCopies(peer, self, connected);
-  const standing = standingOf(peer, nodes);
+  const standing = standingOf(peer, knowledge);
   return self.clusterId === undefined || peer.clusterId === undefined ? { kind: "outsider" } : standing;
 }
 
@@ -63,13 +67,17 @@ function checkCopies(peer: PeerIdentity, self: PeerKnowledge["self"], connected:
       throw refused(peer, "copy", `a node at ${other.address} runs on a copy of its directory`, hint);
 }
 
-function standingOf(peer: PeerIdentity, nodes: PeerKnowledge["nodes"]): PeerStanding {
+function standingOf(peer: PeerIdentity, { nodes, connected, mayLead }: PeerKnowledge): PeerStanding {
+  // The node of a name may have been replaced since: were the other one refused that leads group 0, nobody could ever tell that to this node.
+  const isPerhapsNews = (known: ClusterNode): boolean =>
+    mayLead(peer.nodeId) && ![...connected].some(({ storageId }) => storageId === known.storageId);
   let standing: PeerStanding = { kind: "outsider" };
   for (const node of nodes) {
     if (node.storageId === peer.storageId && node.name === peer.nodeId)
       standing = { kind: "member", movedFrom: node.address === peer.address ? undefined : node.address };
     // Who has no cluster id may ask to join, and is told so there.
     else if (peer.clusterId === undefined) continue;
+    else if (node.name === peer.nodeId && isPerhapsNews(node)) continue;
     else if (node.name === peer.nodeId)
       throw refused(
         peer,

@@ -1,5 +1,5 @@
 import { ProglogError } from "../../base/error.ts";
-import { isCopyQuestion } from "../group/copy-questions.ts";
+import { copyQuestions, groupOfQuestion, isCopyQuestion } from "../group/copy-questions.ts";
 import type { GroupReplica } from "../group/group-replica.ts";
 import type { GroupSet } from "../group/group-set.ts";
 import { leadersQuestion } from "../group/leader-exchange.ts";
@@ -32,7 +32,10 @@ export async function answerPeerQuestion(
   { identity, groups, catalog }: AnsweringParts,
 ): Promise<Buffer> {
   const { from, standing, kind, body, signal } = question;
-  if (!mayAsk(standing, kind))
+  const clusterId = identity?.record.state.clusterId;
+  // Who leads group 0 may be new to this node, or have a new disk: how else should this one hear of it, if it lags too far behind for messages?
+  const isCatalogCopy = kind === copyQuestions.catchUp && from.clusterId === clusterId && groupOfQuestion(body) === clusterId;
+  if (!mayAsk(standing, kind) && !isCatalogCopy)
     throw new ProglogError("PEER_REFUSED", `Cannot answer ${from.nodeId}: it isn't known to be of this cluster`, {
       details: { node: from.nodeId, storageId: from.storageId, reason: "outsider" },
     });
@@ -44,8 +47,7 @@ export async function answerPeerQuestion(
   if (kind === leadersQuestion) return groups?.answerLeaders(from.nodeId, body) ?? Buffer.alloc(0);
   if (catalog === undefined) throw startingError();
   if (kind === proposeQuestion) return catalog.answer(body);
-  const clusterId = identity?.record.state.clusterId ?? "";
-  if (kind === renewQuestion) return answerRenewal(from, body, { catalog, replica: () => groups?.find(clusterId) });
+  if (kind === renewQuestion) return answerRenewal(from, body, { catalog, replica: () => groups?.find(clusterId ?? "") });
   if (isGroupQuestion(kind)) return answerGroupQuestion(kind, body, (group) => groups?.find(group));
   throw new ProglogError(
     "INVALID_ARGUMENT",
