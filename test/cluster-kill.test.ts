@@ -12,7 +12,7 @@ describe("a cluster whose processes end loses nothing, and has nothing twice", (
   test("however they end", { timeout: rounds * 180_000 }, async (context) => {
     using folder = makeFolder();
     {
-      await using cluster = await ClusterProcesses.form(folder.path);
+      await using cluster = await ClusterProcesses.form(folder);
       for (let round = 0; round < rounds; round += 1)
         for (const [number, { title, disturb }] of ends().entries())
           await context.test(title, async () => {
@@ -23,7 +23,7 @@ describe("a cluster whose processes end loses nothing, and has nothing twice", (
               await disturb({ cluster, topic, clients, draw: (below) => random.integer(below) });
             });
           });
-      for (const member of cluster.members) await member.end("SIGTERM");
+      await context.test("and their files hold the same", () => cluster.endAndCompare());
     }
     await context.test("and their directories are whole", async () => {
       for (const name of ["n0", "n1", "n2"]) {

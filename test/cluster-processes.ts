@@ -1,7 +1,9 @@
 import { join } from "node:path";
 import { type Client, connect } from "../src/client/index.ts";
-import { Command } from "./command-process.ts";
+import { Command, type Folder } from "./command-process.ts";
+import { withEvidence, type Witness } from "./evidence.ts";
 import { findFreePorts } from "./free-ports.ts";
+import { checkSameFiles } from "./replica-files.ts";
 import { untilWell } from "./test-cluster.ts";
 import { waitUntil } from "./wait-until.ts";
 
@@ -15,7 +17,7 @@ export class ClusterProcesses implements AsyncDisposable {
     this.members = members;
   }
 
-  static async form(folder: string, count = 3): Promise<ClusterProcesses> {
+  static async form(folder: Folder, count = 3): Promise<ClusterProcesses> {
     const ports = await findFreePorts(count);
     const addresses = ports.map((port) => `127.0.0.1:${port}`);
     const flags = ["--initial-nodes", String(count), "--start-join-addrs", addresses.join(",")];
@@ -43,8 +45,23 @@ export class ClusterProcesses implements AsyncDisposable {
     return client;
   }
 
+  get witnesses(): readonly Witness[] {
+    return this.members;
+  }
+
+  /** As those that run see it. */
   async untilWell(): Promise<void> {
-    await untilWell(this.members.map((member) => this.connect(member)));
+    await untilWell(this.members.filter(({ isRunning }) => isRunning).map((member) => this.connect(member)));
+  }
+
+  /** In good order; and then all their files are held against each other. */
+  async endAndCompare(): Promise<void> {
+    for (const member of this.members) if (member.isRunning) await member.end("SIGTERM");
+    await withEvidence(
+      this.witnesses,
+      () => undefined,
+      () => checkSameFiles(this.members),
+    );
   }
 
   async findLeader(topic: string, among: readonly MemberProcess[] = this.members): Promise<MemberProcess> {
@@ -65,17 +82,21 @@ export class ClusterProcesses implements AsyncDisposable {
 }
 
 /** One of them, over all its lives. */
-export class MemberProcess implements AsyncDisposable {
+export class MemberProcess implements AsyncDisposable, Witness {
   readonly name: string;
   readonly address: string;
   readonly directory: string;
+  readonly #folder: Folder;
   readonly #parameters: readonly string[];
   #command: Command | undefined;
+  /** Of the lives before. */
+  #said = "";
 
-  constructor(name: string, port: number, folder: string, flags: readonly string[]) {
+  constructor(name: string, port: number, folder: Folder, flags: readonly string[]) {
     this.name = name;
     this.address = `127.0.0.1:${port}`;
-    this.directory = join(folder, name);
+    this.#folder = folder;
+    this.directory = join(folder.path, name);
     this.#parameters = [
       ...["serve", "--node-name", name, "--rpc-port", String(port), "--data-dir", this.directory, "--log-level", "warn"],
       ...flags,
@@ -86,8 +107,31 @@ export class MemberProcess implements AsyncDisposable {
     this.#command = new Command(...this.#parameters);
   }
 
+  get isRunning(): boolean {
+    return this.#command !== undefined;
+  }
+
+  get diagnostics(): string {
+    return this.#said + (this.#command?.stderr ?? "");
+  }
+
+  keepDirectory(): string {
+    this.#folder.keep();
+    return this.directory;
+  }
+
   async untilServing(): Promise<void> {
     await this.#running.waitFor("stdout", /serves http:/);
+  }
+
+  /** What it says as it ends by itself, with a code other than 0. */
+  async failure(): Promise<string> {
+    const command = this.#running;
+    const exit = await command.exit();
+    this.#said += command.stderr;
+    this.#command = undefined;
+    if (exit.code === 0 || exit.code === null) throw new Error(`${this.name} ended with ${exit.code ?? exit.signal}`);
+    return command.stderr;
   }
 
   signal(signal: "SIGSTOP" | "SIGCONT"): void {
@@ -99,6 +143,7 @@ export class MemberProcess implements AsyncDisposable {
     const command = this.#running;
     command.child.kill(signal);
     const exit = await command.exit();
+    this.#said += `${command.stderr}(${signal})\n`;
     if (signal === "SIGTERM" && exit.code !== 0) throw new Error(`${this.name} ended with ${exit.code}: ${command.stderr}`);
     this.#command = undefined;
   }

@@ -63,8 +63,22 @@ export async function serve(folder: string): Promise<{ command: Command; url: st
   return { command, url: match[1] ?? "" };
 }
 
-/** A folder on a real disk, removed when it goes out of scope. */
-export function makeFolder(): Disposable & { readonly path: string } {
+/** A folder on a real disk, removed when it goes out of scope, unless somebody wants to look into it. */
+export interface Folder extends Disposable {
+  readonly path: string;
+  keep(): void;
+}
+
+export function makeFolder(): Folder {
   const path = mkdtempSync(join(tmpdir(), "proglog-cli-process-"));
-  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
+  let isKept = false;
+  return {
+    path,
+    keep: () => {
+      isKept = true;
+    },
+    [Symbol.dispose]: () => {
+      if (!isKept) rmSync(path, { recursive: true, force: true });
+    },
+  };
 }

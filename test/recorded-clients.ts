@@ -1,14 +1,16 @@
 import assert from "node:assert/strict";
 import { setTimeout as pause } from "node:timers/promises";
 import { type Client, connect, isProglogError, type ProducerOptions, type ReadFrom } from "../src/client/index.ts";
+import { withEvidence, type Witness } from "./evidence.ts";
 import { checkHistory } from "./histories/check-history.ts";
 import { checkHistoryByBruteForce } from "./histories/dumb-check.ts";
 import type { AppendOperation, History, ReadOperation, SeenRecord } from "./histories/history.ts";
 import { waitUntil } from "./wait-until.ts";
 
 /**
- * Producers and tailing consumers of one partition that write down what they asked and what they were told. In the end `check` holds all of
- * it against what the replicas have.
+ * Producers and readers of one partition that write down what they asked and what they were told: producers that number their batches and
+ * such as don't, consumers that follow, and readers who ask whichever node is next until there is nothing more. In the end `check` holds
+ * all of it against what the replicas have.
  */
 export class RecordedClients implements AsyncDisposable {
   readonly #addresses: readonly string[];
@@ -33,20 +35,32 @@ export class RecordedClients implements AsyncDisposable {
     return this.#appends.filter(({ outcome }) => outcome === "ok").length;
   }
 
-  get appends(): readonly AppendOperation[] {
-    return this.#appends;
+  /** Of what producers that number their batches sent, what wasn't acknowledged in the end: they send again until it is. */
+  get unacknowledged(): readonly AppendOperation[] {
+    return this.#appends.filter(({ client, outcome }) => client.startsWith(numbered) && outcome !== "ok");
+  }
+
+  historyWith(finals: History["finals"]): History {
+    return { appends: this.#appends, reads: this.#reads, finals };
   }
 
   startWriter(options: ProducerOptions = {}): void {
-    const name = `w${this.#writersCount}`;
+    const name = `${options.isIdempotent === false ? plain : numbered}${this.#writersCount}`;
     this.#writersCount += 1;
     this.#writing.push(this.#noteFailure(this.#write(name, options)));
   }
 
   startReader(readFrom: ReadFrom = "leader"): void {
-    const reader: Reader = { name: `r${this.#readers.length}`, stop: new AbortController(), nextOffset: 0 };
+    const reader: Reader = { name: `r${this.#readers.length}`, stop: new AbortController(), nextOffset: 0, isAtEnd: true };
     this.#readers.push(reader);
     this.#reading.push(this.#noteFailure(this.#read(reader, readFrom)));
+  }
+
+  /** It is told that there is nothing more only when that is certain, whichever node it asks. */
+  startLatestReader(): void {
+    const reader: Reader = { name: `r${this.#readers.length}`, stop: new AbortController(), nextOffset: 0, isAtEnd: false };
+    this.#readers.push(reader);
+    this.#reading.push(this.#noteFailure(this.#readLatest(reader)));
   }
 
   /** Until so many more are acknowledged than there were. */
@@ -62,7 +76,7 @@ export class RecordedClients implements AsyncDisposable {
     await Promise.all(this.#writing);
     for (const reader of this.#readers) {
       const what = `${reader.name} has seen ${this.#acknowledgedEnd} offsets`;
-      await waitUntil(what, () => reader.nextOffset >= this.#acknowledgedEnd, this.#failed.signal);
+      await waitUntil(what, () => reader.isAtEnd && reader.nextOffset >= this.#acknowledgedEnd, this.#failed.signal);
       reader.stop.abort();
     }
     await Promise.all(this.#reading);
@@ -71,7 +85,7 @@ export class RecordedClients implements AsyncDisposable {
 
   /** Nothing acknowledged was lost, moved, or came twice; readers left nothing out; replicas are equal. */
   check(finals: History["finals"]): void {
-    const history: History = { appends: this.#appends, reads: this.#reads, finals };
+    const history = this.historyWith(finals);
     assert.deepEqual(checkHistory(history).slice(0, 10), []);
     if (this.#appends.length <= bruteForceMaxCount) assert.deepEqual(checkHistoryByBruteForce(history).slice(0, 10), []);
     this.#checkOrder(finals);
@@ -83,6 +97,8 @@ export class RecordedClients implements AsyncDisposable {
     const last = new Map<string, number>();
     for (const { offset, content } of records) {
       const [writer = "", number = ""] = content.split(":");
+      // Who doesn't number what it sends goes on behind what may yet come.
+      if (writer.startsWith(plain)) continue;
       const before = last.get(writer) ?? -1;
       assert.ok(Number(number) > before, `offset ${offset}: ${content} behind ${writer}:${before}`);
       last.set(writer, Number(number));
@@ -123,6 +139,40 @@ export class RecordedClients implements AsyncDisposable {
     }
   }
 
+  async #readLatest(reader: Reader): Promise<void> {
+    const { signal } = reader.stop;
+    for (let turn = 0; !signal.aborted; turn += 1) {
+      const from = reader.nextOffset;
+      const url = `http://${this.#addresses[turn % this.#addresses.length]}/v1/topics/${this.#topic}/records?partition=0&from=${from}`;
+      const invokedMs = performance.now();
+      const answer = await this.#fetch(url, signal);
+      const returnedMs = performance.now();
+      // It was shown all before this offset: no replica may say that there is less.
+      assert.notEqual(answer?.status, 416, `${reader.name}: ${url}`);
+      if (answer?.status === 200) {
+        const records = answer.body.records.map(({ offset, value }): SeenRecord => ({ offset, content: value }));
+        const isLatest = records.length === 0;
+        this.#reads.push({ kind: "read", stream: reader.name, from, invokedMs, returnedMs, records, isLatest });
+        reader.nextOffset = answer.body.nextOffset;
+        reader.isAtEnd = isLatest;
+      }
+      await pause(latestPauseMs);
+    }
+  }
+
+  /** Undefined when that node is gone, or says nothing. */
+  async #fetch(url: string, signal: AbortSignal): Promise<{ status: number; body: RecordsAnswer } | undefined> {
+    try {
+      const answer = await fetch(url, {
+        redirect: "manual",
+        signal: AbortSignal.any([signal, AbortSignal.timeout(silenceMs)]),
+      });
+      return { status: answer.status, body: (await answer.json()) as RecordsAnswer };
+    } catch {
+      return undefined; // the next one is asked
+    }
+  }
+
   #connect(): Client {
     const client = connect(this.#addresses);
     this.#clients.push(client);
@@ -153,28 +203,38 @@ export async function checkUnderLoad(
   cluster: LoadedCluster,
   topic: string,
   disturb: (clients: RecordedClients) => Promise<void>,
+  settings: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   const client = cluster.connect();
-  await client.createTopic(topic, { partitionCount: 1, replicationFactor: 3 });
   await using clients = new RecordedClients(cluster.addresses, topic);
-  for (let writer = 0; writer < writersCount; writer += 1) clients.startWriter();
-  clients.startReader("leader");
-  clients.startReader("follower");
-  await clients.untilAcknowledged(100);
-  await disturb(clients);
-  await clients.untilAcknowledged(100);
-  await cluster.untilWell();
-  await clients.finish();
-  assert.deepEqual(
-    clients.appends.filter(({ outcome }) => outcome !== "ok"),
-    [],
+  let finals: History["finals"] = new Map();
+  await withEvidence(
+    cluster.witnesses,
+    () => clients.historyWith(finals),
+    async () => {
+      await client.createTopic(topic, { partitionCount: 1, replicationFactor: 3, settings });
+      clients.startWriter();
+      clients.startWriter();
+      clients.startWriter({ isIdempotent: false });
+      clients.startReader("leader");
+      clients.startReader("follower");
+      clients.startLatestReader();
+      await clients.untilAcknowledged(100);
+      await disturb(clients);
+      await clients.untilAcknowledged(100);
+      await cluster.untilWell();
+      await clients.finish();
+      assert.deepEqual(clients.unacknowledged, []);
+      finals = await readReplicas(cluster.members, topic);
+      clients.check(finals);
+    },
   );
-  clients.check(await readReplicas(cluster.members, topic));
 }
 
 export interface LoadedCluster {
   readonly addresses: readonly string[];
   readonly members: readonly { readonly name: string; readonly address: string }[];
+  readonly witnesses: readonly Witness[];
   connect(): Client;
   untilWell(): Promise<unknown>;
 }
@@ -219,13 +279,21 @@ interface Reader {
   readonly name: string;
   readonly stop: AbortController;
   nextOffset: number;
+  /** It was told that there was nothing more; always true of one that isn't told such things. */
+  isAtEnd: boolean;
 }
 
-const writersCount = 3;
+/** What names of clients begin with. */
+const numbered = "w";
+const plain = "p";
 
 /** Records that a writer has under way at a time, and how long it rests in between: some hundred a second, which is enough to be in the way. */
 const atOnceCount = 4;
 const writerPauseMs = 5;
+const latestPauseMs = 10;
+
+/** A node that stands still says nothing, and its socket stays. */
+const silenceMs = 2_000;
 
 /** The slow checker looks at all pairs. */
 const bruteForceMaxCount = 1_500;

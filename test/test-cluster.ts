@@ -1,8 +1,11 @@
 import { join } from "node:path";
 import type { Disk } from "../src/base/disk.ts";
 import { createMemoryDisk } from "../src/base/memory-disk.ts";
+import { nodeDisk } from "../src/base/node-disk.ts";
 import { type Client, connect } from "../src/client/index.ts";
 import { type Node, parseConfig, startNode } from "../src/server/index.ts";
+import type { Folder } from "./command-process.ts";
+import type { Witness } from "./evidence.ts";
 import { findFreePorts } from "./free-ports.ts";
 import { PeerLinks } from "./peer-links.ts";
 import { collectingLogger, type LoggedLine } from "./test-node.ts";
@@ -23,15 +26,19 @@ export class TestCluster implements AsyncDisposable {
   /** So many nodes `a`, `b`, … none of which runs. */
   static async make(
     count: number,
-    { disk = createMemoryDisk(), directory = "/cluster" }: TestClusterOptions = {},
+    { folder, disk, diskOf, directory = folder?.path ?? "/cluster" }: TestClusterOptions = {},
   ): Promise<TestCluster> {
+    const shared = disk ?? (folder === undefined ? createMemoryDisk() : nodeDisk);
     const ports = await findFreePorts(count);
     const names = ports.map((_, number) => String.fromCharCode(97 + number));
     const links = new PeerLinks((port) => names[ports.indexOf(port)]);
     const addresses = ports.map((port) => `127.0.0.1:${port}`);
     const members = names.map(
       (name, number) =>
-        new TestMember(name, ports[number] ?? 0, { disk, directory: join(directory, name), links, joinAddresses: addresses }),
+        new TestMember(name, ports[number] ?? 0, {
+          ...{ disk: diskOf?.(name) ?? shared, directory: join(directory, name), folder },
+          ...{ links, joinAddresses: addresses },
+        }),
     );
     return new TestCluster(members, links);
   }
@@ -51,6 +58,10 @@ export class TestCluster implements AsyncDisposable {
 
   get addresses(): readonly string[] {
     return this.members.map(({ address }) => address);
+  }
+
+  get witnesses(): readonly Witness[] {
+    return this.members;
   }
 
   member(name: string): TestMember {
@@ -123,7 +134,7 @@ export class TestCluster implements AsyncDisposable {
 }
 
 /** A node that may run or not, with its port and its directory. */
-export class TestMember {
+export class TestMember implements Witness {
   readonly name: string;
   readonly port: number;
   readonly directory: string;
@@ -147,6 +158,15 @@ export class TestMember {
 
   get isRunning(): boolean {
     return this.#running !== undefined;
+  }
+
+  get diagnostics(): string {
+    return this.lines.map((line) => `${JSON.stringify(line)}\n`).join("");
+  }
+
+  keepDirectory(): string | undefined {
+    this.#parts.folder?.keep();
+    return this.#parts.folder === undefined ? undefined : this.directory;
   }
 
   /** Resolves when it serves; that may take others. By default it knows all join addresses. */
@@ -201,7 +221,11 @@ export async function untilWell(clients: readonly Client[]): Promise<void> {
 }
 
 export interface TestClusterOptions {
+  /** On the real disk, there. */
+  readonly folder?: Folder;
   readonly disk?: Disk;
+  /** Each node's own, where not all have one disk. */
+  readonly diskOf?: (name: string) => Disk;
   readonly directory?: string;
 }
 
@@ -219,6 +243,7 @@ export interface CutOptions {
 interface MemberParts {
   readonly disk: Disk;
   readonly directory: string;
+  readonly folder: Folder | undefined;
   readonly links: PeerLinks;
   readonly joinAddresses: readonly string[];
 }
