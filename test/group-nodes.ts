@@ -184,6 +184,13 @@ export class GroupNode {
 
   #identity(): PeerIdentity {
     const { nodeId, storageId } = this;
-    return { clusterId: "c", nodeId, storageId, bootCounter: this.#bootCounter, address: `${nodeId}:8000` };
+    return {
+      clusterId: "c",
+      nodeId,
+      storageId,
+      bootCounter: this.#bootCounter,
+      life: "1234567890abcdef",
+      address: `${nodeId}:8000`,
+    };
   }
 }

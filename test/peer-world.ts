@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { createVirtualClock, type VirtualClock } from "../sim/clock.ts";
@@ -107,10 +108,11 @@ export class TestPeer extends Happenings implements AsyncDisposable {
   static async start(nodeId: string, options: TestPeerOptions & Partial<PeerIdentity> = {}): Promise<TestPeer> {
     const server = createServer({ allowHalfOpen: true });
     const { clusterId = "one", storageId = `s-${nodeId}`, bootCounter = 1, address, ...rest } = options;
+    const { life = randomBytes(8).toString("hex") } = options;
     server.listen(Number(address?.split(":").at(-1) ?? 0), "127.0.0.1");
     await once(server, "listening");
     const { port } = server.address() as AddressInfo;
-    return new TestPeer(server, { clusterId, nodeId, storageId, bootCounter, address: `127.0.0.1:${port}` }, rest);
+    return new TestPeer(server, { clusterId, nodeId, storageId, bootCounter, life, address: `127.0.0.1:${port}` }, rest);
   }
 
   get port(): number {

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server } from "node:net";
 import type { PeerIdentity, PeerListener } from "../../src/replica/peer-network.ts";
@@ -17,7 +18,14 @@ export async function openPeerEnd(
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const identity: PeerIdentity = { clusterId: "bench", nodeId, storageId: `storage-${nodeId}`, bootCounter: 1, address };
+  const identity: PeerIdentity = {
+    clusterId: "bench",
+    nodeId,
+    storageId: `storage-${nodeId}`,
+    bootCounter: 1,
+    life: randomBytes(8).toString("hex"),
+    address,
+  };
   const peers: SocketPeers = new SocketPeers({
     identity: () => identity,
     listener: {

@@ -183,7 +183,14 @@ class World {
   readonly peers = new MemoryPeers(this.clock);
 
   add(nodeId: string, other: Partial<PeerIdentity> = {}): TestPeer {
-    const identity = { clusterId: "one", nodeId, storageId: `s-${nodeId}`, bootCounter: 1, address: `${nodeId}:8000` };
+    const identity = {
+      clusterId: "one",
+      nodeId,
+      storageId: `s-${nodeId}`,
+      bootCounter: 1,
+      life: "1234567890abcdef",
+      address: `${nodeId}:8000`,
+    };
     return new TestPeer(this.peers, { ...identity, ...other });
   }
 }

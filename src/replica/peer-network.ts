@@ -58,6 +58,8 @@ export interface PeerIdentity {
   readonly nodeId: NodeId;
   readonly storageId: string;
   readonly bootCounter: number;
+  /** Of its process: 16 random hex digits, by which two starts are told apart that have the same boot counter. */
+  readonly life: string;
   /** Where it says that it is reached. */
   readonly address: string;
 }

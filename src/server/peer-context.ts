@@ -9,8 +9,6 @@ import { agreePeerVersion, type PeerHello, type PeerPurpose, peerVersion } from 
 /** What all connections of a node to its peers have in common. */
 export interface PeerContext {
   readonly identity: () => PeerIdentity;
-  /** Of this process; see `PeerHello.life`. */
-  readonly life: string;
   readonly listener: PeerListener;
   readonly connect: PeerConnect;
   readonly resolve: PeerResolve;
@@ -45,19 +43,20 @@ export interface PeerObserver {
 /** `garbage`: what came were no frames of a peer. `unwanted`: the node doesn't want to speak with it. `silent`: it didn't say who it is. */
 export type PeerRefusedReason = "garbage" | "unwanted" | "silent" | "too-many";
 
-export function helloOf({ identity, life }: PeerContext, purpose: PeerPurpose): PeerHello {
-  return { version: peerVersion, oldestVersion: oldestPeerVersion, purpose, life, ...identity() };
+export function helloOf({ identity }: PeerContext, purpose: PeerPurpose): PeerHello {
+  return { version: peerVersion, oldestVersion: oldestPeerVersion, purpose, ...identity() };
 }
 
-export function identityOf({ clusterId, nodeId, storageId, bootCounter, address }: PeerHello): PeerIdentity {
-  return { clusterId, nodeId, storageId, bootCounter, address };
+export function identityOf({ clusterId, nodeId, storageId, bootCounter, life, address }: PeerHello): PeerIdentity {
+  return { clusterId, nodeId, storageId, bootCounter, life, address };
 }
 
 /** Throws why the other end isn't to be spoken with. A node that meets itself, by one of its addresses, may. */
 export function checkHello(context: PeerContext, hello: PeerHello): void {
   agreePeerVersion(helloOf(context, hello.purpose), hello);
-  if (hello.life === context.life) return;
-  if (hello.storageId === context.identity().storageId) throw copyError(hello);
+  const { life, storageId } = context.identity();
+  if (hello.life === life) return;
+  if (hello.storageId === storageId) throw copyError(hello);
   context.listener.check(identityOf(hello));
 }
 

@@ -52,8 +52,7 @@ export class SocketPeers implements PeerTransport {
   constructor(options: SocketPeersOptions) {
     const { clock = systemClock, random = systemRandom, logger = silentLogger, observer = {} } = options;
     const { identity, listener, connect = connectPlainly, resolve = resolveBySystem } = options;
-    const life = random.bytes(8).toString("hex");
-    this.#context = { identity, listener, connect, resolve, clock, random, logger, observer, life };
+    this.#context = { identity, listener, connect, resolve, clock, random, logger, observer };
     this.#asked = new AskedAddresses(this.#context);
     this.#sweepTimer = clock.setTimer(peerPingMs, () => void this.#sweep());
   }

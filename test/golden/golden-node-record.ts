@@ -15,8 +15,8 @@ export const goldenNodeRecord: NodeRecordState = {
   catalogIncarnation: 4,
   peers: [{ nodeId: "n2", address: "n2.example:8000" }],
   bootCounters: new Map([
-    [hex(3), 2],
-    [hex(2), 9],
+    [hex(3), { bootCounter: 2, life: undefined }],
+    [hex(2), { bootCounter: 9, life: "1234567890abcdef" }],
   ]),
   replicas: [
     {

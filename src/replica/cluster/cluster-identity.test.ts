@@ -64,7 +64,8 @@ describe("the identity of a node", () => {
     await world.until(a.record.setName("a"));
     assert.throws(() => a.check(b.peer, none), { code: "PEER_REFUSED" });
     const read = await NodeRecord.open(world.diskOf("a"), "/data", () => assert.fail());
-    assert.equal(read.state.bootCounters.get(b.peer.storageId), 7);
+    assert.deepEqual(read.state.bootCounters.get(b.peer.storageId), { bootCounter: 7, life: b.peer.life });
+    assert.match(b.peer.life, /^[0-9a-f]{16}$/);
     assert.equal(read.state.bootCounters.has(stranger), false);
   });
 

@@ -87,6 +87,7 @@ export class ClusterIdentity {
   readonly name: string;
   readonly #options: ClusterIdentityOptions;
   readonly #driver: FormationDriver;
+  readonly #life: string;
 
   /** For `openClusterIdentity`. */
   constructor(record: NodeRecord, name: string, hasTopics: boolean, options: ClusterIdentityOptions) {
@@ -94,6 +95,7 @@ export class ClusterIdentity {
     this.name = name;
     this.#options = options;
     const { flags, address, resolve, clock, random, logger } = options;
+    this.#life = random.bytes(8).toString("hex");
     this.#driver = new FormationDriver({
       record,
       name,
@@ -112,7 +114,7 @@ export class ClusterIdentity {
   /** How this node introduces itself, now: storage id and cluster id may still change while the cluster is formed. */
   get peer(): PeerIdentity {
     const { clusterId, storageId, bootCounter } = this.record.state;
-    return { clusterId, nodeId: this.name, storageId, bootCounter, address: this.#options.address };
+    return { clusterId, nodeId: this.name, storageId, bootCounter, life: this.#life, address: this.#options.address };
   }
 
   /** What the start waits for, for a status; undefined once the directory belongs to a cluster. */
@@ -158,8 +160,9 @@ export class ClusterIdentity {
     if (clusterId === undefined) this.#driver.introduce(peer.address);
     // Of those who are nobody here, any number could come, and push out those who are.
     const isSomebody = clusterId === undefined || [...known.values()].some((node) => node.storageId === peer.storageId);
+    const { bootCounter, life } = peer;
     if (isSomebody && peer.storageId !== storageId)
-      this.record.noteBootCounter(peer.storageId, peer.bootCounter).catch(this.#noteFailed);
+      this.record.noteStart(peer.storageId, { bootCounter, life }).catch(this.#noteFailed);
     return standing;
   }
 

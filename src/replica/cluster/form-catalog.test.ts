@@ -66,7 +66,7 @@ class World implements AsyncDisposable {
   readonly catalog: ClusterCatalog;
   readonly identity = {
     name: "a",
-    peer: { clusterId, nodeId: "a", storageId, bootCounter: 1, address: "a:1" },
+    peer: { clusterId, nodeId: "a", storageId, bootCounter: 1, life: "1234567890abcdef", address: "a:1" },
     membership: { clusterId, members: [member], firstVoters: [member], role: "voter" },
   } as unknown as ClusterIdentity;
   readonly #stopping = new AbortController();

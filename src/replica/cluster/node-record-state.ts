@@ -33,14 +33,21 @@ export interface NodeRecordState {
   readonly bootCounter: number;
   /** The one proposal that this storage id takes part in. Stays when it has become the cluster. */
   readonly promise: FormationProposal | undefined;
-  /** The highest boot counter heard of each storage id; those heard last come last. */
-  readonly bootCounters: ReadonlyMap<string, number>;
+  /** The highest boot counter heard of each storage id, and whose it was; those heard last come last. */
+  readonly bootCounters: ReadonlyMap<string, HeardStart>;
   /** The incarnation that this node's replica of the catalog's group has, or is to get: 0 at first for those that formed the cluster. */
   readonly catalogIncarnation: number;
   /** The other nodes of the cluster as they were last known: whom to ask when nobody here knows the catalog yet. */
   readonly peers: readonly KnownPeer[];
   /** The replicas that were ever made here and aren't forgotten, in order of their making. */
   readonly replicas: readonly ReplicaRecord[];
+}
+
+/** A start of another node's directory. */
+export interface HeardStart {
+  readonly bootCounter: number;
+  /** Of its process; undefined where an earlier version noted it. */
+  readonly life: string | undefined;
 }
 
 /** One replica that this node made; by group id and incarnation there is one. */
@@ -83,7 +90,12 @@ export function encodeNodeRecord(state: NodeRecordState): Buffer {
     clusterId: clusterId ?? null,
     bootCounter,
     promise: promise ?? null,
-    bootCounters: Object.fromEntries(bootCounters),
+    bootCounters: Object.fromEntries(
+      [...bootCounters].map(([disk, { bootCounter: heard, life }]) => [
+        disk,
+        life === undefined ? heard : { bootCounter: heard, life },
+      ]),
+    ),
     catalogIncarnation,
     peers,
     replicas: replicas.map((replica) => ({ ...replica, firstMembers: replica.firstMembers ?? null })),
@@ -146,16 +158,24 @@ function parseMember(value: unknown, corrupt: CorruptFile): FormationMember {
   };
 }
 
-function parseBootCounters(value: unknown, corrupt: CorruptFile): ReadonlyMap<string, number> {
+function parseBootCounters(value: unknown, corrupt: CorruptFile): ReadonlyMap<string, HeardStart> {
   if (!isObject(value)) throw corrupt("its boot counters are no object");
   const entries = Object.entries(value);
   if (entries.length > bootCountersMaxCount) throw corrupt(`it has ${entries.length} boot counters`);
   return new Map(
     entries.map(([storageId, highest]) => [
       hexId(storageId, "the storage id of a boot counter", corrupt),
-      counter(highest, "the boot counter of another node", corrupt),
+      parseHeardStart(highest, corrupt),
     ]),
   );
+}
+
+function parseHeardStart(value: unknown, corrupt: CorruptFile): HeardStart {
+  const what = "the boot counter of another node";
+  if (!isObject(value)) return { bootCounter: counter(value, what, corrupt), life: undefined };
+  const { bootCounter, life } = checkFields(value, ["bootCounter", "life"], what, corrupt);
+  if (typeof life !== "string" || !lifePattern.test(life)) throw corrupt(`${what} is that of no process`);
+  return { bootCounter: counter(bootCounter, what, corrupt), life };
 }
 
 function parsePeers(value: unknown, corrupt: CorruptFile): readonly KnownPeer[] {
@@ -203,6 +223,7 @@ function parseFirstMembers(value: unknown, what: string, corrupt: CorruptFile): 
 }
 
 export const hexIdPattern = /^[0-9a-f]{32}$/;
+const lifePattern = /^[0-9a-f]{16}$/;
 const groupIdPattern = /^(?:[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$/;
 
 function hexId(value: unknown, what: string, corrupt: CorruptFile): string {

@@ -8,7 +8,13 @@ import { bootCountersMaxCount, nodeRecordChangesMaxCount } from "../../base/clus
 import { crc32c } from "../../batch/crc32c.ts";
 import type { FormationProposal } from "./formation-proposal.ts";
 import { findReplica, NodeRecord } from "./node-record.ts";
-import { decodeNodeRecord, encodeNodeRecord, type NodeRecordState, readNodeRecord } from "./node-record-state.ts";
+import {
+  decodeNodeRecord,
+  encodeNodeRecord,
+  type HeardStart,
+  type NodeRecordState,
+  readNodeRecord,
+} from "./node-record-state.ts";
 
 const path = "/data/node-record";
 
@@ -46,7 +52,7 @@ describe("a node record", () => {
     const changes: readonly ((record: NodeRecord) => Promise<void>)[] = [
       (record) => record.setName("n1"),
       (record) => record.promise(proposal(9)),
-      (record) => record.noteBootCounter(hex(2), 4),
+      (record) => record.noteStart(hex(2), startOf(4)),
       (record) => record.adopt(hex(9)),
       (record) => record.addReplicas([replica(9, 0)]),
       (record) => record.setReplicaState(hex(9), 0, "deleting"),
@@ -88,8 +94,8 @@ describe("a node record", () => {
     const outcomes = [
       record.promise(proposal(8)),
       record.promise(proposal(9)),
-      record.noteBootCounter(hex(2), 1),
-      record.noteBootCounter(hex(3), 1),
+      record.noteStart(hex(2), startOf(1)),
+      record.noteStart(hex(3), startOf(1)),
     ].map((change) =>
       change.then(
         () => "done",
@@ -143,17 +149,27 @@ describe("a node record", () => {
 
   test("the highest boot counter of a disk stays, and the disk not heard of for longest is forgotten", async () => {
     const record = await open(await makeDisk());
-    await record.noteBootCounter(hex(2), 7);
-    await record.noteBootCounter(hex(2), 6);
-    assert.equal(record.state.bootCounters.get(hex(2)), 7);
+    await record.noteStart(hex(2), startOf(7));
+    await record.noteStart(hex(2), startOf(6));
+    assert.deepEqual(record.state.bootCounters.get(hex(2)), startOf(7));
     const others = Array.from({ length: bootCountersMaxCount - 1 }, (_, number) => hex(100 + number));
-    await Promise.all(others.map((storageId) => record.noteBootCounter(storageId, 1)));
-    await record.noteBootCounter(hex(2), 8);
+    await Promise.all(others.map((storageId) => record.noteStart(storageId, startOf(1))));
+    await record.noteStart(hex(2), startOf(8));
     assert.equal(record.state.bootCounters.size, bootCountersMaxCount);
-    await record.noteBootCounter(hex(3), 1);
+    await record.noteStart(hex(3), startOf(1));
     assert.equal(record.state.bootCounters.size, bootCountersMaxCount);
-    assert.equal(record.state.bootCounters.get(hex(2)), 8);
+    assert.deepEqual(record.state.bootCounters.get(hex(2)), startOf(8));
     assert.equal(record.state.bootCounters.has(hex(100)), false);
+  });
+
+  test("whose a boot counter was stays, and is learned where it wasn't known", async () => {
+    const record = await open(await makeDisk());
+    await record.noteStart(hex(2), { bootCounter: 7, life: undefined });
+    await record.noteStart(hex(2), startOf(7));
+    await record.noteStart(hex(2), { bootCounter: 7, life: "fedcba0987654321" });
+    assert.deepEqual(record.state.bootCounters.get(hex(2)), startOf(7));
+    await record.noteStart(hex(2), { bootCounter: 7, life: undefined });
+    assert.deepEqual(record.state.bootCounters.get(hex(2)), startOf(7));
   });
 
   test("a replica is listed from before it is made until the catalog can't name it again", async () => {
@@ -195,11 +211,15 @@ describe("a node record", () => {
   test("changes are refused when too many wait", async () => {
     const record = await open(await makeDisk());
     const name = record.setName("n");
-    const waiting = Array.from({ length: nodeRecordChangesMaxCount }, () => record.noteBootCounter(hex(2), 1));
-    await rejects(record.noteBootCounter(hex(2), 1), "OVERLOADED");
+    const waiting = Array.from({ length: nodeRecordChangesMaxCount }, () => record.noteStart(hex(2), startOf(1)));
+    await rejects(record.noteStart(hex(2), startOf(1)), "OVERLOADED");
     await Promise.all([name, ...waiting]);
   });
 });
+
+function startOf(bootCounter: number): HeardStart {
+  return { bootCounter, life: "1234567890abcdef" };
+}
 
 describe("a node record's bytes", () => {
   const state: NodeRecordState = {
@@ -255,6 +275,8 @@ describe("a node record's bytes", () => {
     ["a peer without an address", body({ peers: [{ nodeId: "n2" }] })],
     ["boot counters of no disk", body({ bootCounters: { x: 1 } })],
     ["a boot counter below zero", body({ bootCounters: { [hex(2)]: -1 } })],
+    ["a boot counter of no process", body({ bootCounters: { [hex(2)]: { bootCounter: 1, life: "me" } } })],
+    ["a process without a boot counter", body({ bootCounters: { [hex(2)]: { life: "1234567890abcdef" } } })],
     ["a replica's group that is a path", body({ replicas: [{ ...oneReplica, groupId: "../../etc" }] })],
     ["a replica in an unknown state", body({ replicas: [{ ...oneReplica, state: "lost" }] })],
     [
@@ -322,7 +344,7 @@ async function filled(disk: SimDisk): Promise<NodeRecord> {
   await record.setName("n1");
   await record.promise(proposal(9));
   await record.adopt(hex(9));
-  await record.noteBootCounter(hex(2), 4);
+  await record.noteStart(hex(2), startOf(4));
   await record.addReplicas([replica(9, 0), { ...replica(8, 3), firstMembers: undefined }]);
   await record.setReplicaState(hex(8), 3, "deleting");
   return record;

@@ -9,6 +9,7 @@ import type { KnownPeer } from "../peer-network.ts";
 import type { FormationProposal } from "./formation-proposal.ts";
 import {
   encodeNodeRecord,
+  type HeardStart,
   nodeRecordFormat,
   nodeRecordName,
   type NodeRecordState,
@@ -120,13 +121,16 @@ export class NodeRecord {
     });
   }
 
-  /** Of more than `bootCountersMaxCount` disks, the one that wasn't heard of for the longest time is forgotten. */
-  async noteBootCounter(storageId: string, bootCounter: number): Promise<void> {
+  /** Who was heard of first under a boot counter stays. Of more than `bootCountersMaxCount` disks, the one that wasn't heard of for the longest time is forgotten. */
+  async noteStart(storageId: string, start: HeardStart): Promise<void> {
     await this.#change((state) => {
-      if ((state.bootCounters.get(storageId) ?? -1) >= bootCounter) return state;
+      const known = state.bootCounters.get(storageId);
+      const isNews = known === undefined || known.bootCounter < start.bootCounter;
+      const isNamed = known?.bootCounter === start.bootCounter && known.life === undefined && start.life !== undefined;
+      if (!isNews && !isNamed) return state;
       const bootCounters = new Map(state.bootCounters);
       bootCounters.delete(storageId);
-      bootCounters.set(storageId, bootCounter);
+      bootCounters.set(storageId, start);
       if (bootCounters.size > bootCountersMaxCount) {
         const [oldest = storageId] = bootCounters.keys();
         bootCounters.delete(oldest);

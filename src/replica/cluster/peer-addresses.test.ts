@@ -9,7 +9,7 @@ const clusterId = "c".repeat(32);
 const storageOf = (name: string): string => name.repeat(32);
 
 function peerOf(nodeId: string, address: string, change: Partial<PeerIdentity> = {}): PeerIdentity {
-  return { clusterId, nodeId, storageId: storageOf(nodeId), bootCounter: 1, address, ...change };
+  return { clusterId, nodeId, storageId: storageOf(nodeId), bootCounter: 1, life: "1234567890abcdef", address, ...change };
 }
 
 /** What the node `a` knows. */

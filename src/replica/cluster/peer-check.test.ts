@@ -4,18 +4,20 @@ import { isProglogError } from "../../base/error.ts";
 import type { PeerIdentity } from "../peer-network.ts";
 import { checkPeer, mayAsk, type PeerKnowledge, type PeerStanding } from "./peer-check.ts";
 
+const life = "1234567890abcdef";
+
 const known: PeerKnowledge = {
   self: { clusterId: hex(9), storageId: hex(1) },
   nodes: [
     { name: "a", storageId: hex(1), address: "a:8000" },
     { name: "b", storageId: hex(2), address: "b:8000" },
   ],
-  bootCounters: new Map([[hex(2), 4]]),
+  bootCounters: new Map([[hex(2), { bootCounter: 4, life }]]),
   connected: [],
   mayLead: () => false,
 };
 
-const b: PeerIdentity = { clusterId: hex(9), nodeId: "b", storageId: hex(2), bootCounter: 4, address: "b:8000" };
+const b: PeerIdentity = { clusterId: hex(9), nodeId: "b", storageId: hex(2), bootCounter: 4, life, address: "b:8000" };
 
 describe("who introduces itself", () => {
   test("is a member by name and storage id, also from a new address", () => {
@@ -44,6 +46,12 @@ describe("who introduces itself", () => {
     assert.deepEqual(checkPeer(b, { ...known, connected }).kind, "member");
   });
 
+  test("may run from a copy of an empty directory as long as there is no cluster: the formation says so", () => {
+    const self = { clusterId: undefined, storageId: hex(1) };
+    const copy = { ...b, clusterId: undefined, life: "fedcba0987654321" };
+    assert.deepEqual(checkPeer(copy, { ...known, self }), { kind: "outsider" });
+  });
+
   test("is heard as an outsider with another directory than the catalog has, if it may lead group 0 and bring a newer one", () => {
     const renewed: PeerIdentity = { ...b, storageId: hex(3), bootCounter: 1 };
     const mayLead = (node: string): boolean => node === "b";
@@ -51,7 +59,7 @@ describe("who introduces itself", () => {
     const isRefused = { code: "PEER_REFUSED", message: /has another directory/ };
     assert.throws(() => checkPeer(renewed, { ...known, mayLead: (node) => node === "a" }), isRefused);
     assert.throws(() => checkPeer(renewed, { ...known, mayLead, connected: [b] }), isRefused, "the one it knows is there");
-    const rolledBack = { ...known, mayLead, bootCounters: new Map([[hex(3), 2]]) };
+    const rolledBack = { ...known, mayLead, bootCounters: new Map([[hex(3), { bootCounter: 2, life }]]) };
     assert.throws(() => checkPeer(renewed, rolledBack), { code: "PEER_REFUSED", message: /an old copy/ });
   });
 
@@ -60,6 +68,13 @@ describe("who introduces itself", () => {
     ["another directory under a known name", "directory", { ...b, storageId: hex(3) }, {}, /has another directory/],
     ["a known directory under another name", "name", { ...b, nodeId: "z" }, {}, /that of b/],
     ["a directory that was rolled back", "rolled-back", { ...b, bootCounter: 3 }, {}, /started 3 times, and was once 4 times/],
+    [
+      "one rolled back by one start, and started once since",
+      "rolled-back",
+      { ...b, life: "fedcba0987654321" },
+      {},
+      /another process had start 4 of its directory: it is an old copy/,
+    ],
     [
       "one rolled back to before it had a cluster",
       "rolled-back",

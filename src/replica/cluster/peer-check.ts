@@ -2,6 +2,7 @@ import { ProglogError } from "../../base/error.ts";
 import type { NodeId } from "../../raft/member.ts";
 import type { PeerIdentity } from "../peer-network.ts";
 import type { ClusterNode } from "./joining.ts";
+import type { HeardStart } from "./node-record-state.ts";
 
 /** What a node knows when somebody introduces itself. */
 export interface PeerKnowledge {
@@ -9,7 +10,7 @@ export interface PeerKnowledge {
   /** The catalog's; before it has any, the members of the formation. */
   readonly nodes: Iterable<ClusterNode>;
   /** The highest boot counter heard of each storage id. */
-  readonly bootCounters: ReadonlyMap<string, number>;
+  readonly bootCounters: ReadonlyMap<string, HeardStart>;
   /** Who is connected at the moment. */
   readonly connected: Iterable<PeerIdentity>;
   /** Whether a node leads group 0, or may, as far as it is known here: then it may be one that the catalog here hasn't come to yet. */
@@ -29,14 +30,8 @@ export type PeerStanding =
 export function checkPeer(peer: PeerIdentity, knowledge: PeerKnowledge): PeerStanding {
   const { self, bootCounters, connected } = knowledge;
   checkCluster(peer, self);
-  const highest = bootCounters.get(peer.storageId) ?? 0;
-  if (peer.bootCounter < highest)
-    throw refused(
-      peer,
-      "rolled-back",
-      `its directory was started ${peer.bootCounter} times, and was once ${highest} times: it is an old copy`,
-      "What it promised and acknowledged since then it has forgotten. Remove the node from the cluster, and let it join anew with an empty directory.",
-    );
+  const highest = bootCounters.get(peer.storageId);
+  if (highest !== undefined) checkStart(peer, self, highest);
   checkCopies(peer, self, connected);
   const standing = standingOf(peer, knowledge);
   return self.clusterId === undefined || peer.clusterId === undefined ? { kind: "outsider" } : standing;
@@ -54,6 +49,24 @@ function checkCluster(peer: PeerIdentity, { clusterId }: PeerKnowledge["self"]):
     "cluster",
     `it belongs to cluster ${peer.clusterId}, and this node to ${clusterId}`,
     "One of them has a wrong address among its join addresses, or answers at an address that was the other's.",
+  );
+}
+
+/** Each start counts on, durably, before it says a word: who comes with less, or with what another process had, is of an earlier state. */
+function checkStart(peer: PeerIdentity, { clusterId }: PeerKnowledge["self"], highest: HeardStart): void {
+  if (peer.bootCounter > highest.bootCounter) return;
+  // Two that run from copies of one empty directory are told apart by the formation, which says who they are.
+  const isSame = clusterId === undefined || highest.life === undefined || highest.life === peer.life;
+  if (peer.bootCounter === highest.bootCounter && isSame) return;
+  const why =
+    peer.bootCounter === highest.bootCounter
+      ? `another process had start ${peer.bootCounter} of its directory: it is an old copy`
+      : `its directory was started ${peer.bootCounter} times, and was once ${highest.bootCounter} times: it is an old copy`;
+  throw refused(
+    peer,
+    "rolled-back",
+    why,
+    "What it promised and acknowledged since then it has forgotten. Remove the node from the cluster, and let it join anew with an empty directory.",
   );
 }
 

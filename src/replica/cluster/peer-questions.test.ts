@@ -7,7 +7,14 @@ import type { ClusterIdentity } from "./cluster-identity.ts";
 import { answerPeerQuestion } from "./peer-questions.ts";
 
 const clusterId = "c".repeat(32);
-const from: PeerIdentity = { clusterId, nodeId: "b", storageId: "b".repeat(32), bootCounter: 1, address: "b:1" };
+const from: PeerIdentity = {
+  clusterId,
+  nodeId: "b",
+  storageId: "b".repeat(32),
+  bootCounter: 1,
+  life: "1234567890abcdef",
+  address: "b:1",
+};
 
 describe("what a node answers", () => {
   const identity = { record: { state: { clusterId } } } as unknown as ClusterIdentity;

@@ -27,7 +27,7 @@ function recordOf(number: number, incarnation = 0): Omit<ReplicaRecord, "state">
 }
 
 function peerOf(nodeId: string, bootCounter = 1): PeerIdentity {
-  return { clusterId: "c", nodeId, storageId: `of ${nodeId}`, bootCounter, address: `${nodeId}:1` };
+  return { clusterId: "c", nodeId, storageId: `of ${nodeId}`, bootCounter, life: "1234567890abcdef", address: `${nodeId}:1` };
 }
 
 function append(...frames: Buffer[]): PeerMessage {

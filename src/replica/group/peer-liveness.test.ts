@@ -8,6 +8,7 @@ const peer = (bootCounter: number, storageId = "s"): PeerIdentity => ({
   nodeId: "b",
   storageId,
   bootCounter,
+  life: "1234567890abcdef",
   address: "b:1",
 });
 
