@@ -30,7 +30,7 @@ describe("a node that lost its replica of group 0", () => {
       const lost = await follower(cluster);
       await createTopic(cluster, "before");
       lost.kill();
-      rot(lost, logPath(cluster));
+      await cluster.answered(rot(lost, logPath(cluster)));
       lost.start();
       await cluster.until("it serves", () => lost.served !== undefined);
       assert.equal(catalogState(lost), "failed");
@@ -45,6 +45,25 @@ describe("a node that lost its replica of group 0", () => {
       await cluster.until("it votes", () => voters(cluster).some(({ nodeId }) => nodeId === lost.nodeName));
       await cluster.until("nothing is left of the other", () => replicasOf(lost) === 2);
     });
+
+  test("is replaced as well when its log is whole again after all, and the group is without it by now", async () => {
+    const cluster = await QuietCluster.form("catalog whole");
+    const lost = await follower(cluster);
+    lost.kill();
+    const store = storeOf(lost, logPath(cluster));
+    lost.disk.rename(store, `${store}.away`);
+    lost.start();
+    const own = (): string | undefined => voters(cluster).find(({ nodeId }) => nodeId === lost.nodeName)?.storageId;
+    const before = own();
+    await cluster.until("the members are without it", () => own() === undefined);
+    lost.kill();
+    lost.disk.rename(`${store}.away`, store);
+    lost.start();
+    await cluster.until("another one votes", () => own() !== undefined);
+    assert.notEqual(own(), before);
+    await createTopic(cluster, "since");
+    await cluster.until("it has the catalog", () => lost.served?.clusterCatalog?.findTopic("since") !== undefined);
+  });
 
   test("has another node vote in its place, where there is one", async () => {
     const cluster = await QuietCluster.form("catalog vote", { nodes: 4 });
@@ -78,7 +97,7 @@ describe("a node that lost its replica of group 0", () => {
     const cluster = await QuietCluster.form("catalog alone", { nodes: 2 });
     const lost = await follower(cluster);
     lost.kill();
-    rot(lost, logPath(cluster));
+    await cluster.answered(rot(lost, logPath(cluster)));
     lost.start();
     await cluster.until("it serves", () => lost.served !== undefined);
     await cluster.pass(5 * replicaLostAfterMs);
@@ -125,9 +144,14 @@ async function createTopic(cluster: QuietCluster, name: string): Promise<void> {
 }
 
 /** The process is gone, and in the middle of the log is something else. */
-function rot({ disk }: Machine, path: string): void {
-  const [name = ""] = disk.list(path).filter((entry) => entry.endsWith(".store"));
-  const file = disk.open(`${path}/${name}`, "write");
+async function rot({ disk }: Machine, path: string): Promise<void> {
+  const file = disk.open(storeOf({ disk }, path), "write");
   file.writeSync([Buffer.alloc(64, 0xee)], 100);
+  await file.datasync();
   file.close();
+}
+
+function storeOf({ disk }: Pick<Machine, "disk">, path: string): string {
+  const [name = ""] = disk.list(path).filter((entry) => entry.endsWith(".store"));
+  return `${path}/${name}`;
 }

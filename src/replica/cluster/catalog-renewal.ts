@@ -23,6 +23,9 @@ export const renewQuestion = "catalog/renew";
  * but who lost group 0 can't read the catalog, so the node asks the leader: to be placed under a new incarnation, and then, until that is so,
  * whether the committed members are without the old one. Only then do its files go, and the new replica learns everything from the others.
  *
+ * An earlier start may have asked, and the replica be whole again in this one; the leader wouldn't speak with it any more, and it would wait
+ * for ever. So what opened is asked for once, too.
+ *
  * One that only found no room is opened again, as long as it takes: another one would find none either.
  */
 export class CatalogRenewal {
@@ -31,6 +34,8 @@ export class CatalogRenewal {
   #running: Promise<void> | undefined;
   /** Since when the replica has been out of action. */
   #outSinceMs: number | undefined;
+  /** Since it was opened the leader has said that it is the one that counts. */
+  #isConfirmed = false;
   #told: string | undefined;
   #isClosed = false;
 
@@ -69,26 +74,22 @@ export class CatalogRenewal {
     const state = groups.stateOf(clusterId);
     if (state?.kind !== "failed" && state?.kind !== "lost") {
       this.#outSinceMs = undefined;
-      if (state?.kind === "open" && this.#isReplaced(incarnation)) await this.#renew(incarnation);
+      if (state?.kind === "open" && !this.#isConfirmed) await this.#renew(incarnation, false);
       return;
     }
+    this.#isConfirmed = false;
     this.#outSinceMs ??= clock.monotonic();
     if (state.kind === "failed" && isPassing(state.error)) return groups.reopen(clusterId);
-    if (clock.monotonic() - this.#outSinceMs >= replicaLostAfterMs) await this.#renew(incarnation);
+    if (clock.monotonic() - this.#outSinceMs >= replicaLostAfterMs) await this.#renew(incarnation, true);
   }
 
-  /** It was placed anew, and opened again before that had come about: the catalog wants the other one by now. */
-  #isReplaced(incarnation: number): boolean {
-    const { catalog, record, self } = this.#options;
-    const node = catalog.state.nodes.get(self);
-    return node?.storageId === record.state.storageId && node.incarnation > incarnation;
-  }
-
-  async #renew(incarnation: number): Promise<void> {
+  async #renew(incarnation: number, isLost: boolean): Promise<void> {
     const { groups, record, clusterId, ask, logger } = this.#options;
     const leader = groups.findLeader(clusterId)?.leaderId;
     if (leader === undefined) throw new ProglogError("UNAVAILABLE", "nobody is known to lead group 0");
-    const answer = decodeRenewed(await ask({ nodeId: leader }, renewQuestion, Buffer.from(JSON.stringify({ incarnation }))));
+    const body = Buffer.from(JSON.stringify({ incarnation, isLost }));
+    const answer = decodeRenewed(await ask({ nodeId: leader }, renewQuestion, body));
+    this.#isConfirmed = !isLost && answer.incarnation === incarnation;
     if (this.#isClosed || answer.incarnation <= incarnation || !answer.hasLeft) return;
     logger.warn(
       { incarnation: answer.incarnation, before: incarnation },
@@ -116,10 +117,7 @@ export class CatalogRenewal {
 export interface CatalogRenewalOptions {
   readonly groups: Pick<GroupSet<GroupMember>, "delete" | "findLeader" | "reopen" | "stateOf">;
   readonly record: Pick<NodeRecord, "state" | "renewCatalog">;
-  readonly catalog: Pick<ClusterCatalog, "state">;
   readonly clusterId: string;
-  /** This node's name. */
-  readonly self: string;
   /** Makes the replica of group 0 under the incarnation that the record has. */
   readonly create: () => Promise<void>;
   readonly ask: PeerNetwork["ask"];
@@ -133,13 +131,16 @@ export async function answerRenewal(
   body: Buffer,
   { catalog, replica }: RenewalParts,
 ): Promise<Buffer> {
-  const incarnation = decodeIncarnation(body);
+  const { incarnation, isLost } = decodeQuestion(body);
   const attempt = `place the replica of group 0 on ${from.nodeId} anew`;
   await catalog.refresh();
+  if (catalog.state.clusterId === undefined)
+    throw new ProglogError("UNAVAILABLE", `Cannot ${attempt}: the catalog isn't begun yet`);
   const node = catalog.state.nodes.get(from.nodeId);
   if (node?.storageId !== from.storageId)
     throw new ProglogError("NODE_NOT_FOUND", `Cannot ${attempt}: that directory isn't the cluster's any more`);
   if (node.incarnation <= incarnation) {
+    if (!isLost) return Buffer.from(JSON.stringify({ incarnation, hasLeft: false }));
     const { name, storageId, address, version } = node;
     await catalog.propose({ kind: "update-node", node: { name, storageId, address, version }, isRenewed: true });
   }
@@ -160,8 +161,8 @@ export interface RenewalParts {
   readonly replica: () => Pick<GroupReplica, "confirm" | "leader" | "raft"> | undefined;
 }
 
-function decodeIncarnation(body: Buffer): number {
-  return decode(body, (fields) => fields.integer("incarnation"));
+function decodeQuestion(body: Buffer): { readonly incarnation: number; readonly isLost: boolean } {
+  return decode(body, (fields) => ({ incarnation: fields.integer("incarnation"), isLost: fields.flag("isLost") }));
 }
 
 function decodeRenewed(body: Buffer): { readonly incarnation: number; readonly hasLeft: boolean } {

@@ -430,7 +430,7 @@ export class ClusteredNode implements NodeStorage {
     });
     this.#controller = new Controller({ catalog, facts, peers: asking, clock, logger });
     this.#renewal = new CatalogRenewal({
-      ...{ groups, record: identity.record, catalog, clusterId, self: identity.name, ...asking, clock, logger },
+      ...{ groups, record: identity.record, clusterId, ...asking, clock, logger },
       create: () => this.#createCatalogGroup(identity, clusterId),
     });
     const forming = formCatalog({ catalog, identity, disk, directory: path, clock, logger, signal: this.#stopping.signal });
