@@ -246,3 +246,12 @@ export const topicLedMaxMs = 3 * secondMs;
 
 /** How long a topic's description waits to be fresh, where one is known: a client that looks for a leader waits for it. */
 export const describeMaxMs = 500;
+
+/** Deleted groups of which a node says in one command that it has nothing any more: some 40 bytes each, within a record's limit. */
+export const forgottenGroupsMaxCount = 10_000;
+
+/**
+ * Deleted groups that the catalog remembers for nodes that are away: some 60 bytes each in its snapshots. Past it topics can't be deleted until
+ * those nodes are back, or removed: forgotten, their files would stay there for ever.
+ */
+export const deletedGroupsMaxCount = 100_000;

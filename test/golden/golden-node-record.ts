@@ -14,6 +14,7 @@ export const goldenNodeRecord: NodeRecordState = {
   },
   catalogIncarnation: 4,
   peers: [{ nodeId: "n2", address: "n2.example:8000" }],
+  placedBefore: 11,
   bootCounters: new Map([
     [hex(3), { bootCounter: 2, life: undefined }],
     [hex(2), { bootCounter: 9, life: "1234567890abcdef" }],

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createSeededRandom } from "../../../sim/random.ts";
-import { catalogCommandMaxBytes, clusterNodesMaxCount } from "../../base/cluster-limits.ts";
+import { catalogCommandMaxBytes, clusterNodesMaxCount, deletedGroupsMaxCount } from "../../base/cluster-limits.ts";
 import { applyCommand } from "./apply-command.ts";
 import { type CatalogChange, decodeCommand, encodeCommand } from "./catalog-command.ts";
 import { type CatalogWish, CommandMaker, decodeRequest, encodeRequest } from "./catalog-request.ts";
@@ -41,6 +41,25 @@ describe("making commands of requests", () => {
       code: "INVALID_ARGUMENT",
       message: `Cannot add node n${clusterNodesMaxCount + 1}: the cluster has ${clusterNodesMaxCount}, and no more are allowed`,
     });
+  });
+
+  test("deleted groups that are remembered are bounded, those of one turn among them, and who is waited for is named", () => {
+    const state = formed(2);
+    const topicOf = (name: string, number: number): CatalogChange => {
+      const placed = { nodes: ["n1"], partitions: [{ uuid: uuid(number), replicas: [0] }] };
+      return { kind: "create-topic", name, uuid: uuid(number + 1), createdAt: 0, replicationFactor: 1, settings: {}, placed };
+    };
+    apply(state, encodeCommand({ id: "t1", ...topicOf("bills", 1) }));
+    apply(state, encodeCommand({ id: "t2", ...topicOf("orders", 3) }));
+    for (let count = 1; count < deletedGroupsMaxCount; count += 1) state.deleted.set(`g${count}`, ["n2"]);
+    const maker = new CommandMaker(state, options);
+    maker.make({ id: "d1", wish: { kind: "delete-topic", name: "bills", uuid: uuid(2) } });
+    assert.throws(() => maker.make({ id: "d2", wish: { kind: "delete-topic", name: "orders", uuid: uuid(4) } }), {
+      code: "TOO_MANY_PARTITIONS",
+      message: `Cannot delete topic orders: ${deletedGroupsMaxCount} deleted partitions are remembered until n2 removed their files, and ${deletedGroupsMaxCount} may be`,
+    });
+    // What isn't there is told by the fold, as always.
+    maker.make({ id: "d3", wish: { kind: "delete-topic", name: "none", uuid: uuid(9) } });
   });
 
   test("replicas go where they are wished, and those that are there stay", () => {

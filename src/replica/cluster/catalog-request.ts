@@ -1,5 +1,5 @@
 import { type ErrorDetails, ProglogError } from "../../base/error.ts";
-import { catalogCommandMaxBytes, clusterNodesMaxCount } from "../../base/cluster-limits.ts";
+import { catalogCommandMaxBytes, clusterNodesMaxCount, deletedGroupsMaxCount } from "../../base/cluster-limits.ts";
 import { partitionsMaxCount } from "../../base/limits.ts";
 import type { Random } from "../../base/random.ts";
 import { checkPartitionCount } from "../partition-count.ts";
@@ -94,6 +94,8 @@ export class CommandMaker {
   readonly #reserved: ReadonlySet<string>;
   readonly #isUp: (node: string) => boolean;
   #loads: readonly NodeLoad[] | undefined;
+  /** Groups that the commands made so far delete. */
+  #deletedCount = 0;
 
   constructor(state: CatalogState, { now, random, reserved = new Set(), isUp = () => true }: CommandMakerOptions) {
     this.#reserved = reserved;
@@ -129,6 +131,7 @@ export class CommandMaker {
         return this.#createTopic(wish);
       case "delete-topic":
         this.#checkTaken(wish.name, "delete");
+        this.#checkDeletedCount(wish.name);
         return wish;
       case "wish-change":
         return this.#alterTopic(wish);
@@ -255,6 +258,23 @@ export class CommandMaker {
     const hint = "Ask for fewer replicas, or add nodes first.";
     const message = `Cannot ${attempt} with ${count} replicas: there are ${nodeCount} nodes that may have one each`;
     throw new ProglogError("INVALID_ARGUMENT", message, { hint });
+  }
+
+  /** Each is remembered until all nodes have said that they have nothing of it. */
+  #checkDeletedCount(name: string): void {
+    const { deleted, topics } = this.#state;
+    const count = topics.get(name)?.partitions.length ?? 0;
+    const present = deleted.size + this.#deletedCount;
+    if (count === 0 || present + count <= deletedGroupsMaxCount) {
+      this.#deletedCount += count;
+      return;
+    }
+    const waitedFor = [...new Set([...deleted.values()].flat())].sort();
+    throw new ProglogError(
+      "TOO_MANY_PARTITIONS",
+      `Cannot delete topic ${name}: ${present} deleted partitions are remembered until ${waitedFor.join(", ")} removed their files, and ${deletedGroupsMaxCount} may be`,
+      { hint: "Start these nodes, or remove from the cluster those that don't come back." },
+    );
   }
 
   #checkNodeCount(name: string): void {

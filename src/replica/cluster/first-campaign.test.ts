@@ -62,6 +62,7 @@ class World implements AsyncDisposable {
       catalog: {
         state: this.catalog,
         isCurrent: true,
+        nextOffset: 2,
         watch: (run) => {
           this.#watcher = run;
           return () => {};

@@ -45,6 +45,20 @@ describe("a single node's topics become a cluster's", () => {
     assert.equal(world.catalog.findTopic("orders")?.uuid, uuidOf(1));
   });
 
+  test("what it had deleted and not removed yet goes, also of the manifest", async () => {
+    await using world = await World.open("orders");
+    const deleted = [uuidOf(7), uuidOf(8)];
+    await (await openLog(`/data/logs/${uuidOf(7)}`, { disk: world.disk, takesLock: false })).close();
+    const manifest = world.manifest;
+    assert.ok(manifest !== undefined);
+    await writeManifest(world.disk, "/data/manifest", { ...manifest, deleted });
+    await world.run(world.form());
+    assert.deepEqual(world.manifest?.deleted, []);
+    assert.equal(world.disk.isDirectory(`/data/logs/${uuidOf(7)}`), false);
+    assert.deepEqual(world.uuids, { orders: uuidOf(1) });
+    assert.equal(world.disk.list("/data/logs").length, 2, "those of the topic stay");
+  });
+
   test("one whose name is another's by now stays in the manifest", async () => {
     await using world = await World.open("orders", "bills");
     await world.run(world.catalog.propose({ kind: "form-cluster", version: 1, clusterId, nodes: [{ ...member, version: 1 }] }));

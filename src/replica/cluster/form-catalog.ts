@@ -6,6 +6,7 @@ import { isProglogError, messageOf } from "../../base/error.ts";
 import type { Logger } from "../../base/logger.ts";
 import { readBaseRecord } from "../../log/base-record.ts";
 import { manifestName, readManifest, writeManifest } from "../../log/manifest.ts";
+import { removeTree } from "../replica-set.ts";
 import type { CatalogChange, NodeIdentity } from "./catalog-command.ts";
 import { catalogVersion } from "./catalog-fold.ts";
 import type { ClusterCatalog } from "./cluster-catalog.ts";
@@ -20,6 +21,7 @@ import { changesOfManifest } from "./from-manifest.ts";
 export async function formCatalog(parts: FormCatalogParts): Promise<void> {
   const { identity, clock, logger, signal } = parts;
   if (identity.membership?.role === "joined") return;
+  await removeDeletedLogs(parts);
   while (!signal.aborted) {
     try {
       if (await isFormed(parts)) return;
@@ -78,6 +80,21 @@ async function isFormed({ catalog, identity, disk, directory, logger, signal }: 
   await writeManifest(disk, path, { ...manifest, generation: manifest.generation + 1, topics });
   logger.info({ topics: manifest.topics.length - topics.length }, "a single node's topics are the cluster's now");
   return true;
+}
+
+/** What the single node had deleted, and couldn't remove before it was stopped, goes. Whatever stays is tried at the next start. */
+async function removeDeletedLogs({ disk, directory, logger }: FormCatalogParts): Promise<void> {
+  try {
+    const path = join(directory, manifestName);
+    const manifest = readManifest(disk, path);
+    if (manifest === undefined || manifest.deleted.length === 0) return;
+    const logs = join(directory, "logs");
+    for (const uuid of manifest.deleted) if (disk.isDirectory(join(logs, uuid))) removeTree(disk, join(logs, uuid));
+    if (disk.isDirectory(logs)) await disk.syncDirectory(logs);
+    await writeManifest(disk, path, { ...manifest, generation: manifest.generation + 1, deleted: [] });
+  } catch (error) {
+    logger.warn({ reason: messageOf(error) }, "deleted logs of the single node that this was can't be removed yet");
+  }
 }
 
 /** The topics of this directory that `formCatalog` is to bring into the catalog. */

@@ -39,7 +39,12 @@ export interface NodeRecordState {
   readonly catalogIncarnation: number;
   /** The other nodes of the cluster as they were last known: whom to ask when nobody here knows the catalog yet. */
   readonly peers: readonly KnownPeer[];
-  /** The replicas that were ever made here and aren't forgotten, in order of their making. */
+  /**
+   * What the catalog placed here before this offset and isn't listed is gone for good, or never came to be: a catalog that is read again from
+   * an earlier offset has it made no more.
+   */
+  readonly placedBefore: number;
+  /** The replicas that were made here and aren't forgotten, in order of their making. */
   readonly replicas: readonly ReplicaRecord[];
 }
 
@@ -83,7 +88,7 @@ export function readNodeRecord(disk: Disk, path: string): NodeRecordState | unde
 
 export function encodeNodeRecord(state: NodeRecordState): Buffer {
   const { generation, storageId, nodeName, clusterId, bootCounter, promise, bootCounters, replicas } = state;
-  const { catalogIncarnation, peers } = state;
+  const { catalogIncarnation, peers, placedBefore } = state;
   const body = {
     storageId,
     nodeName: nodeName ?? null,
@@ -98,6 +103,7 @@ export function encodeNodeRecord(state: NodeRecordState): Buffer {
     ),
     catalogIncarnation,
     peers,
+    placedBefore,
     replicas: replicas.map((replica) => ({ ...replica, firstMembers: replica.firstMembers ?? null })),
   };
   return encodeWholeFile({ generation, body }, nodeRecordFormat);
@@ -120,6 +126,7 @@ function parse({ generation, body }: WholeFile, corrupt: CorruptFile): NodeRecor
     bootCounters: parseBootCounters(fields.bootCounters, corrupt),
     catalogIncarnation: counter(fields.catalogIncarnation, "the incarnation of its catalog", corrupt),
     peers: parsePeers(fields.peers, corrupt),
+    placedBefore: counter(fields.placedBefore ?? 0, "the offset up to which it has what was placed", corrupt),
     replicas: parseReplicas(fields.replicas, corrupt),
   };
   const { promise, clusterId, storageId } = state;
@@ -134,7 +141,7 @@ function parse({ generation, body }: WholeFile, corrupt: CorruptFile): NodeRecor
 
 const bodyFields = [
   ...(["storageId", "nodeName", "clusterId", "bootCounter", "promise", "bootCounters"] as const),
-  ...(["catalogIncarnation", "peers", "replicas"] as const),
+  ...(["catalogIncarnation", "peers", "placedBefore", "replicas"] as const),
 ] as const;
 
 function parsePromise(value: unknown, corrupt: CorruptFile): FormationProposal {

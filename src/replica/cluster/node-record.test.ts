@@ -184,7 +184,10 @@ describe("a node record", () => {
     assert.equal(findReplica(record.state, hex(8), 3)?.state, "deleted");
     await assert.rejects(record.addReplicas([replica(8, 3)]), /comes once/);
     await record.addReplicas([replica(8, 5)]);
-    await record.forgetReplicas(() => true);
+    await record.forgetReplicas(3);
+    assert.equal(record.state.replicas.length, 3, "that one was placed later");
+    await record.forgetReplicas(4);
+    assert.equal(record.state.placedBefore, 4);
     assert.deepEqual(
       record.state.replicas.map(({ groupId, incarnation, state }) => [groupId, incarnation, state]),
       [
@@ -232,11 +235,12 @@ describe("a node record's bytes", () => {
     bootCounters: new Map(),
     catalogIncarnation: 0,
     peers: [],
+    placedBefore: 0,
     replicas: [],
   };
 
   test("are those of docs/format.md", () => {
-    const json = `{"storageId":"${hex(1)}","nodeName":null,"clusterId":null,"bootCounter":2,"promise":null,"bootCounters":{},"catalogIncarnation":0,"peers":[],"replicas":[]}`;
+    const json = `{"storageId":"${hex(1)}","nodeName":null,"clusterId":null,"bootCounter":2,"promise":null,"bootCounters":{},"catalogIncarnation":0,"peers":[],"placedBefore":0,"replicas":[]}`;
     const head = Buffer.alloc(32);
     head.write("PLNODER1", "latin1");
     head.writeUInt32LE(1, 12);

@@ -167,13 +167,14 @@ export class NodeRecord {
   }
 
   /**
-   * Forgets deleted replicas. To be called only for those that the catalog on this disk can't name again, from its log start on:
-   * a catalog that is read from an earlier offset would have them made anew.
+   * Forgets the deleted replicas that were placed before an offset of the catalog. From then on nothing is to be made that was placed before it and
+   * isn't listed: a catalog that is read again would have them made anew. So it has to be so that nothing of that kind is still to be made.
    */
-  async forgetReplicas(isForgotten: (replica: ReplicaRecord) => boolean): Promise<void> {
+  async forgetReplicas(placedBefore: number): Promise<void> {
     await this.#change((state) => {
-      const replicas = state.replicas.filter((replica) => replica.state !== "deleted" || !isForgotten(replica));
-      return replicas.length === state.replicas.length ? state : { ...state, replicas };
+      const replicas = state.replicas.filter((replica) => replica.state !== "deleted" || replica.incarnation >= placedBefore);
+      if (replicas.length === state.replicas.length) return state;
+      return { ...state, replicas, placedBefore: Math.max(state.placedBefore, placedBefore) };
     });
   }
 
@@ -254,6 +255,7 @@ function emptyState(storageId: string): NodeRecordState {
     bootCounters: new Map(),
     catalogIncarnation: 0,
     peers: [],
+    placedBefore: 0,
     replicas: [],
   };
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createVirtualClock } from "../../../sim/clock.ts";
-import { replicaKeeperRetryMs } from "../../base/cluster-limits.ts";
+import { forgottenGroupsMaxCount, replicaKeeperRetryMs } from "../../base/cluster-limits.ts";
 import { ProglogError } from "../../base/error.ts";
 import { silentLogger } from "../../base/logger.ts";
 import { createMemoryDisk } from "../../base/memory-disk.ts";
@@ -28,6 +28,7 @@ class World {
   changedCount = 0;
   #watcher = (): void => {};
   #offset = 0;
+  readonly #changes: CatalogChange[] = [];
   readonly #record: NodeRecord;
   readonly #keeper: ReplicaKeeper;
   /** Whether the state is as far as is known to be committed. */
@@ -36,11 +37,15 @@ class World {
   private constructor(record: NodeRecord) {
     this.#record = record;
     const isCurrent = (): boolean => this.isCurrent;
+    const nextOffset = (): number => this.#offset;
     this.#keeper = new ReplicaKeeper({
       catalog: {
         state: this.state,
         get isCurrent() {
           return isCurrent();
+        },
+        get nextOffset() {
+          return nextOffset();
         },
         watch: (run) => {
           this.#watcher = run;
@@ -96,6 +101,7 @@ class World {
   }
 
   apply(change: CatalogChange): void {
+    this.#changes.push(change);
     const outcome = applyCommand(this.state, { id: `id${this.#offset}`, ...change }, this.#offset);
     assert.notEqual(outcome.kind, "refused");
     this.#offset += 1;
@@ -106,6 +112,16 @@ class World {
     const uuid = `00000000-0000-4000-9000-${name.padStart(12, "0")}`;
     const placed = { nodes: ["a", "b"], partitions: groups.map((group) => ({ uuid: group, replicas: [0, 1] })) };
     this.apply({ kind: "create-topic", name, uuid, createdAt: 0, replicationFactor: 2, settings: {}, placed });
+  }
+
+  /** The catalog is once more as it was after so many changes. */
+  readAgain(count: number): void {
+    const changes = this.#changes.splice(0);
+    for (const part of [this.state.nodes, this.state.topics, this.state.groups, this.state.deleted, this.state.applied])
+      part.clear();
+    this.state.clusterId = undefined;
+    this.#offset = 0;
+    for (const change of changes.slice(0, count)) this.apply(change);
   }
 
   deleteTopic(name: string): void {
@@ -146,6 +162,41 @@ describe("a node's replicas follow the catalog", () => {
     await world.settle();
     assert.deepEqual(world.told, ["create 1 of 2", "delete 1", "forget 1", "propose forget-deleted"]);
     assert.deepEqual(world.state.deleted.get(uuids[0] ?? ""), ["b"]);
+    await world.close();
+  });
+
+  test("what was deleted is listed no more, and isn't made when the catalog is read again from an earlier offset", async () => {
+    const world = await World.open();
+    world.topic("1", uuids.slice(0, 1));
+    world.topic("2", uuids.slice(1, 2));
+    await world.settle();
+    world.deleteTopic("1");
+    await world.settle();
+    assert.deepEqual(
+      world.replicas.map(({ groupId, state }) => [groupId, state]),
+      [[uuids[1], "created"]],
+    );
+    // As after a start whose log begins before all that.
+    world.readAgain(2);
+    await world.settle();
+    assert.ok(world.state.topics.has("1"));
+    assert.deepEqual(world.told.filter((told) => told.startsWith("create")).toSorted(), ["create 1 of 2", "create 2 of 2"]);
+    await world.close();
+  });
+
+  test("of more groups than fit into a command the cluster is told in several", async () => {
+    const world = await World.open();
+    world.isCurrent = false;
+    const many = Array.from({ length: forgottenGroupsMaxCount + 1 }, (_, number) => {
+      return `00000000-0000-4000-8001-${String(number).padStart(12, "0")}`;
+    });
+    world.topic("1", many);
+    world.deleteTopic("1");
+    world.isCurrent = true;
+    world.topic("2", uuids.slice(0, 1));
+    await world.settle();
+    assert.equal(world.told.filter((told) => told === "propose forget-deleted").length, 2);
+    assert.ok([...world.state.deleted.values()].every((nodes) => !nodes.includes("a")));
     await world.close();
   });
 

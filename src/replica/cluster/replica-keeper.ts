@@ -1,12 +1,17 @@
 import type { Clock, Timer } from "../../base/clock.ts";
-import { firstCampaignsMs, replicaKeeperCreatesMaxCount, replicaKeeperRetryMs } from "../../base/cluster-limits.ts";
+import {
+  firstCampaignsMs,
+  forgottenGroupsMaxCount,
+  replicaKeeperCreatesMaxCount,
+  replicaKeeperRetryMs,
+} from "../../base/cluster-limits.ts";
 import { isProglogError, messageOf } from "../../base/error.ts";
 import type { Logger } from "../../base/logger.ts";
 import type { GroupMember } from "../group/group-member.ts";
 import type { GroupSet } from "../group/group-set.ts";
 import type { ClusterCatalog } from "./cluster-catalog.ts";
 import type { NodeRecord } from "./node-record.ts";
-import { type PlannedReplica, planReplicas, type ReplicaPlan } from "./replica-plan.ts";
+import { findPlacedBefore, type PlannedReplica, planReplicas, type ReplicaPlan } from "./replica-plan.ts";
 
 /**
  * Sees to it that this node has the replicas that the catalog places on it, and no others: whenever the catalog changes, and again a
@@ -60,12 +65,7 @@ export class ReplicaKeeper {
     // What was deleted, and forgotten because this node had nothing of it, would be made as the fold passes by and never be deleted again. The end
     // of what is known wakes this anew.
     if (catalog.state.clusterId === undefined || !catalog.isCurrent) return;
-    const plan = (): ReplicaPlan =>
-      planReplicas(
-        catalog.state,
-        { node: self, storageId: record.state.storageId, catalogIncarnation: record.state.catalogIncarnation },
-        record.state.replicas,
-      );
+    const plan = (): ReplicaPlan => planReplicas(catalog.state, { node: self, ...record.state });
     await inTurns(plan().remove, async ({ groupId, incarnation }) => {
       // One whose deletion a start found is being deleted already.
       if (groups.stateOf(groupId) === undefined) return;
@@ -77,7 +77,16 @@ export class ReplicaKeeper {
     // Planned anew: where one has gone its successor can be made now, and nothing else would wake this for it.
     await inTurns(plan().create, async (planned) => this.#create(planned));
     changed();
+    await this.#forgetReplicas();
     await this.#forgetDeleted();
+  }
+
+  /** What was deleted stands in the node record no longer than it must, or that would grow with each topic that ever was. */
+  async #forgetReplicas(): Promise<void> {
+    const { catalog, record, self } = this.#options;
+    if (!record.state.replicas.some(({ state }) => state === "deleted") || !catalog.isCurrent) return;
+    const placedBefore = findPlacedBefore(catalog.state, catalog.nextOffset, { node: self, ...record.state });
+    if (placedBefore !== undefined) await record.forgetReplicas(placedBefore);
   }
 
   async #create({ groupId, incarnation, logId, firstMembers, isWishedLeader }: PlannedReplica): Promise<void> {
@@ -111,13 +120,20 @@ export class ReplicaKeeper {
     const gone = [...catalog.state.deleted].flatMap(([group, nodes]) => {
       return nodes.includes(self) && !present.has(group) ? [group] : [];
     });
-    if (gone.length === 0 || this.#isClosed) return;
     for (const group of gone) groups.forgetLeader(group);
-    await catalog.propose({ kind: "forget-deleted", node: self, groups: gone }).catch((error: unknown) => {
-      // Nobody leads, mostly: it is said later.
-      if (!isProglogError(error)) throw error;
-      this.#retryLater();
-    });
+    // A node that was away for long has much to say, and what is said at once is bounded.
+    for (let at = 0; at < gone.length && !this.#isClosed; at += forgottenGroupsMaxCount) {
+      const some = gone.slice(at, at + forgottenGroupsMaxCount);
+      const isSaid = await catalog.propose({ kind: "forget-deleted", node: self, groups: some }).then(
+        () => true,
+        (error: unknown) => {
+          // Nobody leads, mostly: it is said later.
+          if (!isProglogError(error)) throw error;
+          return false;
+        },
+      );
+      if (!isSaid) return this.#retryLater();
+    }
   }
 
   #campaign(member: GroupMember, delayMs: number): void {
@@ -144,7 +160,7 @@ export class ReplicaKeeper {
 }
 
 export interface ReplicaKeeperOptions {
-  readonly catalog: Pick<ClusterCatalog, "state" | "isCurrent" | "watch" | "propose">;
+  readonly catalog: Pick<ClusterCatalog, "state" | "nextOffset" | "isCurrent" | "watch" | "propose">;
   readonly record: NodeRecord;
   readonly groups: Pick<GroupSet<GroupMember>, "create" | "delete" | "forgetLeader" | "reopen" | "stateOf">;
   /** This node's name. */

@@ -4,12 +4,12 @@ import { applyCommand } from "./apply-command.ts";
 import type { CatalogChange } from "./catalog-command.ts";
 import { type CatalogState, emptyCatalogState } from "./catalog-state.ts";
 import type { ReplicaRecord } from "./node-record-state.ts";
-import { planReplicas } from "./replica-plan.ts";
+import { findPlacedBefore, planReplicas } from "./replica-plan.ts";
 
 const clusterId = "c".repeat(32);
 const group = "00000000-0000-4000-8000-000000000001";
 const storageOf = (node: string): string => node.repeat(32);
-const self = { node: "a", storageId: storageOf("a"), catalogIncarnation: 0 };
+const self = { node: "a", storageId: storageOf("a"), catalogIncarnation: 0, placedBefore: 0, replicas: [] };
 
 /** A cluster of four nodes, and then these commands, each at the offset that is its number. */
 function catalogOf(...changes: readonly CatalogChange[]): CatalogState {
@@ -40,34 +40,46 @@ describe("what a node makes and removes", () => {
   test("a new partition is made with all that it begins with, and only once", () => {
     const state = catalogOf(topic(["a", "b", "c"]));
     const members = ["a", "b", "c"].map((nodeId) => ({ nodeId, storageId: `${storageOf(nodeId)}/1` }));
-    const { create, remove } = planReplicas(state, self, []);
+    const { create, remove } = planReplicas(state, self);
     assert.deepEqual(
       create.map(({ groupId, incarnation, firstMembers }) => ({ groupId, incarnation, firstMembers })),
       [{ groupId: group, incarnation: 1, firstMembers: members }],
     );
     assert.deepEqual(remove, []);
-    assert.deepEqual(planReplicas(state, self, [listed(1)]), { create: [], remove: [] });
+    assert.deepEqual(planReplicas(state, { ...self, replicas: [listed(1)] }), { create: [], remove: [] });
   });
 
   test("nothing is made for another disk of the same name", () => {
     const state = catalogOf(topic(["a", "b", "c"]));
-    assert.deepEqual(planReplicas(state, { ...self, storageId: storageOf("e") }, []).create, []);
+    assert.deepEqual(planReplicas(state, { ...self, storageId: storageOf("e") }).create, []);
   });
 
   test("one that was deleted isn't made again under the same incarnation", () => {
     const state = catalogOf(topic(["a", "b", "c"]));
-    assert.deepEqual(planReplicas(state, self, [listed(1, "deleted")]).create, []);
+    assert.deepEqual(planReplicas(state, { ...self, replicas: [listed(1, "deleted")] }).create, []);
+  });
+
+  test("one that was deleted needn't be listed for that, once nothing older is still to be made", () => {
+    const state = catalogOf(topic(["a", "b", "c"]));
+    assert.equal(findPlacedBefore(state, 2, self), 1, "it is still to be made");
+    assert.equal(findPlacedBefore(state, 2, { ...self, replicas: [listed(1)] }), 2);
+    assert.equal(findPlacedBefore(state, 2, { ...self, replicas: [listed(1, "deleted")] }), 2);
+    assert.deepEqual(planReplicas(state, { ...self, placedBefore: 2 }).create, []);
+    const moved = catalogOf(topic(["a", "b", "c"]), place(1, [{ node: "b", incarnation: 1 }, { node: "d" }]));
+    assert.equal(findPlacedBefore(moved, 3, self), 1, "it may be called back before it was made");
+    assert.equal(findPlacedBefore(state, 2, { ...self, storageId: storageOf("e") }), undefined);
+    assert.equal(findPlacedBefore(state, 2, { ...self, catalogIncarnation: 1 }), undefined, "it isn't read that far yet");
   });
 
   test("a replica that is placed later learns its group from the others, even when all are new", () => {
     const some = catalogOf(topic(["b", "c", "d"]), place(1, [{ node: "b", incarnation: 1 }, { node: "a" }]));
     assert.deepEqual(
-      planReplicas(some, self, []).create.map(({ incarnation, firstMembers }) => ({ incarnation, firstMembers })),
+      planReplicas(some, self).create.map(({ incarnation, firstMembers }) => ({ incarnation, firstMembers })),
       [{ incarnation: 2, firstMembers: undefined }],
     );
     const all = catalogOf(topic(["b", "c"]), place(1, [{ node: "a" }, { node: "d" }]));
     assert.deepEqual(
-      planReplicas(all, self, []).create.map(({ firstMembers }) => firstMembers),
+      planReplicas(all, self).create.map(({ firstMembers }) => firstMembers),
       [undefined],
     );
   });
@@ -77,7 +89,7 @@ describe("what a node makes and removes", () => {
     const old = ["a", "b", "c"].map((node) => ({ node, incarnation: 1 }));
     const asFounder = { incarnation: 1, firstMembers: founders };
     const made = (...changes: readonly CatalogChange[]): unknown =>
-      planReplicas(catalogOf(topic(["a", "b", "c"]), ...changes), self, []).create.map(({ incarnation, firstMembers }) => {
+      planReplicas(catalogOf(topic(["a", "b", "c"]), ...changes), self).create.map(({ incarnation, firstMembers }) => {
         return { incarnation, firstMembers };
       });
     const away = place(1, [...old.slice(1), { node: "d" }]);
@@ -93,13 +105,13 @@ describe("what a node makes and removes", () => {
 
   test("one that moves away stays until the group is known to be without it", () => {
     const moving = catalogOf(topic(["a", "b"]), place(1, [{ node: "b", incarnation: 1 }, { node: "c" }]));
-    assert.deepEqual(planReplicas(moving, self, [listed(1)]), { create: [], remove: [] });
+    assert.deepEqual(planReplicas(moving, { ...self, replicas: [listed(1)] }), { create: [], remove: [] });
     const moved = catalogOf(...[topic(["a", "b"]), place(1, [{ node: "b", incarnation: 1 }, { node: "c" }])], {
       kind: "placement-done",
       group,
       basis: 2,
     });
-    assert.deepEqual(planReplicas(moved, self, [listed(1)]).remove, [listed(1)]);
+    assert.deepEqual(planReplicas(moved, { ...self, replicas: [listed(1)] }).remove, [listed(1)]);
   });
 
   test("what was placed since stays when the catalog is read again from an earlier offset", () => {
@@ -107,10 +119,10 @@ describe("what a node makes and removes", () => {
     const done = { kind: "placement-done", group, basis: 2 } as const;
     const now = [listed(1, "deleted"), listed(2)];
     for (const changes of [[], moved.slice(0, 1), moved, [...moved, done]])
-      assert.deepEqual(planReplicas(catalogOf(...changes), self, now), { create: [], remove: [] });
+      assert.deepEqual(planReplicas(catalogOf(...changes), { ...self, replicas: now }), { create: [], remove: [] });
     // Where it was somebody else's in between, too.
     const away = catalogOf(topic(["a", "b"]), place(1, [{ node: "b", incarnation: 1 }, { node: "c" }]), done);
-    assert.deepEqual(planReplicas(away, self, [listed(1, "deleted"), listed(7)]), { create: [], remove: [] });
+    assert.deepEqual(planReplicas(away, { ...self, replicas: [listed(1, "deleted"), listed(7)] }), { create: [], remove: [] });
   });
 
   test("the next one is made when the files of the one before are gone", () => {
@@ -119,11 +131,11 @@ describe("what a node makes and removes", () => {
       group,
       basis: 2,
     });
-    const before = planReplicas(renewed, self, [listed(1)]);
+    const before = planReplicas(renewed, { ...self, replicas: [listed(1)] });
     assert.deepEqual([before.remove, before.create], [[listed(1)], []]);
-    assert.deepEqual(planReplicas(renewed, self, [listed(1, "deleting")]).create, []);
+    assert.deepEqual(planReplicas(renewed, { ...self, replicas: [listed(1, "deleting")] }).create, []);
     assert.deepEqual(
-      planReplicas(renewed, self, [listed(1, "deleted")]).create.map(({ incarnation }) => incarnation),
+      planReplicas(renewed, { ...self, replicas: [listed(1, "deleted")] }).create.map(({ incarnation }) => incarnation),
       [2],
     );
   });
@@ -134,13 +146,13 @@ describe("what a node makes and removes", () => {
       name: "orders",
       uuid: "00000000-0000-4000-8000-000000000009",
     });
-    assert.deepEqual(planReplicas(deleted, self, [listed(1)]).remove, [listed(1)]);
-    assert.deepEqual(planReplicas(catalogOf(), self, [listed(1)]).remove, []);
-    assert.deepEqual(planReplicas(emptyCatalogState(), self, [listed(1)]).remove, []);
+    assert.deepEqual(planReplicas(deleted, { ...self, replicas: [listed(1)] }).remove, [listed(1)]);
+    assert.deepEqual(planReplicas(catalogOf(), { ...self, replicas: [listed(1)] }).remove, []);
+    assert.deepEqual(planReplicas(emptyCatalogState(), { ...self, replicas: [listed(1)] }).remove, []);
   });
 
   test("the catalog's own group is never removed", () => {
     const own = { ...listed(0), groupId: clusterId };
-    assert.deepEqual(planReplicas(catalogOf(), self, [own]).remove, []);
+    assert.deepEqual(planReplicas(catalogOf(), { ...self, replicas: [own] }).remove, []);
   });
 });

@@ -8,13 +8,18 @@ import {
   type PlacedReplica,
   replicaStorageId,
 } from "./catalog-state.ts";
-import type { ReplicaRecord } from "./node-record-state.ts";
+import type { NodeRecordState, ReplicaRecord } from "./node-record-state.ts";
 
 /** What a node is to do so that it has the replicas that the catalog places on it, and no others. */
 export interface ReplicaPlan {
   readonly create: readonly PlannedReplica[];
   /** Replicas whose files are to go: the catalog says that nobody counts on them. */
   readonly remove: readonly ReplicaRecord[];
+}
+
+/** Who plans: a name, and what its node record says. */
+export interface PlanningNode extends Pick<NodeRecordState, "storageId" | "catalogIncarnation" | "placedBefore" | "replicas"> {
+  readonly node: string;
 }
 
 export interface PlannedReplica {
@@ -33,13 +38,11 @@ export interface PlannedReplica {
 
 /**
  * Compares the catalog with what was ever made here. A replica is made only when the catalog names this disk under an incarnation that
- * isn't listed: what is listed and has no files is lost, and never made anew in silence.
+ * isn't listed: what is listed and has no files is lost, and never made anew in silence. What was deleted and is listed no more is known by
+ * its incarnation, which comes before `placedBefore`.
  */
-export function planReplicas(
-  state: CatalogState,
-  self: { readonly node: string; readonly storageId: string; readonly catalogIncarnation: number },
-  listed: readonly ReplicaRecord[],
-): ReplicaPlan {
+export function planReplicas(state: CatalogState, self: PlanningNode): ReplicaPlan {
+  const { replicas: listed, placedBefore } = self;
   const remove = listed.filter(({ groupId, incarnation, state: known }) => {
     if (known === "deleted" || groupId === state.clusterId) return false;
     return known === "deleting" || mayDeleteReplica(state, groupId, { node: self.node, incarnation });
@@ -65,7 +68,7 @@ export function planReplicas(
       founders?.some(({ storageId }) => storageId === replicaStorageId(self.storageId, incarnation)) === true;
     // A founder first, even one that is to go again: without it the group may never begin, and nothing would follow.
     const mine = [...partition.leaving.filter(isFounder), ...partition.replicas].find((replica) => {
-      return replica.node === self.node && !isListed(replica);
+      return replica.node === self.node && replica.incarnation >= placedBefore && !isListed(replica);
     });
     if (mine === undefined) continue;
     const { incarnation } = mine;
@@ -78,4 +81,22 @@ export function planReplicas(
     });
   }
   return { create, remove };
+}
+
+/**
+ * The offset before which nothing that the catalog places here is still to be made: what was deleted of that needn't be listed any more.
+ * Undefined where that can't be told.
+ */
+export function findPlacedBefore(state: CatalogState, nextOffset: number, self: PlanningNode): number | undefined {
+  const node = state.nodes.get(self.node);
+  if (node?.storageId !== self.storageId || node.incarnation < self.catalogIncarnation) return undefined;
+  const listed = new Set(self.replicas.map(({ groupId, incarnation }) => `${groupId}/${incarnation}`));
+  let first = nextOffset;
+  // One that is leaving may be called back, and be made then for the first time.
+  for (const { partition } of partitionsOf(state))
+    for (const replica of [...partition.replicas, ...partition.leaving]) {
+      if (replica.node !== self.node || replica.incarnation < self.placedBefore) continue;
+      if (!listed.has(`${partition.uuid}/${replica.incarnation}`)) first = Math.min(first, replica.incarnation);
+    }
+  return first;
 }
