@@ -15,7 +15,10 @@ const rooms: Readonly<Record<string, Room>> = {
     mayImport: [
       "client/index.ts",
       "server/index.ts",
+      "backup/index.ts",
+      "wire/backup-message.ts",
       "wire/json-record.ts",
+      "wire/problem.ts",
       "wire/starting-point.ts",
       "log/inspect.ts",
       "log/repair.ts",
@@ -29,6 +32,7 @@ const rooms: Readonly<Record<string, Room>> = {
     mayImport: ["replica", "wire", "grpc", "batch", "base"],
     packages: ["casbin", "fastify", "jose", "pino", "prom-client"],
   },
+  backup: { mayImport: ["wire", "log", "batch", "base"], isPure: true },
   wire: { mayImport: ["batch", "base"], mayImportTypesOf: ["raft"], packages: ["@bufbuild/protobuf"] },
   // Sockets and HTTP/2 are what it is made of; time and randomness are handed in.
   grpc: { mayImport: ["base"], isPure: true, builtins: ["http2", "net", "stream", "tls"] },

@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { ProglogError } from "../base/error.ts";
 import type { CommandContext } from "./command-context.ts";
 import { type CommandIo, processIo } from "./command-io.ts";
+import { addBackupCommand, addRestoreCommand } from "./commands/backup.ts";
 import { addBenchCommand } from "./commands/bench.ts";
 import { addClusterCommand } from "./commands/cluster.ts";
 import { addConsumeCommand } from "./commands/consume.ts";
@@ -84,6 +85,8 @@ async function buildProgram(argv: readonly string[], context: CommandContext): P
   addInspectCommand(program, context);
   addVerifyCommand(program, context);
   addRepairCommand(program, context);
+  addBackupCommand(program, context);
+  addRestoreCommand(program, context);
   return program;
 }
 

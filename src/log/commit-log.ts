@@ -332,6 +332,7 @@ export class CommitLog implements Log {
       options: this.#options,
       writer: this.#writer,
       reads: this.#reads,
+      limit: this.#limit,
       dropBehind: (plan) => this.#dropBehind(plan),
       wakeReaders: () => this.#reader.waiters.wake(this.highWatermark),
       admit: (batch, lastAppendTime) =>
@@ -377,6 +378,8 @@ export interface LogParts {
   readonly options: ResolvedOptions;
   readonly writer: LogWriter;
   readonly reads: ReadsUnderWay;
+  /** How far readers may go. */
+  readonly limit: () => ReadLimit;
   /** Drops all entries behind a plan's. Inside `writer.exclusively`, with everything synced. */
   readonly dropBehind: (plan: TruncationPlan) => Promise<void>;
   readonly wakeReaders: () => void;

@@ -7,6 +7,7 @@ import type { GroupStatus } from "./group/group-status.ts";
 import type { Acks } from "./group/proposals.ts";
 import { type ReadBounds, readRecords, type RecordsRead } from "./read-records.ts";
 import { RecordPacker } from "./record-packer.ts";
+import { type LogSnapshots, snapshotsOf } from "../log/log-snapshot.ts";
 import {
   type AppendOptions,
   type AppendResult,
@@ -241,6 +242,11 @@ export class Replica {
     // A tail ends without a word when its log is closed; whoever asked for it is to know that there will be more.
     const reason = this.#closeReason();
     if (reason !== undefined) throw reason;
+  }
+
+  /** For a backup: what the log is made of, and the bytes of it. What was acknowledged before is in what is taken after `confirm`. */
+  copy<Result>(run: (snapshots: LogSnapshots) => Promise<Result>): Promise<Result> {
+    return this.#use((log) => run(snapshotsOf(log)));
   }
 
   /** What can be read at the moment. */

@@ -3,7 +3,15 @@ import type { ErrorCode } from "../base/error.ts";
 import { integerMax } from "../base/limits.ts";
 import { errorTableEntry } from "../wire/error-table.ts";
 import { problemMediaType } from "../wire/problem.ts";
-import { type ApiAnswer, type ApiOperation, anyRouteErrors, apiOperations, apiTags, servingErrors } from "./api-operations.ts";
+import {
+  type ApiAnswer,
+  type ApiOperation,
+  type ApiTag,
+  anyRouteErrors,
+  apiOperations,
+  apiTags,
+  servingErrors,
+} from "./api-operations.ts";
 import { shapes } from "./api-shapes.ts";
 import { querySchemas } from "./query.ts";
 import { ref, type Schema } from "./schema.ts";
@@ -102,7 +110,7 @@ function describeResponses(route: RegisteredRoute, operation: ApiOperation): Sch
   const byStatus = Map.groupBy(codes, (code) => (isPlain ? plainStatusOf(code) : errorTableEntry(code).http));
   const errors = [...byStatus].map(([status, ofStatus]) => [status, describeError(status, ofStatus, isPlain)] as const);
   const elsewhere = redirectedCodes.filter((code) => codes.has(code));
-  if (elsewhere.length > 0 && (operation.tag === "records" || operation.tag === "book"))
+  if (elsewhere.length > 0 && redirectedTags.includes(operation.tag))
     errors.push([redirectStatus, describeRedirect(elsewhere)]);
   const answers = Object.entries(operation.answers).map(([status, answer]) => [status, describeAnswer(answer)] as const);
   // Where a status is an answer of the route's own, its errors have the same.
@@ -141,6 +149,7 @@ function describeRedirect(codes: readonly ErrorCode[]): Schema {
 }
 
 const redirectedCodes = ["NOT_LEADER", "NOT_A_REPLICA"] as const satisfies readonly ErrorCode[];
+const redirectedTags: readonly ApiTag[] = ["records", "book", "backup"];
 const redirectStatus = 307;
 
 /** As the book's routes answer: what it has no notion of is its 500. */

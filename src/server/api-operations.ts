@@ -7,6 +7,7 @@ import {
   consumeWaitMaxMs,
   recordOverheadBytes,
 } from "../base/limits.ts";
+import { backupOperations } from "./backup-operations.ts";
 import { ref, type Schema } from "./schema.ts";
 
 /**
@@ -46,6 +47,7 @@ export const apiTags = {
   topics: "Topics, their settings and partitions.",
   cluster: "The nodes of a cluster, and who has and leads what.",
   node: "How the node is.",
+  backup: "What `proglog backup` reads a node through.",
   book: "The two routes of the book's first chapter, on the topic `default`.",
 } as const;
 
@@ -331,6 +333,8 @@ export const apiOperations: Readonly<Record<string, ApiOperation>> = {
     answers: { 204: { description: "Decided: `GET /v1/cluster` tells how far it is." } },
     errors: [...bodyErrors, ...catalogErrors, ...partitionErrors, "NODE_NOT_FOUND"],
   },
+
+  ...backupOperations,
 
   "GET /v1/status": {
     operationId: "getStatus",

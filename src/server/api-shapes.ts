@@ -6,6 +6,7 @@ import {
   topicSettingNames,
 } from "../base/topic-settings.ts";
 import { replicaStates } from "../replica/replica.ts";
+import { backupShapes } from "./backup-operations.ts";
 import { clusterShapes } from "./cluster-shapes.ts";
 import { ref, type Schema, uuid } from "./schema.ts";
 import { errorTable } from "../wire/error-table.ts";
@@ -201,6 +202,7 @@ export const shapes = {
     properties: { topic: ref("TopicName"), uuid: uuid(), ...partitionProperties(), group: ref("GroupState") },
   },
   ...clusterShapes(),
+  ...backupShapes,
   Status: {
     type: "object",
     required: ["phase", "startedAt", "uptimeMs", "storageId", "orphans", "partitions"],

@@ -10,6 +10,7 @@ import { isClustered } from "../replica/cluster/clustered-node.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
 import type { ServerDescription } from "../wire/topic-message.ts";
 import { addApiRoutes } from "./api-routes.ts";
+import { addBackupRoutes } from "./backup-routes.ts";
 import { checkBindAddress, isLoopback } from "./bind-address.ts";
 import { clusterFlags } from "./cluster-config.ts";
 import { addClusterRoutes } from "./cluster-routes.ts";
@@ -115,6 +116,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
     addConsumeRoutes(app, services);
     addTopicRoutes(app, services);
     addClusterRoutes(app, { cluster, bodies: services.bodies });
+    addBackupRoutes(app, { ...services, clusterId: () => clustered?.node.clusterId });
     addHealthRoutes(app, {
       storage,
       cluster: clustered?.node,
