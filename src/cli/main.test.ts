@@ -54,7 +54,8 @@ test("every command has help with an example", async () => {
   const topics = ["list", "create", "describe", "alter", "delete"].map((command) => ["topics", command]);
   const clusters = ["status", "remove", "transfer", "move"].map((command) => ["cluster", command]);
   const benches = ["produce", "consume"].map((command) => ["bench", command]);
-  for (const command of [...commands.map((name) => [name]), ...topics, ...clusters, ...benches]) {
+  const configs = ["check", "show"].map((command) => ["config", command]);
+  for (const command of [...commands.map((name) => [name]), ...topics, ...clusters, ...benches, ...configs]) {
     const { code, stdout } = await run([...command, "--help"]);
     assert.equal(code, exitCodes.done);
     assert.match(stdout, new RegExp(`Example[\\s\\S]*\\$ .*proglog ${command.join(" ")}`), command.join(" "));

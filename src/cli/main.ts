@@ -6,6 +6,7 @@ import { type CommandIo, processIo } from "./command-io.ts";
 import { addBackupCommand, addRestoreCommand } from "./commands/backup.ts";
 import { addBenchCommand } from "./commands/bench.ts";
 import { addClusterCommand } from "./commands/cluster.ts";
+import { addConfigCommand } from "./commands/config.ts";
 import { addConsumeCommand } from "./commands/consume.ts";
 import { addGetServersCommand } from "./commands/getservers.ts";
 import { addInspectCommand } from "./commands/inspect.ts";
@@ -87,6 +88,7 @@ async function buildProgram(argv: readonly string[], context: CommandContext): P
   addRepairCommand(program, context);
   addBackupCommand(program, context);
   addRestoreCommand(program, context);
+  await addConfigCommand(program, context, argv);
   return program;
 }
 

@@ -19,6 +19,8 @@ export interface ConfigDefinition<Value extends ConfigValue> {
   readonly choices?: readonly string[];
   /** The word for null, where null is possible. */
   readonly nullWord?: "unlimited" | "off" | "none" | "auto";
+  /** Shown to nobody: `proglog config show` masks it, and an error doesn't quote it. */
+  readonly isSecret?: boolean;
   /** A sentence for `--help`. */
   readonly help: string;
 }

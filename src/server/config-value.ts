@@ -14,9 +14,14 @@ export type ConfigValue = string | number | boolean | null;
  */
 export function parseConfigValue(key: ConfigKey, given: unknown, source: string): ConfigValue {
   const refuse = (reason: string): ProglogError =>
-    new ProglogError("INVALID_CONFIG", `Cannot use ${source} ${JSON.stringify(given)}: ${reason}`, {
-      details: { key: key.name, source },
-    });
+    // What is secret stays out of diagnostics also when it is wrong.
+    new ProglogError(
+      "INVALID_CONFIG",
+      `Cannot use ${source}${key.isSecret === true ? "" : ` ${JSON.stringify(given)}`}: ${reason}`,
+      {
+        details: { key: key.name, source },
+      },
+    );
   if (key.nullWord !== undefined && (given === null || given === key.nullWord)) return null;
   switch (key.kind) {
     case "text": {

@@ -1,9 +1,8 @@
 import { resolve } from "node:path";
 import { setFlagsFromString } from "node:v8";
-import { type Command, Option } from "commander";
-import { formatBytes, formatDuration } from "../../base/quantity.ts";
-import type { ConfigKey } from "../../server/index.ts";
+import type { Command } from "commander";
 import type { CommandContext } from "../command-context.ts";
+import { addConfigOptions } from "../config-options.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
 import { OutputClosedError } from "../output.ts";
 import { listenForStop } from "../stop-signal.ts";
@@ -28,45 +27,8 @@ Examples:
     )
     .action(context.action((flags: Readonly<Record<string, unknown>>) => serve(context, flags)));
   if (!argv.includes("serve")) return;
-  const { configKeys } = await import("../../server/index.ts");
-  for (const key of configKeys) command.addOption(optionOf(key));
+  await addConfigOptions(command);
 }
-
-/** A flag may be told off as well as on, since the environment may have told it on. What a value is worth is the schema's to say. */
-function optionOf(key: ConfigKey): Option {
-  const help = `${key.help} (default: ${defaultOf(key)}, env: ${key.environment})`;
-  const option = new Option(`--${key.name} ${valueOf(key)}`, help);
-  // A list may come in one value or in several.
-  return key.kind === "addresses" ? option.argParser(addToList) : option;
-}
-
-function addToList(value: string, before: string | undefined): string {
-  return before === undefined ? value : `${before},${value}`;
-}
-
-function valueOf({ kind, choices = [] }: ConfigKey): string {
-  return kind === "choice" ? `<${choices.join("|")}>` : valueNames[kind];
-}
-
-const valueNames: Readonly<Record<Exclude<ConfigKey["kind"], "choice">, string>> = {
-  text: "<text>",
-  name: "<name>",
-  address: "<host:port>",
-  addresses: "<host:port,…>",
-  origins: "<origins>",
-  flag: "[true|false]",
-  integer: "<number>",
-  bytes: "<size>",
-  duration: "<duration>",
-};
-
-function defaultOf({ kind, default: value, nullWord }: ConfigKey): string {
-  if (value === null) return nullWord ?? "none";
-  const isMeasured = typeof value === "number" && (kind === "bytes" || kind === "duration");
-  return isMeasured ? formats[kind](value) : String(value);
-}
-
-const formats = { bytes: formatBytes, duration: formatDuration };
 
 async function serve(context: CommandContext, flags: Readonly<Record<string, unknown>>): Promise<ExitCode> {
   const { io, stdout, stderr, version } = context;
