@@ -56,7 +56,7 @@ interface Room {
 }
 
 /** The files that touch the file system. In base it is the disk and its lock; above, what reads a file of its own. */
-const filesThatImportFs: readonly string[] = ["src/base/node-disk.ts", "src/base/lock-file.ts"];
+const filesThatImportFs: readonly string[] = ["src/base/node-disk.ts", "src/base/lock-file.ts", "src/base/file-system.ts"];
 
 const builtinsThatArePurelyComputing = new Set(["buffer", "crypto", "events", "module", "path", "util", "util/types", "zlib"]);
 

@@ -50,7 +50,7 @@ test("help and version go to standard output and end well", async () => {
 });
 
 test("every command has help with an example", async () => {
-  const commands = ["serve", "produce", "consume", "topics", "getservers", "bench", "inspect", "verify", "repair"];
+  const commands = ["serve", "produce", "consume", "topics", "getservers", "bench", "inspect", "verify", "repair", "doctor"];
   const topics = ["list", "create", "describe", "alter", "delete"].map((command) => ["topics", command]);
   const clusters = ["status", "remove", "transfer", "move"].map((command) => ["cluster", command]);
   const benches = ["produce", "consume"].map((command) => ["bench", command]);

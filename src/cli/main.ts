@@ -8,6 +8,7 @@ import { addBenchCommand } from "./commands/bench.ts";
 import { addClusterCommand } from "./commands/cluster.ts";
 import { addConfigCommand } from "./commands/config.ts";
 import { addConsumeCommand } from "./commands/consume.ts";
+import { addDoctorCommand } from "./commands/doctor.ts";
 import { addGetServersCommand } from "./commands/getservers.ts";
 import { addInspectCommand } from "./commands/inspect.ts";
 import { addProduceCommand } from "./commands/produce.ts";
@@ -89,6 +90,7 @@ async function buildProgram(argv: readonly string[], context: CommandContext): P
   addBackupCommand(program, context);
   addRestoreCommand(program, context);
   await addConfigCommand(program, context, argv);
+  await addDoctorCommand(program, context, argv);
   return program;
 }
 
