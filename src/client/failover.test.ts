@@ -237,6 +237,46 @@ describe("a producer of a cluster", () => {
     assert.ok(old.arrived.length > 0);
   });
 
+  test("a batch that may be there is refused at the next try: its outcome stays unknown", async () => {
+    const world = makeWorld();
+    const { cluster, clock } = world;
+    const producer = openProducer(world);
+    await producer.send({ value: "a" });
+    cluster.fates.push("kept");
+    nodeAt(cluster, 1).refusals.push(new ProglogError("RECORD_TOO_LARGE", "Too large since the topic was changed"));
+    const refused = passUntil(clock, producer.send({ value: "b" }));
+    await assert.rejects(refused, { code: "RECORD_TOO_LARGE", details: { outcome: "unknown" } });
+    assert.deepEqual(valuesOf(cluster), ["a", "b"]);
+    assert.equal((await passUntil(clock, producer.send({ value: "c" }))).offset, 2);
+  });
+
+  test("a refused batch says nothing of the one before it, whose answer was lost", async () => {
+    const world = makeWorld();
+    const { cluster, clock } = world;
+    const isRetrying = ({ code }: ProglogError): boolean => code !== "OVERLOADED";
+    const producer = openProducer(world, { isRetrying });
+    await producer.send({ value: "a" });
+    const [first, second] = [nodeAt(cluster, 0), nodeAt(cluster, 1)];
+    first.isPrompt = false;
+    const before = producer.send({ value: "b" });
+    await settle();
+    const refused = assert.rejects(producer.send({ value: "c" }), {
+      code: "RECORD_TOO_LARGE",
+      details: { outcome: "not-appended" },
+    });
+    await settle();
+    cluster.fates.push("kept");
+    assert.ok(first.step());
+    first.refusals.push(new ProglogError("RECORD_TOO_LARGE", "Too large"));
+    while (first.arrived.length < 3) assert.ok(first.step());
+    first.isPrompt = true;
+    second.refusals.push(new ProglogError("OVERLOADED", "Too much"));
+    while (first.step()) await settle(1);
+    await assert.rejects(passUntil(clock, before), { code: "OVERLOADED", details: { outcome: "unknown" } });
+    await refused;
+    assert.deepEqual(valuesOf(cluster), ["a", "b"]);
+  });
+
   test("when that is said for good, the batch fails and its outcome is unknown; those behind it go on", async () => {
     const world = makeWorld();
     const { cluster, clock } = world;

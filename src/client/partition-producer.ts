@@ -283,12 +283,13 @@ export class PartitionProducer {
     let failure: ProglogError | undefined;
     let final: ProglogError | undefined;
     this.#checkDoubt();
-    for (const batch of this.#underWay) {
+    for (const [position, batch] of this.#underWay.entries()) {
       if (batch.result?.kind === "failed") {
         const { error } = batch.result;
         if (this.#isFinal(batch, error) || (final !== undefined && this.#context.stopsAtFailure)) {
-          // It was never taken: its number is a gap, so nothing that was sent behind it is there.
-          if (isRefusal(error)) for (const behind of this.#underWay) behind.isInDoubt = false;
+          // It was never taken, unless by an earlier try: its number is a gap, so nothing that was sent behind it is there.
+          if (isRefusal(error) && batch.isInDoubt !== true)
+            for (const behind of this.#underWay.slice(position + 1)) behind.isInDoubt = false;
           final ??= error;
           this.#reject(batch, error);
         } else {
