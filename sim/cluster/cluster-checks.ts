@@ -4,10 +4,12 @@ import { encodeState } from "../../src/replica/cluster/catalog-snapshot.ts";
 import { membersOf } from "../../src/raft/membership.ts";
 import { mayDeleteReplica } from "../../src/replica/cluster/catalog-state.ts";
 import type { ClusterCatalog } from "../../src/replica/cluster/cluster-catalog.ts";
+import { nodeRecordName } from "../../src/replica/cluster/node-record-state.ts";
 import type { Call } from "../fault-plan.ts";
 import { Violation } from "../violation.ts";
 import { dataPath, type Machine } from "./machine.ts";
 
+const recordPath = `${dataPath}/${nodeRecordName}`;
 const logDirectory = new RegExp(`^${dataPath}/logs/([0-9a-f-]+)$`);
 
 /** What must hold at every moment, whoever looks: of catalogs, of groups and of what lies on disks. */
@@ -64,6 +66,8 @@ export class ClusterChecks {
 
   /** A call to a disk that says what a node does with its replicas. */
   diskCalled(machine: Machine, { kind, path }: Call): void {
+    // What it notes of its replicas follows from a catalog that may be gone with it in the next moment, and the files go when it is back.
+    if (path.startsWith(recordPath)) this.#lookAtCatalog(machine, machine.node?.clusterCatalog);
     if (kind !== "make-directory" && kind !== "remove-directory") return;
     const group = logDirectory.exec(path)?.[1];
     const { node } = machine;
