@@ -57,6 +57,8 @@ export interface RunFigures {
   /** What the operator of whole nodes was told is done, and the partitions that there are in the end. */
   readonly changes?: number;
   readonly partitions?: number;
+  /** How often something rotted. */
+  readonly rotten?: number;
 }
 
 /** One seed is one run. */

@@ -24,7 +24,8 @@ export type ClusterFaultKind =
   | "failing-sync"
   | "failing-write"
   | "wall-jump"
-  | "wipe";
+  | "wipe"
+  | "rot";
 
 /** Something that is done to a world, decided before it begins: one can be left out, and the others stay as they are. */
 export interface ClusterFault {
@@ -55,13 +56,38 @@ const weights: Readonly<Record<ClusterFaultKind, number>> = {
   "failing-write": 1,
   "wall-jump": 2,
   wipe: 3,
+  // By a plan of its own.
+  rot: 0,
 };
 
 const kinds = (Object.keys(weights) as ClusterFaultKind[]).flatMap((kind) => Array.from({ length: weights[kind] }, () => kind));
 
 const catalogLeaderChance = 0.25;
 
+/** How often it is tried to have something rot, and how far apart, until all but that is whole. */
+const rotAttemptsMax = 20;
+const rotAttemptMs = 100;
+
 export function planClusterFaults(random: SeededRandom, settings: ClusterSettings): ClusterFault[] {
+  const faults = planAnyFaults(random, settings);
+  for (const { atMs, node } of planRot(random.fork("rot"), settings))
+    faults.push({ id: faults.length, atMs, kind: "rot", node, durationMs: 0 });
+  return faults;
+}
+
+function* planRot(
+  random: SeededRandom,
+  { rotMeanMs, safetyMs, firstNodes, spares }: ClusterSettings,
+): Generator<Pick<ClusterFault, "atMs" | "node">> {
+  if (rotMeanMs === undefined) return;
+  for (let atMs = 0; ; ) {
+    atMs += -Math.log(1 - random.float()) * rotMeanMs;
+    if (atMs >= safetyMs) return;
+    yield { atMs, node: random.integer(firstNodes + spares) };
+  }
+}
+
+function planAnyFaults(random: SeededRandom, settings: ClusterSettings): ClusterFault[] {
   const { faultMeanMs, safetyMs, firstNodes, spares } = settings;
   const faults: ClusterFault[] = [];
   // Some runs know a few kinds only: what goes wrong often together then shows.
@@ -180,9 +206,17 @@ function strike(world: ClusterWorld, machine: Machine, { kind, durationMs }: Clu
       // Some come back under a name of their own.
       if (random.chance(0.3)) machine.nodeName = `${machine.name}-${machine.diskNumber}`;
       return later(() => machine.start());
+    case "rot":
+      return rot(world, machine, random, rotAttemptsMax);
     default:
       unreachable(kind);
   }
+}
+
+/** Where all is whole for a moment, in the next seconds. */
+function rot(world: ClusterWorld, machine: Machine, random: SeededRandom, attempts: number): void {
+  if (world.isHealed || attempts === 0 || world.letRot(machine, random)) return;
+  world.after(rotAttemptMs, () => rot(world, machine, random, attempts - 1));
 }
 
 /** What failed is out of action until somebody starts the node again. */

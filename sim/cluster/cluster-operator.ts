@@ -19,6 +19,8 @@ export interface OperatorWorld {
   ask<Answer>(machine: Machine, timeoutMs: number, question: (node: ClusteredNode) => Promise<Answer>): Promise<Heard<Answer>>;
   /** Whose disks were lost, and what the cluster may still have of them. */
   readonly lostNodes: Set<LostNode>;
+  /** What rots, and isn't repaired yet. */
+  readonly rot: { readonly spots: readonly unknown[] };
   findCatalogLeader(): Machine | undefined;
   findGroupLeader(group: string): GroupReplica | undefined;
   /** The topic is there, or has more partitions now. */
@@ -99,8 +101,8 @@ export class ClusterOperator {
   }
 
   async #act(): Promise<void> {
-    // With a lost node among them, partitions of few replicas could be placed where nobody has them.
-    if (this.#isBusy || this.#world.lostNodes.size > 0) return;
+    // With a lost node among them, partitions of few replicas could be placed where nobody has them; and who has what rots must not become the last.
+    if (this.#isBusy || this.#world.lostNodes.size > 0 || this.#world.rot.spots.length > 0) return;
     this.#isBusy = true;
     const luck = this.#random.float();
     const topic = this.#topics.length > 0 ? this.#random.pick(this.#topics) : undefined;

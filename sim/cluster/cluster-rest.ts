@@ -55,6 +55,17 @@ export async function checkHistories(world: ClusterWorld): Promise<void> {
   }
 }
 
+/** Every byte at rest is as it was written. */
+export async function checkFiles(world: ClusterWorld): Promise<void> {
+  for (const { name, served } of world.machines)
+    for (const { record, state } of served?.groups?.states() ?? []) {
+      if (state.kind !== "open") continue;
+      const { damages } = await lettingTimePass(world, state.member.log.scrub(), `${name} doesn't read its logs`);
+      const [damage] = damages;
+      if (damage !== undefined) throw new Violation("I16", `${name} has rot in ${record.groupId}: ${JSON.stringify(damage)}`);
+    }
+}
+
 /** Everything is closed, and nothing stays open. */
 export async function closeAll(world: ClusterWorld): Promise<void> {
   for (const machine of world.machines) await lettingTimePass(world, machine.stopGently(), `${machine.name} doesn't close`);
@@ -65,6 +76,7 @@ function findUnrest(world: ClusterWorld): string | undefined {
   if (world.clients.some(({ isAsking }) => isAsking)) return "a client waits";
   if (world.operator.isBusy) return "the operator waits";
   if (world.lostNodes.size > 0) return "a lost node isn't removed";
+  for (const { machine, path } of world.rot.spots) return `${path} of ${machine.name} isn't repaired`;
   for (const machine of world.machines)
     if (machine.condition !== "retired" && machine.served === undefined) return `${machine.name} doesn't serve`;
   const leader = world.findCatalogLeader();
@@ -123,7 +135,9 @@ function findUnrestOfPartitions(world: ClusterWorld, state: CatalogState): strin
       const machine = world.machines.find(({ nodeName, condition }) => nodeName === node && condition === "up");
       const member = machine?.served?.groups?.find(partition.uuid);
       if (member === undefined) return `${node} doesn't have ${what}`;
-      if (member.status().shownIndex < lastIndex) return `${node} doesn't show all of ${what}`;
+      const status = member.status();
+      if (status.shownIndex < lastIndex) return `${node} doesn't show all of ${what}`;
+      if (status.damage !== undefined) return `${node} is damaged in ${what}: ${status.damage.message}`;
     }
   }
   return undefined;

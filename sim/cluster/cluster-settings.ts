@@ -31,9 +31,14 @@ export interface ClusterSettings {
   readonly raft: RaftSettings;
   readonly log: LogSettings;
   readonly hasLyingDisks: boolean;
+  /** Mean time between bytes that go bad at rest; undefined where none do. */
+  readonly rotMeanMs: number | undefined;
 }
 
 export function drawClusterSettings(random: SeededRandom): ClusterSettings {
+  // From a source of its own: seeds that are kept remain the worlds that they were, as far as they have none of it.
+  const rotRandom = random.fork("rot");
+  const rotMeanMs = rotRandom.chance(0.4) ? rotRandom.pick([2_000, 5_000]) : undefined;
   const firstNodes = random.pick([3, 3, 3, 4, 5]);
   return {
     firstNodes,
@@ -60,9 +65,17 @@ export function drawClusterSettings(random: SeededRandom): ClusterSettings {
     },
     log: {
       sync: "always",
-      segmentMaxBytes: random.pick([4 * KiB, 64 * KiB, 1024 * KiB]),
+      segmentMaxBytes: drawSegmentBytes(random, rotMeanMs === undefined ? undefined : rotRandom),
       retentionIntervalMs: minuteMs,
+      ...(rotMeanMs !== undefined && { scrubIntervalMs: rotRandom.pick([1_000, 4_000]) }),
     },
     hasLyingDisks: false,
+    rotMeanMs,
   };
+}
+
+/** What rots is sealed: where something does there are many small segments. */
+function drawSegmentBytes(random: SeededRandom, rotRandom: SeededRandom | undefined): number {
+  const bytes = random.pick([4 * KiB, 64 * KiB, 1024 * KiB]);
+  return rotRandom === undefined ? bytes : rotRandom.pick([4 * KiB, 16 * KiB]);
 }

@@ -14,6 +14,7 @@ import { ClusterOperator, type LostNode, type OperatorWorld } from "./cluster-op
 import type { ClusterSettings } from "./cluster-settings.ts";
 import { Machine, type MachineWorld } from "./machine.ts";
 import { PartitionHistory } from "./partition-history.ts";
+import { Rot } from "./rot.ts";
 
 /** How often all nodes are looked at. */
 const lookMs = 50;
@@ -35,6 +36,7 @@ export class ClusterWorld implements MachineWorld, ClusterClientWorld, OperatorW
   readonly clients: readonly ClusterClient[];
   readonly operator: ClusterOperator;
   readonly lostNodes = new Set<LostNode>();
+  readonly rot = new Rot();
   violation: Violation | undefined;
   isHealed = false;
   readonly #going = new Set<string>();
@@ -106,6 +108,7 @@ export class ClusterWorld implements MachineWorld, ClusterClientWorld, OperatorW
     if (
       this.operator.isBusy ||
       this.lostNodes.size > 0 ||
+      this.rot.spots.length > 0 ||
       machine.served === undefined ||
       catalog?.state.nodes.has(machine.nodeName) !== true
     )
@@ -115,16 +118,35 @@ export class ClusterWorld implements MachineWorld, ClusterClientWorld, OperatorW
     return groups.every((group) => {
       const leader = this.findGroupLeader(group);
       if (leader === undefined) return false;
-      const { membership, peers, commitIndex, lastIndex } = leader.status();
-      const { voters, outgoing, learners } = membership;
+      const { voters, outgoing, learners } = leader.membership;
       const isIn = [...voters, ...outgoing, ...learners].some(({ nodeId }) => nodeId === machine.nodeName);
-      if (!isIn) return true;
-      const isSettled = outgoing.length === 0 && learners.length === 0 && commitIndex === lastIndex;
-      return (
-        isSettled &&
-        voters.length >= 3 &&
-        peers.every(({ matchIndex, lostIndex }) => matchIndex === lastIndex && lostIndex === 0)
-      );
+      return !isIn || isWhole(leader);
+    });
+  }
+
+  /**
+   * Bytes of a sealed segment go bad, of a group in which two others have everything: at one place at a time in the whole world, and where
+   * nothing else is lost. False when there is no such place now.
+   */
+  letRot(first: Machine, random: SeededRandom): boolean {
+    if (this.operator.isBusy || this.lostNodes.size > 0 || this.rot.spots.length > 0) return false;
+    // Whoever can be struck, from the one that is meant on.
+    for (const machine of [first, ...this.machines]) {
+      const spot = this.rot.strike(machine, this.#wholeGroupsOf(machine), random);
+      if (spot === undefined) continue;
+      this.tell(() => `${spot.path} of ${machine.name} rots at ${spot.position}`);
+      return true;
+    }
+    return false;
+  }
+
+  /** Groups of which this machine has a replica that votes, and could do without it. */
+  #wholeGroupsOf({ served }: Machine): readonly string[] {
+    return [...(served?.groups?.states() ?? [])].flatMap(({ record: { groupId, incarnation }, state }) => {
+      const leader = this.findGroupLeader(groupId);
+      if (state.kind !== "open" || leader === undefined || !isWhole(leader)) return [];
+      const own = `${served?.storageId}/${incarnation}`;
+      return leader.membership.voters.some(({ storageId }) => storageId === own) ? [groupId] : [];
     });
   }
 
@@ -226,6 +248,7 @@ export class ClusterWorld implements MachineWorld, ClusterClientWorld, OperatorW
     this.queue.after(lookMs, () => {
       try {
         this.checks.look();
+        this.rot.look();
       } catch (error) {
         this.failed(error);
       }
@@ -272,4 +295,14 @@ export class ClusterWorld implements MachineWorld, ClusterClientWorld, OperatorW
     if (!isFirst) machine.condition = "retired";
     return machine;
   }
+}
+
+/** Whether a group has three voters at least, all of which have everything, and isn't being changed. */
+function isWhole(leader: GroupReplica): boolean {
+  const { membership, peers, commitIndex, lastIndex } = leader.status();
+  const { voters, outgoing, learners } = membership;
+  const isSettled = outgoing.length === 0 && learners.length === 0 && commitIndex === lastIndex;
+  return (
+    isSettled && voters.length >= 3 && peers.every(({ matchIndex, lostIndex }) => matchIndex === lastIndex && lostIndex === 0)
+  );
 }

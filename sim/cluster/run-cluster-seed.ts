@@ -1,7 +1,7 @@
 import type { RunOptions, RunResult } from "../run-seed.ts";
 import { createSeededRandom } from "../random.ts";
 import { planClusterFaults, scheduleClusterFaults } from "./cluster-faults.ts";
-import { checkHistories, closeAll, proveLiveness } from "./cluster-rest.ts";
+import { checkFiles, checkHistories, closeAll, proveLiveness } from "./cluster-rest.ts";
 import { drawClusterSettings } from "./cluster-settings.ts";
 import { ClusterWorld } from "./cluster-world.ts";
 
@@ -20,6 +20,7 @@ export async function runClusterSeed(seed: string, options: RunOptions): Promise
       world.heal();
       await proveLiveness(world);
       await checkHistories(world);
+      await checkFiles(world);
       await closeAll(world);
     }
   } catch (error) {
@@ -51,6 +52,7 @@ export async function runClusterSeed(seed: string, options: RunOptions): Promise
       faults: faults.length,
       changes: world.operator.doneCount,
       partitions: world.partitions.length,
+      rotten: world.rot.struckCount,
     },
   };
 }
