@@ -3,6 +3,7 @@ import type { CatalogTopic } from "../../src/replica/cluster/catalog-state.ts";
 import { groupQuestions } from "../../src/replica/cluster/group-questions.ts";
 import type { ClusteredNode } from "../../src/replica/cluster/clustered-node.ts";
 import type { GroupReplica } from "../../src/replica/group/group-replica.ts";
+import type { GroupState } from "../../src/replica/group/group-set.ts";
 import type { SeededRandom } from "../random.ts";
 import { Violation } from "../violation.ts";
 import type { Heard } from "./cluster-client.ts";
@@ -229,11 +230,13 @@ export class ClusterOperator {
   }
 
   async #tend(): Promise<void> {
-    const leader = this.#world.findCatalogLeader();
-    if (this.#isBusy || leader === undefined) return;
+    if (this.#isBusy) return;
     this.#isBusy = true;
-    for (const lost of [...this.#world.lostNodes]) await this.#removeLost(leader, lost);
-    for (const machine of this.#world.machines) await this.#switchOff(leader, machine);
+    const leader = this.#world.findCatalogLeader();
+    if (leader !== undefined) {
+      for (const lost of [...this.#world.lostNodes]) await this.#removeLost(leader, lost);
+      for (const machine of this.#world.machines) await this.#switchOff(leader, machine);
+    }
     for (const machine of this.#world.machines) this.#restart(machine);
     this.#isBusy = false;
   }
@@ -265,8 +268,8 @@ export class ClusterOperator {
   }
 
   /**
-   * A replica that didn't open, for want of room or since a call failed, is opened by starting the node again, where nobody makes it anew: one
-   * of the catalog, and one that its group can't be led without.
+   * A replica that didn't open, for want of room or since a call failed, or whose log can't be written any more, is opened by starting the node
+   * again, where nobody makes it anew: one of the catalog, and one that its group can't be led without.
    */
   #restart(machine: Machine): void {
     const { served } = machine;
@@ -275,9 +278,9 @@ export class ClusterOperator {
     const isMissed = (group: string): boolean =>
       group === served?.clusterId || this.#world.findGroupLeader(group) === undefined;
     const states = [...(served?.groups?.states() ?? [])];
-    const missed = states.find(({ record, state }) => state.kind === "failed" && isMissed(record.groupId));
+    const missed = states.find(({ record, state }) => isOut(state) && isMissed(record.groupId));
     if (missed === undefined) return;
-    this.#world.tell(() => `the operator starts ${machine.name} again: its replica of ${missed.record.groupId} doesn't open`);
+    this.#world.tell(() => `the operator starts ${machine.name} again: its replica of ${missed.record.groupId} is out`);
     machine.kill();
     machine.start();
   }
@@ -286,6 +289,11 @@ export class ClusterOperator {
     const state = leader.served?.clusterCatalog?.state;
     return state !== undefined && state.nodes.size > 0 && !state.nodes.has(machine.nodeName);
   }
+}
+
+/** Whether a replica does nothing until it is opened again. Rot is repaired, and a full disk gets room. */
+function isOut(state: GroupState<GroupReplica>): boolean {
+  return state.kind === "failed" || (state.kind === "open" && isProglogError(state.member.status().damage, "LOG_POISONED"));
 }
 
 function getCatalog(node: ClusteredNode): NonNullable<ClusteredNode["clusterCatalog"]> {
