@@ -69,8 +69,8 @@ prove-cluster: install ## ends, cuts off and moves the nodes of real clusters ov
 sim: install ## runs the simulated world: SEED=123 [SIZE=full|cluster] one run, MINUTES=5 fresh ones
 	@$(node) --max-semi-space-size=64 sim/run.ts --seed "$$SEED" --size "$$SIZE" --minutes "$$MINUTES" $(if $(STORY),--story)
 
-sim-long: install ## runs fresh simulated worlds in chunks for MINUTES=60 [SIZE=cluster]; what fails goes to sim/seeds.txt
-	@$(node) --max-semi-space-size=64 sim/run-long.ts --minutes "$${MINUTES:-60}" --size "$${SIZE:-cluster}"
+sim-long: install ## runs fresh simulated worlds for MINUTES=60 [HOURS=100 SIZE=cluster], and goes on with it next time; what fails goes to sim/seeds.txt
+	@$(node) --max-semi-space-size=64 sim/run-long.ts --minutes "$${MINUTES:-60}" --hours "$$HOURS" --size "$${SIZE:-cluster}" --file "$$FILE"
 
 mutants: install ## breaks rules on purpose, one by one, and shows that the suites notice: ONLY=M03,S01 SEEDS=300 ALL=1
 	@$(node) test/mutants/run.ts --only "$$ONLY" --seeds "$${SEEDS:-300}" $(if $(ALL),--all)

@@ -32,8 +32,7 @@ describe("a simulated world of whole nodes", () => {
     assert.ok(changes > fixedSeeds.length && elections > 5 * fixedSeeds.length, `${changes}, ${elections}`);
   });
 
-  // In a suite that has to be the same each time this waits until a node's stopping is sound in every run (docs/simulation.md).
-  const fresh = process.env["PROVE"] === undefined ? [] : Array.from({ length: 20 }, () => String(randomInt(2 ** 47)));
+  const fresh = Array.from({ length: process.env["PROVE"] === undefined ? 3 : 20 }, () => String(randomInt(2 ** 47)));
   for (const seed of fresh) test(`no check fails in a fresh run, seed ${seed}`, async () => void (await runSound(seed)));
 
   test("disks that lie about syncs are found out", async () => {
