@@ -51,6 +51,15 @@ test("a manifest's bytes are those of docs/format.md", () => {
   assert.deepEqual(bytes, Buffer.concat([head, Buffer.from(json)]));
 });
 
+test("a manifest keeps its access policy, and one that is no text is corrupt, not absent", () => {
+  const bytes = encodeManifest({ ...manifest, policy: "äöü" });
+  assert.deepEqual(decodeManifest(bytes, path), { ...manifest, policy: "äöü" });
+  for (const policy of [null, 5, {}]) {
+    const wrong = encodeManifest({ ...manifest, policy: policy as unknown as string });
+    assert.throws(() => decodeManifest(wrong, path), { code: "MANIFEST_CORRUPT" });
+  }
+});
+
 test("a manifest with any bit flipped is corrupt", () => {
   const bytes = encodeManifest(manifest);
   for (let at = 0; at < bytes.length; at += 1) {

@@ -25,6 +25,8 @@ export interface Manifest {
   /** 32 hex digits, made with the data directory and never again: which disk this is. */
   readonly storageId: string;
   readonly topics: readonly ManifestTopic[];
+  /** Who may do what, as a text. Absent where nobody ever said. */
+  readonly policy?: string;
   /** Logs whose deletion is decided and maybe not finished: by these uuids, and by nothing else, files are removed. */
   readonly deleted: readonly string[];
 }
@@ -64,8 +66,9 @@ export async function writeManifest(disk: Disk, path: string, manifest: Manifest
   await writeWholeFile(disk, path, manifestFormat, encodeManifest(manifest));
 }
 
-export function encodeManifest({ generation, storageId, topics, deleted }: Manifest): Buffer {
-  return encodeWholeFile({ generation, body: { storageId, topics, deleted } }, manifestFormat);
+export function encodeManifest({ generation, storageId, topics, deleted, policy }: Manifest): Buffer {
+  const body = { storageId, topics, deleted, ...(policy === undefined ? {} : { policy }) };
+  return encodeWholeFile({ generation, body }, manifestFormat);
 }
 
 /** `path` is for the errors only. */
@@ -76,11 +79,15 @@ export function decodeManifest(buffer: Buffer, path: string): Manifest {
 function parseManifest({ generation, body }: WholeFile, path: string): Manifest {
   const corrupt = corruptFile(path, manifestFormat);
   const checks = new BodyChecks(corrupt);
-  const { storageId, topics, deleted } = checkFields(body, ["storageId", "topics", "deleted"], "its body", corrupt);
+  const fields = checkFields(body, ["storageId", "topics", "deleted", "policy"], "its body", corrupt);
+  const { storageId, topics, deleted, policy } = fields;
   if (typeof storageId !== "string" || !storageIdPattern.test(storageId)) throw corrupt("its storage id isn't 32 hex digits");
+  // One that can't be read must not pass for none: everything would be open.
+  if (Object.hasOwn(fields, "policy") && typeof policy !== "string") throw corrupt("its access policy is no text");
   return {
     generation,
     storageId,
+    ...(typeof policy === "string" ? { policy } : {}),
     topics: checkList(topics, "its topics", corrupt).map((topic) => checks.topic(topic)),
     deleted: checkList(deleted, "its deleted logs", corrupt).map((uuid) => checks.uuid(uuid, "a deleted log")),
   };

@@ -12,6 +12,7 @@ import type { Catalog, Topic } from "./catalog.ts";
 import { effectiveSettings } from "./effective-settings.ts";
 import { ManifestCatalog, topicNotFound } from "./manifest-catalog.ts";
 import type { NodeStorage, PartitionPlace } from "./node-storage.ts";
+import type { PolicyStore } from "./policy-store.ts";
 import type { Replica } from "./replica.ts";
 import { ReplicaSet } from "./replica-set.ts";
 
@@ -24,6 +25,7 @@ export class DataDirectory implements NodeStorage {
   readonly path: string;
   readonly storageId: string;
   readonly catalog: Catalog;
+  readonly policy: PolicyStore;
   readonly replicas: ReplicaSet;
   /** Directories under `logs/` that the manifest doesn't name: a create that a crash cut short, or somebody's copy. Never removed. */
   readonly orphans: readonly string[];
@@ -37,6 +39,7 @@ export class DataDirectory implements NodeStorage {
     this.path = parts.path;
     this.storageId = parts.storageId;
     this.catalog = parts.catalog;
+    this.policy = parts.catalog;
     this.replicas = parts.replicas;
     this.orphans = parts.orphans;
     this.#catalog = parts.catalog;

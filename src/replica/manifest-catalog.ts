@@ -10,6 +10,7 @@ import { type Manifest, type ManifestPartition, type ManifestTopic, writeManifes
 import type { Catalog, NewTopic, Topic, TopicChange } from "./catalog.ts";
 import { changeSettings, type SettingsOfTopic } from "./effective-settings.ts";
 import { checkPartitionCount } from "./partition-count.ts";
+import { policyChanged, type PolicyStore } from "./policy-store.ts";
 import type { ReplicaSet } from "./replica-set.ts";
 import { checkTopicName } from "./topic-name.ts";
 import { makeUuid } from "./uuid.ts";
@@ -24,7 +25,7 @@ import { makeUuid } from "./uuid.ts";
  *
  * So a log that a manifest names is always there, and files go only by a uuid that stands in a manifest as deleted.
  */
-export class ManifestCatalog implements Catalog {
+export class ManifestCatalog implements Catalog, PolicyStore {
   readonly #options: ManifestCatalogOptions;
   #manifest: Manifest;
   #topics: ReadonlyMap<string, ManifestTopic>;
@@ -34,6 +35,7 @@ export class ManifestCatalog implements Catalog {
   #lastChange: Promise<unknown> = Promise.resolve();
   /** Set when a write of the manifest left open which one stands on disk: nothing may be changed until a start has looked. */
   #uncertainty: ProglogError | undefined;
+  readonly #policyWatchers = new Set<() => void>();
 
   /** `manifest` is the one on disk. */
   constructor(manifest: Manifest, options: ManifestCatalogOptions) {
@@ -71,6 +73,28 @@ export class ManifestCatalog implements Catalog {
 
   async deleteTopic(name: string): Promise<void> {
     return this.#change(() => this.#delete(name));
+  }
+
+  /** The access policy. */
+  get text(): string {
+    return this.#manifest.policy ?? "";
+  }
+
+  watch(run: () => void): () => void {
+    this.#policyWatchers.add(run);
+    return () => void this.#policyWatchers.delete(run);
+  }
+
+  async refresh(): Promise<void> {
+    await this.#lastChange;
+  }
+
+  async replace(basis: string, text: string): Promise<void> {
+    await this.#change(async () => {
+      if (this.text !== basis) throw policyChanged();
+      await this.#write({ policy: text });
+    });
+    for (const run of [...this.#policyWatchers]) run();
   }
 
   /** Removes the logs whose deletion was decided before a crash. To be called once, at start. */
@@ -169,17 +193,21 @@ export class ManifestCatalog implements Catalog {
     });
   }
 
-  async #write(change: Partial<Pick<Manifest, "topics" | "deleted">>): Promise<void> {
+  async #write(change: Partial<Pick<Manifest, "topics" | "deleted" | "policy">>): Promise<void> {
     const { disk, path } = this.#options;
     const next: Manifest = { ...this.#manifest, ...change, generation: this.#manifest.generation + 1 };
     try {
       await writeManifest(disk, path, next);
     } catch (error) {
       if (isProglogError(error) && error.details["isReplaced"] !== false) {
-        this.#uncertainty = new ProglogError("DISK_FAILED", `Cannot change topics: an earlier write of ${path} failed`, {
-          hint: "Restart the node: it reads which manifest stands.",
-          cause: error,
-        });
+        this.#uncertainty = new ProglogError(
+          "DISK_FAILED",
+          `Cannot change topics or access: an earlier write of ${path} failed`,
+          {
+            hint: "Restart the node: it reads which manifest stands.",
+            cause: error,
+          },
+        );
       }
       throw error;
     }

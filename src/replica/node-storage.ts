@@ -1,6 +1,7 @@
 import type { ProglogError } from "../base/error.ts";
 import type { TopicSettings } from "../base/topic-settings.ts";
 import type { Catalog, Topic } from "./catalog.ts";
+import type { PolicyStore } from "./policy-store.ts";
 import type { Replica } from "./replica.ts";
 
 /**
@@ -11,6 +12,8 @@ export interface NodeStorage {
   /** Of the directory: 32 hex digits, made with it and never again. */
   readonly storageId: string;
   readonly catalog: Catalog;
+  /** Who may do what. */
+  readonly policy: PolicyStore;
   readonly replicas: ReplicaLookup;
   /** Directories of logs that nothing names: never removed. */
   readonly orphans: readonly string[];

@@ -16,6 +16,33 @@ import { DataDirectory } from "./data-directory.ts";
 
 const stopping = new ProglogError("SHUTTING_DOWN", "Cannot go on: the test is over");
 
+describe("the access policy of a single node", () => {
+  test("is kept in its manifest, replaced on its basis alone, and told to who watches", async () => {
+    const disk = createMemoryDisk();
+    {
+      await using opened = await open(disk);
+      const { policy, catalog } = opened.directory;
+      assert.equal(policy.text, "");
+      let told = 0;
+      policy.watch(() => (told += 1));
+      // Two at once: one of them is made from what isn't there any more.
+      const both = await Promise.allSettled([policy.replace("", "first"), policy.replace("", "other")]);
+      assert.deepEqual(
+        both.map(({ status }) => status),
+        ["fulfilled", "rejected"],
+      );
+      await assert.rejects(policy.replace("", "third"), { code: "CHANGE_IN_PROGRESS" });
+      assert.deepEqual([policy.text, told], ["first", 1]);
+      await catalog.createTopic({ name: "orders" });
+      await policy.refresh();
+    }
+    assert.equal(readManifest(disk, "/data/manifest")?.policy, "first");
+    await using opened = await open(disk);
+    assert.equal(opened.directory.policy.text, "first");
+    assert.equal((await opened.directory.catalog.describeTopic("orders")).name, "orders");
+  });
+});
+
 describe("changing a topic", () => {
   test("settings hold at once, are kept over a restart, and go when they are taken back", async () => {
     const disk = createMemoryDisk();

@@ -1,6 +1,7 @@
 import { type CatalogChange, encodeCommand } from "../../src/replica/cluster/catalog-command.ts";
 import { CatalogFold } from "../../src/replica/cluster/catalog-fold.ts";
 import { encodeState } from "../../src/replica/cluster/catalog-snapshot.ts";
+import { policyDigest } from "../../src/replica/policy-store.ts";
 
 /**
  * The records of group 0 whose bytes are kept in the repository: what one version wrote, every later one has to read, and to make
@@ -63,9 +64,10 @@ const goldenChanges: readonly CatalogChange[] = [
   { kind: "delete-topic", name: "gone", uuid: uuid(5) },
   { kind: "forget-deleted", node: "n1", groups: [uuid(6)] },
   { kind: "set-policy", policy: "p, äöü, orders, produce\n" },
+  { kind: "set-policy", policy: "p, äöü, orders, consume\n", basis: policyDigest("p, äöü, orders, produce\n") },
   { kind: "drain-node", name: "n4", isDraining: true },
   { kind: "remove-node", name: "n5", isForced: true },
-  { kind: "replica-left", group: uuid(2), basis: 16, replica: { node: "n5", incarnation: 9 } },
+  { kind: "replica-left", group: uuid(2), basis: 17, replica: { node: "n5", incarnation: 9 } },
 ];
 
 /** Offset i is line i. A snapshot of all before it is the last record. */

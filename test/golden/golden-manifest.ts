@@ -36,6 +36,7 @@ export const goldenManifest: Manifest = {
     },
   ],
   deleted: [uuid(7)],
+  policy: "as it was set, äöü\n",
 };
 
 function uuid(number: number): string {

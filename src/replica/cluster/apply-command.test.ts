@@ -8,6 +8,7 @@ import { decodeState, encodeState } from "./catalog-snapshot.ts";
 import { emptyCatalogState, findPartition, mayDeleteReplica, memberOf } from "./catalog-state.ts";
 import { applyDumbly, type DumbCatalog, emptyDumbCatalog } from "./dumb-catalog.ts";
 import { randomCommand } from "./random-commands.ts";
+import { policyDigest } from "../policy-store.ts";
 
 const clusterId = "c".repeat(32);
 const groups = ["1", "2", "3"].map((digit) => `${digit.repeat(8)}-0000-4000-8000-000000000000`);
@@ -35,8 +36,19 @@ describe("the catalog's commands", () => {
     }
     // A test whose commands are all refused proves little.
     for (const kind of changingKinds) assert.ok((seen.get(`${kind} applied`) ?? 0) > 5, `${kind}: ${[...seen].join(" ")}`);
-    for (const kind of changingKinds.filter((it) => it !== "set-policy" && it !== "forget-deleted"))
+    for (const kind of changingKinds.filter((it) => it !== "forget-deleted"))
       assert.ok((seen.get(`${kind} refused`) ?? 0) > 5, `${kind}: ${[...seen].join(" ")}`);
+  });
+
+  test("a policy is set on the basis of the one that there is, or not at all", () => {
+    const world = new World();
+    world.form("n1");
+    world.is("applied", { kind: "set-policy", policy: "a", basis: policyDigest("") });
+    assert.match(world.refusal({ kind: "set-policy", policy: "b", basis: policyDigest("") }), /it was changed meanwhile/);
+    assert.equal(world.state.policy, "a");
+    world.is("applied", { kind: "set-policy", policy: "b", basis: policyDigest("a") });
+    world.is("applied", { kind: "set-policy", policy: "c" });
+    assert.equal(world.state.policy, "c");
   });
 
   test("nothing applies before the cluster is formed, and it is formed once", () => {

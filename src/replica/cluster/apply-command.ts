@@ -2,6 +2,7 @@ import { assert, unreachable } from "../../base/assert.ts";
 import { type ErrorCode, ProglogError } from "../../base/error.ts";
 import { appliedCommandsMaxCount } from "../../base/cluster-limits.ts";
 import type { Member } from "../../raft/member.ts";
+import { policyChanged, policyDigest } from "../policy-store.ts";
 import type { CatalogCommand, CatalogCommandKind, NodeIdentity, PlacedPartitions } from "./catalog-command.ts";
 import {
   type CatalogNode,
@@ -61,8 +62,7 @@ function apply(state: CatalogState, command: CatalogCommand, offset: number): Co
     case "forget-deleted":
       return forgetDeleted(state, command);
     case "set-policy":
-      state.policy = command.policy;
-      return applied;
+      return setPolicy(state, command);
     case "raise-version":
       return raiseVersion(state, command);
     case "snapshot-part":
@@ -267,6 +267,16 @@ function forgetDeleted(state: CatalogState, { node, groups }: CommandOf<"forget-
   const known = groups.filter((group) => state.deleted.get(group)?.includes(node));
   for (const group of known) noteForgotten(state, group, state.deleted.get(group) ?? [], node);
   return known.length > 0 ? applied : repeated;
+}
+
+function setPolicy(state: CatalogState, { policy, basis }: CommandOf<"set-policy">) {
+  if (basis !== undefined && basis !== policyDigest(state.policy)) return refusePolicy();
+  state.policy = policy;
+  return applied;
+}
+
+function refusePolicy(): CommandOutcome {
+  return { kind: "refused", error: policyChanged() };
 }
 
 function raiseVersion(state: CatalogState, { version }: CommandOf<"raise-version">) {

@@ -67,7 +67,12 @@ export type CatalogChange =
   | { readonly kind: "placement-done"; readonly group: string; readonly basis: number }
   /** This node has no files of these groups any more. */
   | { readonly kind: "forget-deleted"; readonly node: string; readonly groups: readonly string[] }
-  | { readonly kind: "set-policy"; readonly policy: string }
+  | {
+      readonly kind: "set-policy";
+      readonly policy: string;
+      /** The digest (`policyDigest`) of the policy that this one is made from. When another came between, it doesn't apply. Absent: whatever there is. */
+      readonly basis?: string;
+    }
   /** From here on commands may be of a later format: who doesn't know it stops here. */
   | { readonly kind: "raise-version"; readonly version: number }
   /** A piece of the catalog's state before `at`, where the first of its pieces lies. Changes nothing. */
@@ -208,7 +213,11 @@ const readers: { readonly [Kind in CatalogCommandKind]: Reader<Kind> } = {
     node: fields.text("node", nodeNameRule),
     groups: fields.list("groups", readUuid),
   }),
-  "set-policy": (fields) => ({ kind: "set-policy", policy: fields.text("policy") }),
+  "set-policy": (fields) => ({
+    kind: "set-policy",
+    policy: fields.text("policy"),
+    ...(fields.has("basis") ? { basis: fields.text("basis", { pattern: digestPattern }) } : {}),
+  }),
   "raise-version": (fields) => ({ kind: "raise-version", version: fields.integer("version", 1) }),
   "snapshot-part": (fields) => ({
     kind: "snapshot-part",
@@ -219,6 +228,7 @@ const readers: { readonly [Kind in CatalogCommandKind]: Reader<Kind> } = {
   }),
 };
 
+const digestPattern = /^[0-9a-f]{64}$/;
 export const idPattern = /^[0-9a-f]{32}$/;
 export const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const idRule = { pattern: /^[\x21-\x7e]+$/, maxChars: 64 };

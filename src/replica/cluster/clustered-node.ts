@@ -37,6 +37,7 @@ import { type CatalogPartition, catalogPlacement, partitionsOf } from "./catalog
 import { ClusterCatalog } from "./cluster-catalog.ts";
 import { type ClusterFlags, type ClusterIdentity, openClusterIdentity } from "./cluster-identity.ts";
 import { ClusterFacts } from "./cluster-facts.ts";
+import { ClusterPolicy } from "./cluster-policy.ts";
 import { Controller } from "./controller.ts";
 import type { Joined, JoinRequest } from "./formation-view.ts";
 import { findPlace } from "./find-place.ts";
@@ -91,6 +92,7 @@ export function isClustered(disk: Disk, path: string, flags: ClusterFlags): bool
  */
 export class ClusteredNode implements NodeStorage {
   readonly catalog: Catalog;
+  readonly policy: ClusterPolicy;
   readonly replicas: ReplicaLookup;
   readonly #options: ClusteredNodeOptions;
   readonly #lock: DiskLock;
@@ -140,6 +142,7 @@ export class ClusteredNode implements NodeStorage {
       () => this.#catalog,
       (topic) => this.#untilLed(topic),
     );
+    this.policy = new ClusterPolicy(options);
     this.replicas = new ServedReplicas({
       clock: options.clock,
       catalog: () => this.#catalog?.state,
@@ -424,6 +427,7 @@ export class ClusteredNode implements NodeStorage {
     const retentionIntervalMs = log.retentionIntervalMs ?? minuteMs;
     this.#logs = new TopicLogs({ groups, catalog: () => catalog.state, log, retentionIntervalMs, clock, logger });
     catalog.watch(() => this.#catalogChanged(identity));
+    this.policy.follow(catalog, { hasJoined: identity.membership?.role === "joined" });
     this.#keeper = new ReplicaKeeper({
       ...{ catalog, record: identity.record, groups, self: identity.name, clock, logger },
       changed: () => this.#logs?.configureAll(),

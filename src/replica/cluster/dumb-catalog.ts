@@ -1,3 +1,4 @@
+import { policyDigest } from "../policy-store.ts";
 import type { CatalogCommand, PlacedPartitions } from "./catalog-command.ts";
 
 /**
@@ -185,6 +186,7 @@ function change(state: DumbCatalog, command: CatalogCommand, offset: number): vo
       return;
     }
     case "set-policy":
+      check(command.basis === undefined || command.basis === policyDigest(state.policy));
       state.policy = command.policy;
       return;
     case "raise-version":

@@ -29,6 +29,23 @@ describe("a single node's topics become a cluster's", () => {
     assert.deepEqual(world.uuids, { bills: uuidOf(3) }, "what is deleted doesn't come again");
   });
 
+  test("with its access policy, before the topics; one that the cluster has already stays", async () => {
+    await using world = await World.open("orders");
+    const { manifest } = world;
+    assert.ok(manifest !== undefined);
+    await writeManifest(world.disk, "/data/manifest", { ...manifest, policy: "mine" });
+    const seen: string[] = [];
+    world.catalog.watch(() => seen.push(`${world.catalog.state.policy} ${world.catalog.state.topics.size}`));
+    await world.run(world.form());
+    assert.equal(world.catalog.state.policy, "mine");
+    assert.ok(!seen.includes(" 1"), seen.join());
+    assert.deepEqual({ topics: world.manifest?.topics, policy: world.manifest?.policy }, { topics: [], policy: undefined });
+    await writeManifest(world.disk, "/data/manifest", { ...manifest, topics: [], policy: "another" });
+    await world.run(world.form());
+    assert.equal(world.catalog.state.policy, "mine");
+    assert.equal(world.manifest?.policy, undefined);
+  });
+
   test("nobody makes another of the name, or deletes one, before all of them are there", async () => {
     await using world = await World.open("orders", "bills");
     const reserved = topicsToTake(world.disk, "/data", world.identity);

@@ -61,7 +61,7 @@ async function isFormed({ catalog, identity, disk, directory, logger, signal }: 
   }
   const path = join(directory, manifestName);
   const manifest = readManifest(disk, path);
-  if (manifest === undefined || manifest.topics.length === 0) return true;
+  if (manifest === undefined || (manifest.topics.length === 0 && manifest.policy === undefined)) return true;
   const { storageId, address } = identity.peer;
   const node: NodeIdentity = { name: identity.name, storageId, address, version: catalogVersion };
   const logIdOf = (uuid: string): string => logIdAt(disk, join(directory, "logs", uuid));
@@ -69,6 +69,9 @@ async function isFormed({ catalog, identity, disk, directory, logger, signal }: 
     if (signal.aborted) return false;
     await propose(catalog, change);
   }
+  const { policy, ...rest } = manifest;
+  if (policy !== undefined && policy !== catalog.state.policy)
+    logger.error({}, "a single node's access policy isn't the cluster's: the cluster had one already");
   // From here on the catalog has them: a topic that is deleted there must not come back from here. What it couldn't take stays named.
   const topics = manifest.topics.filter(({ name, uuid }) => catalog.state.topics.get(name)?.uuid !== uuid);
   for (const { name } of topics)
@@ -76,8 +79,8 @@ async function isFormed({ catalog, identity, disk, directory, logger, signal }: 
       { topic: name },
       "a single node's topic isn't the cluster's: another one has its name. Its records stay where they are",
     );
-  if (topics.length === manifest.topics.length) return true;
-  await writeManifest(disk, path, { ...manifest, generation: manifest.generation + 1, topics });
+  if (topics.length === manifest.topics.length && policy === undefined) return true;
+  await writeManifest(disk, path, { ...rest, generation: manifest.generation + 1, topics });
   logger.info({ topics: manifest.topics.length - topics.length }, "a single node's topics are the cluster's now");
   return true;
 }
@@ -105,7 +108,8 @@ export function topicsToTake(disk: Disk, directory: string, identity: ClusterIde
 
 async function propose(catalog: FormCatalogParts["catalog"], change: CatalogChange): Promise<void> {
   await catalog.propose(change).catch((error: unknown) => {
-    if (!isProglogError(error, "TOPIC_ALREADY_EXISTS")) throw error;
+    const isTaken = isProglogError(error, "TOPIC_ALREADY_EXISTS");
+    if (!isTaken && !(isProglogError(error, "CHANGE_IN_PROGRESS") && change.kind === "set-policy")) throw error;
   });
 }
 

@@ -1,3 +1,4 @@
+import { policyDigest } from "../policy-store.ts";
 import type { CatalogChange, CatalogCommand, NodeIdentity } from "./catalog-command.ts";
 import { type CatalogState, partitionsOf } from "./catalog-state.ts";
 
@@ -57,7 +58,8 @@ function randomChange(random: Luck, state: CatalogState, count: number): Catalog
       };
     }
     case 10:
-      return random.chance(0.5) ? { kind: "delete-topic", name, uuid } : { kind: "set-policy", policy: `policy ${count}` };
+      if (random.chance(0.3)) return { kind: "delete-topic", name, uuid };
+      return { kind: "set-policy", policy: `policy ${count}`, ...randomBasis(random, state) };
     case 11:
     case 12: {
       const present = [...(partition?.replicas ?? []), ...(partition?.leaving ?? [])];
@@ -81,6 +83,11 @@ function randomChange(random: Luck, state: CatalogState, count: number): Catalog
         ? { kind: "raise-version", version: 1 }
         : { kind: "alter-topic", name: owner?.name ?? name, uuid: owner?.uuid ?? uuid, settings };
   }
+}
+
+function randomBasis(random: Luck, { policy }: CatalogState): { readonly basis?: string } {
+  if (random.chance(0.3)) return {};
+  return { basis: policyDigest(random.chance(0.6) ? policy : "another") };
 }
 
 function formCluster(random: Luck): CatalogChange {
