@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { applyChange, type Mutant, readMutants } from "./mutant.ts";
-import { argumentsOf, isSuite, suites } from "./suites.ts";
+import { argumentsOf, isSuite, suites, worldSuites } from "./suites.ts";
 
 /**
  * Tests the tests: `run.ts [--only L03,S01] [--seeds 300] [--all]`. Each mutant is put into a copy of the tree and shown to the suites
@@ -139,12 +139,12 @@ class Runner {
     if (fault !== null) throw new Error(`${by} can't run: ${fault[0].trim()}`);
     const what = isSuite(by) ? suites[by].what : by;
     // A run of tests that found none to run is no finder.
-    if (!isLate && by !== "sim" && !/^ℹ fail [1-9]/m.test(output))
-      throw new Error(`${by} didn't run:\n${output.slice(-2_000)}`);
+    const isWorld = worldSuites[by] !== undefined;
+    if (!isLate && !isWorld && !/^ℹ fail [1-9]/m.test(output)) throw new Error(`${by} didn't run:\n${output.slice(-2_000)}`);
     if (isLate) return { by: `${what} (it doesn't end)`, seeds: "" };
-    const seeds = by === "sim" ? /^seeds (\d+): (\w+)/m.exec(output) : /Error: seed (\d+)/.exec(output);
-    if (by === "sim" && seeds === null) throw new Error(`the simulated world didn't run:\n${output.slice(-2_000)}`);
-    return { by: by === "sim" ? `${what} (${seeds?.[2]})` : what, seeds: seeds?.[1] ?? "" };
+    const seeds = isWorld ? /^seeds (\d+): (\w+)/m.exec(output) : /Error: seed (\d+)/.exec(output);
+    if (isWorld && seeds === null) throw new Error(`the ${what} didn't run:\n${output.slice(-2_000)}`);
+    return { by: isWorld ? `${what} (${seeds?.[2]})` : what, seeds: seeds?.[1] ?? "" };
   }
 
   async #spawn(args: readonly string[]): Promise<{ isFailed: boolean; isLate: boolean; output: string }> {

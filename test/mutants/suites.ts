@@ -12,7 +12,12 @@ export const suites = {
   worlds: { files: ["src/raft/random-world.test.ts"], what: "random worlds" },
   search: { files: ["src/raft/search.test.ts"], what: "search" },
   sim: { files: [], what: "simulated world" },
+  nodes: { files: [], what: "world of whole nodes" },
 } as const;
+
+/** Runs of simulated worlds by seed, a world of whole nodes for so many of one group. */
+export const worldSuites: Readonly<Record<string, string>> = { sim: "lite", nodes: "cluster" };
+const groupsPerNodes = 10;
 
 export function isSuite(name: string): name is SuiteName {
   return Object.hasOwn(suites, name);
@@ -20,7 +25,9 @@ export function isSuite(name: string): name is SuiteName {
 
 /** Arguments for Node, in the folder of a copy. */
 export function argumentsOf(by: string, seedCount: number): string[] {
-  if (by === "sim") return ["test/mutants/sim-seeds.ts", String(seedCount)];
+  const size = worldSuites[by];
+  const count = by === "nodes" ? Math.ceil(seedCount / groupsPerNodes) : seedCount;
+  if (size !== undefined) return ["test/mutants/sim-seeds.ts", String(count), size];
   const files = isSuite(by) ? suites[by].files : globSync(by);
   return ["--test", "--test-isolation=none", ...files];
 }
