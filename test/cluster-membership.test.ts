@@ -4,6 +4,7 @@ import { describe, test } from "node:test";
 import { nodeDisk } from "../src/base/node-disk.ts";
 import { makeFolder } from "./command-process.ts";
 import { readReplicas, RecordedClients } from "./recorded-clients.ts";
+import { checkSameFiles } from "./replica-files.ts";
 import { TestCluster, type TestMember } from "./test-cluster.ts";
 import { waitUntil } from "./wait-until.ts";
 
@@ -52,6 +53,8 @@ describe("a cluster whose members change under load loses nothing, and has nothi
     await cluster.untilWell();
     await clients.finish();
     clients.check(await readReplicas([a, c, d], "kept"));
+    for (const member of [a, c, d]) await member.stop();
+    await checkSameFiles([a, c, d]);
   });
 });
 
