@@ -540,6 +540,12 @@ export const clientTopicsMaxCount = 2_000;
 /** The longest wait of a client before it asks anew who leads: below an election's time, so that its end is soon heard of. */
 export const clientRerouteMaxMs = 250;
 
+/**
+ * How long a consumer of a replicated partition asks on while each replica that it gets to says that its log or its disk is damaged: another
+ * leads in seconds, and what rotted is fetched from others. Then it is told.
+ */
+export const clientDamageMaxMs = 30 * secondMs;
+
 /** "The leader is there" that is followed at once, in a row: two nodes that each take the other for the leader must not keep a client busy. */
 export const clientHintsMaxCount = 3;
 

@@ -1,6 +1,7 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import { isProglogError, ProglogError } from "../base/error.ts";
 import {
+  clientDamageMaxMs,
   clientHintsMaxCount,
   clientRerouteMaxMs,
   clientRetryMaxMs,
@@ -150,7 +151,7 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
         const { partitions } = topic;
         return partitions.map(({ partition }) => partition);
       } catch (error) {
-        await this.#pause(undefined, error, { attempt, ended });
+        await this.#pause(undefined, checkRetryable(error), { attempt, ended });
       }
     }
     this.#checkOpen();
@@ -189,7 +190,10 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
   async *#partition(partition: number, start: StartingPoint, left?: AbortSignal): Batches {
     const { stopsAtEnd = false } = this.#options;
     const ended = left === undefined ? this.#ended : AbortSignal.any([this.#ended, left]);
-    const reading: Reading = { partition, from: start, endOffset: undefined, avoided: new Set(), hints: 0, attempt: 0 };
+    const reading: Reading = {
+      ...{ partition, from: start, endOffset: undefined, avoided: new Set() },
+      ...{ hints: 0, attempt: 0, failedMs: Number.NEGATIVE_INFINITY, damagedMs: undefined },
+    };
     while (!ended.aborted) {
       let failure: unknown;
       let address = "";
@@ -224,10 +228,9 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
     const { partition } = reading;
     let isConnected = false;
     for await (const answer of node.openServerStream(method, this.#requestOf(reading), { signal: ended })) {
-      reading.attempt = 0;
-      reading.hints = 0;
-      reading.avoided.clear();
       const { batches, nextOffset, highWatermark } = decodeConsumeResponse(answer);
+      // Who answers where its reader is may still have nothing for it.
+      if (nextOffset !== reading.from) forgetFailures(reading);
       if (!isConnected) this.#options.onConnected?.({ partition, nextOffset, highWatermark });
       isConnected = true;
       if (stopsAtEnd) reading.endOffset ??= highWatermark;
@@ -260,13 +263,19 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
 
   /** To another node, at once where there is one that wasn't asked yet; else after a while. Throws the failure where no other can help. */
   async #goOn(reading: Reading, { failure, address, ended }: ReadFailure): Promise<void> {
-    const { routes } = this.#parts;
+    const { clock, routes } = this.#parts;
     const { partition, avoided } = reading;
     const isReplicated = routes.isReplicated(this.#topic, partition);
-    const isAnothers = isReplicated && isProglogError(failure) && replicaCodes.includes(failure.code);
-    // What is damaged on one replica is sound on another; when all say so, so it is.
-    if (isAnothers && avoided.has(address)) throw failure;
-    const error = isAnothers ? failure : checkRetryable(failure);
+    const nowMs = clock.monotonic();
+    if (nowMs - reading.failedMs >= clientDamageMaxMs) forgetFailures(reading);
+    reading.failedMs = nowMs;
+    const isReplicas = isReplicated && isProglogError(failure) && replicaCodes.includes(failure.code);
+    if (isReplicas) {
+      // What is damaged on one replica is sound on another, who leads with such a log is followed by another soon, and what can be is repaired.
+      reading.damagedMs ??= nowMs;
+      if (nowMs - reading.damagedMs >= clientDamageMaxMs) throw failure;
+    }
+    const error = isReplicas ? failure : checkRetryable(failure);
     const isNamed = address !== "" && routes.noteFailure({ topic: this.#topic, partition, address, error });
     const isFirst = address !== "" && !avoided.has(address);
     avoided.add(address);
@@ -284,13 +293,12 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
     reading.attempt += 1;
   }
 
-  /** Before it is tried again. Throws the failure where that can't help, and what `onRetry` throws. */
+  /** Before it is tried again. Throws what `onRetry` throws. */
   async #pause(
     partition: number | undefined,
-    failure: unknown,
+    error: ProglogError,
     { attempt, ended }: { readonly attempt: number; readonly ended: AbortSignal },
   ): Promise<void> {
-    const error = checkRetryable(failure);
     const delayMs = backoffMs(attempt, this.#parts.random, partition === undefined ? clientRetryMaxMs : clientRerouteMaxMs);
     this.#options.onRetry?.({ partition, delayMs, error });
     await wait(delayMs, this.#parts.clock, ended);
@@ -356,6 +364,10 @@ interface Reading {
   /** Other nodes that were named and gone to at once, in a row. */
   hints: number;
   attempt: number;
+  /** When the last failure was. */
+  failedMs: number;
+  /** When a replica first said that it is damaged. */
+  damagedMs: number | undefined;
 }
 
 interface ReadFailure {
@@ -366,6 +378,14 @@ interface ReadFailure {
 
 function isAtEnd({ from, endOffset }: Reading): boolean {
   return endOffset !== undefined && typeof from === "number" && from >= endOffset;
+}
+
+/** Something came, or they are long ago. */
+function forgetFailures(reading: Reading): void {
+  reading.attempt = 0;
+  reading.hints = 0;
+  reading.damagedMs = undefined;
+  reading.avoided.clear();
 }
 
 /** The error, when trying again can help; else it is thrown. */

@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 import { createVirtualClock, type VirtualClock } from "../../sim/clock.ts";
 import { createSeededRandom, type SeededRandom } from "../../sim/random.ts";
 import { ProglogError } from "../base/error.ts";
+import { clientDamageMaxMs } from "../base/limits.ts";
 import { Client } from "./client.ts";
 import type { ConsumeOptions } from "./consumer.ts";
 import { FakeCluster } from "./fake-cluster.ts";
@@ -446,17 +447,47 @@ describe("a consumer of a cluster", () => {
     await iterator.return();
   });
 
-  test("what is damaged on one replica is read from another, and thrown when all say so", async () => {
+  const damaged = (): ProglogError => new ProglogError("LOG_CORRUPT", "Cannot read offset 0: it is damaged");
+
+  test("what is damaged on one replica is read from another, and thrown when all have said so for 30 s", async () => {
     const world = makeWorld({ readFrom: "follower" });
     const { cluster, clock } = world;
     fill(cluster, "a");
     followAll(cluster);
-    const damaged = (): ProglogError => new ProglogError("LOG_CORRUPT", "Cannot read offset 0: it is damaged");
     for (const node of cluster.nodes.slice(1)) node.readRefusals.push(damaged(), damaged());
     assert.deepEqual(await passUntil(clock, read(world, 1)), ["a"]);
-    for (const node of cluster.nodes) node.readRefusals.push(...Array.from({ length: 5 }, damaged));
-    await assert.rejects(passUntil(clock, read(world, 1)), { code: "LOG_CORRUPT" });
+    await checkThrownAfterDamageMax(world);
   });
+
+  test("a leader whose log is damaged is asked again, until another leads, and its word taken after 30 s", async () => {
+    const world = makeWorld();
+    const { cluster, clock } = world;
+    fill(cluster, "a");
+    followAll(cluster);
+    const poisoned = (): ProglogError => new ProglogError("LOG_POISONED", "Cannot wait for offset 1: an earlier write failed");
+    nodeAt(cluster, 0).readRefusals.push(...Array.from({ length: 1_000 }, poisoned));
+    const reading = read(world, 1);
+    await assert.rejects(passUntil(clock, reading, clientDamageMaxMs / 2), { code: "ERR_ASSERTION" });
+    cluster.moveLeader(0, 1);
+    for (const number of cluster.nodes.keys()) cluster.hear(number);
+    assert.deepEqual(await passUntil(clock, reading), ["a"]);
+    await checkThrownAfterDamageMax(world);
+  });
+
+  /** Whoever is asked, and though it answers at first. */
+  async function checkThrownAfterDamageMax(world: World): Promise<void> {
+    const { cluster, clock } = world;
+    for (const isLate of [false, true]) {
+      for (const node of cluster.nodes) {
+        node.readRefusals.push(...Array.from({ length: 2_000 }, damaged));
+        node.isRefusingLate = isLate;
+      }
+      const beginMs = clock.monotonic();
+      await assert.rejects(passUntil(clock, read(world, 1)), { code: "LOG_CORRUPT" });
+      assert.ok(clock.monotonic() - beginMs >= clientDamageMaxMs);
+      for (const node of cluster.nodes) node.readRefusals.length = 0;
+    }
+  }
 });
 
 // One seed is one run: leaders move, nodes don't hear of it or are gone, batches come to nothing, answers are lost.

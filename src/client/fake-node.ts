@@ -29,6 +29,8 @@ export class FakeNode {
   readonly consumed: number[] = [];
   /** Errors that the next readers get. */
   readonly readRefusals: ProglogError[] = [];
+  /** They are told where they are before they get them. */
+  isRefusingLate = false;
   /** What a single produce is refused with; undefined: it is appended. */
   unary: (() => ProglogError | undefined) | undefined;
   readonly address: string;
@@ -185,7 +187,11 @@ export class FakeNode {
     if (source === undefined) throw new ProglogError("PARTITION_NOT_FOUND", "There is no such partition");
     this.consumed.push(partition);
     const refusal = this.readRefusals.shift();
-    if (refusal !== undefined) throw refusal;
+    if (refusal !== undefined) {
+      const bounds = { records: [], logStartOffset: 0, record: undefined, highWatermark: source.endOffset };
+      if (this.isRefusingLate) yield encodeConsumeResponse({ ...bounds, batches: [], nextOffset: Number(from) || 0 });
+      throw refusal;
+    }
     const cut = Promise.withResolvers<never>();
     cut.promise.catch(() => {});
     const wire = new Wire({
