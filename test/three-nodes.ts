@@ -18,14 +18,17 @@ export class ThreeNodes implements AsyncDisposable {
     this.client = connect([...nodes.values()].map(({ port }) => `127.0.0.1:${port}`));
   }
 
-  /** Named n1, n2 and n3; n1 began the cluster. */
-  static async start(flags: Readonly<Record<string, unknown>> = {}): Promise<ThreeNodes> {
+  /** Named n1, n2 and n3; n1 began the cluster. With `flagsOf` each has flags of its own, and dials by itself: it can't be isolated. */
+  static async start(
+    flags: Readonly<Record<string, unknown>> = {},
+    { flagsOf }: { readonly flagsOf?: (name: string) => Readonly<Record<string, unknown>> } = {},
+  ): Promise<ThreeNodes> {
     const links = new Links();
     const nodes = new Map<string, TestNode>();
     const start = async (name: string, clusterFlags: object): Promise<TestNode> => {
       const node = await startTestNode({
-        flags: { "node-name": name, ...clusterFlags, ...flags },
-        connectPeer: ({ host, port }) => links.connect(name, { host, port }),
+        flags: { "node-name": name, ...clusterFlags, ...flags, ...flagsOf?.(name) },
+        ...(flagsOf === undefined ? { connectPeer: ({ host, port }) => links.connect(name, { host, port }) } : {}),
       });
       nodes.set(name, node);
       links.names.set(node.port, name);

@@ -10,6 +10,8 @@ export interface CommandIo {
   readonly clock: Clock;
   /** Calls `run` for each SIGINT and SIGTERM, in the place of what they do by themselves, until the returned function is called. */
   onStopSignal(run: (signal: StopSignal) => void): () => void;
+  /** Calls `run` for each SIGHUP, which would end the process otherwise, until the returned function is called. */
+  onReloadSignal(run: () => void): () => void;
   /** Ends the process now, whatever is under way. */
   exit(code: number): void;
 }
@@ -36,6 +38,10 @@ export function processIo(): CommandIo {
         process.off("SIGINT", run);
         process.off("SIGTERM", run);
       };
+    },
+    onReloadSignal(run) {
+      process.on("SIGHUP", run);
+      return () => process.off("SIGHUP", run);
     },
     exit: (code) => process.exit(code),
   };

@@ -50,12 +50,25 @@ test("help and version go to standard output and end well", async () => {
 });
 
 test("every command has help with an example", async () => {
-  const commands = ["serve", "produce", "consume", "topics", "getservers", "bench", "inspect", "verify", "repair", "doctor"];
+  const commands = [
+    "serve",
+    "produce",
+    "consume",
+    "topics",
+    "getservers",
+    "bench",
+    "certs",
+    "inspect",
+    "verify",
+    "repair",
+    "doctor",
+  ];
   const topics = ["list", "create", "describe", "alter", "delete"].map((command) => ["topics", command]);
   const clusters = ["status", "remove", "transfer", "move"].map((command) => ["cluster", command]);
   const benches = ["produce", "consume"].map((command) => ["bench", command]);
   const configs = ["check", "show"].map((command) => ["config", command]);
-  for (const command of [...commands.map((name) => [name]), ...topics, ...clusters, ...benches, ...configs]) {
+  const certs = ["init", "node", "client", "revoke"].map((command) => ["certs", command]);
+  for (const command of [...commands.map((name) => [name]), ...topics, ...clusters, ...benches, ...configs, ...certs]) {
     const { code, stdout } = await run([...command, "--help"]);
     assert.equal(code, exitCodes.done);
     assert.match(stdout, new RegExp(`Example[\\s\\S]*\\$ .*proglog ${command.join(" ")}`), command.join(" "));

@@ -5,6 +5,7 @@ import type { CommandContext } from "./command-context.ts";
 import { type CommandIo, processIo } from "./command-io.ts";
 import { addBackupCommand, addRestoreCommand } from "./commands/backup.ts";
 import { addBenchCommand } from "./commands/bench.ts";
+import { addCertsCommand } from "./commands/certs.ts";
 import { addClusterCommand } from "./commands/cluster.ts";
 import { addConfigCommand } from "./commands/config.ts";
 import { addConsumeCommand } from "./commands/consume.ts";
@@ -84,6 +85,7 @@ async function buildProgram(argv: readonly string[], context: CommandContext): P
   addGetServersCommand(program, context);
   addClusterCommand(program, context);
   addBenchCommand(program, context);
+  addCertsCommand(program, context);
   addInspectCommand(program, context);
   addVerifyCommand(program, context);
   addRepairCommand(program, context);

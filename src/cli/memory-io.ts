@@ -12,6 +12,7 @@ export class MemoryIo implements CommandIo {
   /** What the command wanted the process to end with, at once. */
   exitedWith: number | undefined;
   readonly #stopListeners = new Set<(signal: StopSignal) => void>();
+  readonly #reloadListeners = new Set<() => void>();
 
   /** Without `stdin` the input stays open, and the test writes to it. */
   constructor(
@@ -37,6 +38,11 @@ export class MemoryIo implements CommandIo {
     return () => void this.#stopListeners.delete(run);
   }
 
+  onReloadSignal(run: () => void): () => void {
+    this.#reloadListeners.add(run);
+    return () => void this.#reloadListeners.delete(run);
+  }
+
   exit(code: number): void {
     this.exitedWith = code;
   }
@@ -45,6 +51,12 @@ export class MemoryIo implements CommandIo {
   send(signal: StopSignal): boolean {
     for (const run of this.#stopListeners) run(signal);
     return this.#stopListeners.size > 0;
+  }
+
+  /** Sends SIGHUP. True when somebody listened; else the process would be gone. */
+  sendReload(): boolean {
+    for (const run of this.#reloadListeners) run();
+    return this.#reloadListeners.size > 0;
   }
 }
 

@@ -205,13 +205,24 @@ export const shapes = {
   ...backupShapes,
   Status: {
     type: "object",
-    required: ["phase", "startedAt", "uptimeMs", "storageId", "orphans", "partitions"],
+    required: ["phase", "startedAt", "uptimeMs", "storageId", "security", "orphans", "partitions"],
     properties: {
       version: { type: "string", description: "The release." },
       phase: { enum: ["starting", "serving", "stopping"] },
       startedAt: ref("Timestamp"),
       uptimeMs: { type: "integer", minimum: 0 },
       storageId: { type: "string", pattern: "^[0-9a-f]{32}$", description: "Made with the data directory and never again." },
+      security: {
+        type: "object",
+        description: "How the port is protected.",
+        required: ["clients", "clientCertificates", "peers", "isExposed"],
+        properties: {
+          clients: { enum: ["clear", "tls"] },
+          clientCertificates: { enum: ["none", "optional", "required"], description: "Whether clients show certificates." },
+          peers: { enum: ["clear", "mutual-tls"], description: "Between nodes of a cluster." },
+          isExposed: { type: "boolean", description: "Anyone who reaches the port may do everything: --insecure has it so." },
+        },
+      },
       orphans: {
         type: "object",
         description: "Log directories that no topic names.",

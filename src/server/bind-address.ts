@@ -2,22 +2,25 @@ import { BlockList, isIP } from "node:net";
 import { ProglogError } from "../base/error.ts";
 
 /**
- * Throws INSECURE_ADDRESS when `host` can be reached from another machine: there is no encryption and no authentication yet, so
+ * Throws INSECURE_ADDRESS when `host` can be reached from another machine, unless the node is guarded: without encryption and authentication
  * whoever reaches the port may read and write everything. A name other than `localhost` counts as such, as it may mean anything
  * tomorrow. Throws INVALID_CONFIG for what is no host.
  */
-export function checkBindAddress(host: string, { isInsecure }: { readonly isInsecure: boolean }): void {
+export function checkBindAddress(
+  host: string,
+  { isInsecure, isGuarded = false }: { readonly isInsecure: boolean; readonly isGuarded?: boolean },
+): void {
   if (/\s|\/|^$/.test(host) || (isIP(host) === 0 && host.includes(":"))) {
     throw new ProglogError("INVALID_CONFIG", `Cannot listen on ${JSON.stringify(host)}: it is no host name or address`, {
       hint: "Name the host alone, as in 127.0.0.1; the port is --rpc-port.",
     });
   }
-  if (isInsecure || isLoopback(host)) return;
+  if (isInsecure || isGuarded || isLoopback(host)) return;
   throw new ProglogError(
     "INSECURE_ADDRESS",
     `Cannot listen on ${host}: anyone who reaches it could read and write everything`,
     {
-      hint: "Listen on 127.0.0.1, or say --insecure when the network is trusted.",
+      hint: "Listen on 127.0.0.1; or have clients show certificates, by --server-tls-cert-file, --server-tls-key-file and --server-tls-ca-file (proglog certs makes them); or say --insecure when the network is trusted.",
     },
   );
 }

@@ -19,10 +19,19 @@ export type ClusterConfig = Pick<
   "nodeName" | "startJoinAddrs" | "initialNodes" | "bootstrap" | "advertiseAddr" | "bindAddr" | "rpcPort" | "sync"
 >;
 
+/** Whether the node is to form or join a cluster. One that is in one already needs no flags for it. */
+export function isClusterAsked({
+  startJoinAddrs,
+  initialNodes,
+  bootstrap,
+}: Pick<Config, "startJoinAddrs" | "initialNodes" | "bootstrap">): boolean {
+  return startJoinAddrs !== null || initialNodes !== null || bootstrap;
+}
+
 /** Throws INVALID_CONFIG for flags of a cluster that make no sense together. */
 export function checkClusterConfig(config: ClusterConfig): void {
   const { startJoinAddrs, initialNodes, bootstrap, bindAddr, advertiseAddr } = config;
-  if (startJoinAddrs === null && initialNodes === null && !bootstrap) return;
+  if (!isClusterAsked(config)) return;
   if (bootstrap && initialNodes !== null)
     throw refuse(
       "initial-nodes",

@@ -27,12 +27,20 @@ export interface ConfigDefinition<Value extends ConfigValue> {
 
 export const environmentPrefix = "PROGLOG_";
 
+function fileOf(help: string): ConfigDefinition<string | null> {
+  return { kind: "text", default: null, nullWord: "none", help };
+}
+
 /** As good as for ever. */
 const durationMaxMs = 100 * 365 * dayMs;
 
 export const configDefinitions: { readonly [Property in keyof Config]: ConfigDefinition<Config[Property]> } = {
   dataDir: { kind: "text", default: "./data", help: "Directory of the node's data; made when it isn't there." },
-  bindAddr: { kind: "text", default: "127.0.0.1", help: "Address to listen on. Other than loopback only with --insecure." },
+  bindAddr: {
+    kind: "text",
+    default: "127.0.0.1",
+    help: "Address to listen on. Other than loopback only with TLS and clients' certificates, or --insecure.",
+  },
   rpcPort: { kind: "integer", default: 8000, min: 0, max: 65_535, help: "Port to listen on; 0 takes a free one." },
   configFile: {
     kind: "text",
@@ -68,6 +76,22 @@ export const configDefinitions: { readonly [Property in keyof Config]: ConfigDef
   },
   bootstrap: { kind: "flag", default: false, help: "Begin a cluster with this node alone, which others then join." },
   insecure: { kind: "flag", default: false, help: "Listen beyond this machine without encryption or authentication." },
+  serverTlsCertFile: fileOf("Certificate that clients are shown, PEM, with those between it and its authority. Turns TLS on."),
+  serverTlsKeyFile: fileOf("Key of --server-tls-cert-file. Refused when others than its owner may read it."),
+  serverTlsCaFile: fileOf("Authorities of clients' certificates, PEM: clients are asked for theirs."),
+  serverTlsCrlFile: fileOf("Lists of revoked certificates of clients, PEM, one of each authority."),
+  serverTlsClientAuth: {
+    kind: "choice",
+    default: "require",
+    choices: ["require", "optional"],
+    help: "Whether a client without a certificate is refused, where --server-tls-ca-file asks for one.",
+  },
+  peerTlsCertFile: fileOf(
+    "Certificate that other nodes are shown, with the URI proglog://node/<name>. Turns TLS between nodes on.",
+  ),
+  peerTlsKeyFile: fileOf("Key of --peer-tls-cert-file. Refused when others than its owner may read it."),
+  peerTlsCaFile: fileOf("Authorities of other nodes' certificates, PEM; not those of clients."),
+  peerTlsCrlFile: fileOf("Lists of revoked certificates of nodes, PEM, one of each authority."),
   allowOrigin: {
     kind: "origins",
     default: null,

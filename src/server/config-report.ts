@@ -1,9 +1,11 @@
 import { isProglogError, type ProglogError } from "../base/error.ts";
 import { formatBytes, formatDuration } from "../base/quantity.ts";
 import { checkBindAddress } from "./bind-address.ts";
+import { isClusterAsked } from "./cluster-config.ts";
 import { environmentPrefix } from "./config-definitions.ts";
 import { type Config, type ConfigKey, configKeys, type ConfigSources, parseConfig } from "./config.ts";
 import { type ConfigValue, parseConfigValue } from "./config-value.ts";
+import { checkPeerAddress, isGuarded } from "./tls-config.ts";
 
 /** A key with its value and where that comes from. */
 export interface ConfigEntry {
@@ -29,7 +31,8 @@ export function reportConfig(sources: ConfigSources): ConfigReport {
   try {
     const config = parseConfig(sources);
     // A start looks at it before it opens anything.
-    checkBindAddress(config.bindAddr, { isInsecure: config.insecure });
+    checkBindAddress(config.bindAddr, { isInsecure: config.insecure, isGuarded: isGuarded(config) });
+    if (isClusterAsked(config)) checkPeerAddress(config);
     return { entries: configKeys.map((key) => entryOf(key, config, given)), problems };
   } catch (error) {
     if (!isProglogError(error)) throw error;

@@ -2,6 +2,7 @@ import { checkClusterConfig } from "./cluster-config.ts";
 import { configDefinitions, type ConfigDefinition, environmentPrefix } from "./config-definitions.ts";
 import type { ConfigFile } from "./config-file.ts";
 import { type ConfigValue, parseConfigValue } from "./config-value.ts";
+import { checkTlsConfig } from "./tls-config.ts";
 import { ProglogError } from "../base/error.ts";
 import { findNearest } from "../base/nearest.ts";
 import { checkCompression, type Compression } from "../batch/compression.ts";
@@ -23,6 +24,16 @@ export interface Config {
   readonly initialNodes: number | null;
   readonly bootstrap: boolean;
   readonly insecure: boolean;
+  /** Files of certificates, PEM. Null: none. */
+  readonly serverTlsCertFile: string | null;
+  readonly serverTlsKeyFile: string | null;
+  readonly serverTlsCaFile: string | null;
+  readonly serverTlsCrlFile: string | null;
+  readonly serverTlsClientAuth: "require" | "optional";
+  readonly peerTlsCertFile: string | null;
+  readonly peerTlsKeyFile: string | null;
+  readonly peerTlsCaFile: string | null;
+  readonly peerTlsCrlFile: string | null;
   /** Origins with a comma between. Null: off, none but the node's own. */
   readonly allowOrigin: string | null;
   readonly autoCreateTopics: boolean;
@@ -107,6 +118,7 @@ export function parseConfig({ flags = {}, env = {}, file }: ConfigSources = {}):
   // Every key has a default, and parseConfigValue returns what its kind says.
   const config = values as unknown as Config;
   checkClusterConfig(config);
+  checkTlsConfig(config);
   checkCompression(config.compression, `Cannot use --compression ${config.compression}`);
   return config;
 }
@@ -151,7 +163,13 @@ function isForeign(name: string, value: string): boolean {
   return /_SERVICE_(HOST|PORT)(_|$)/.test(name) || /_PORT_\d+_(TCP|UDP)/.test(name) || /^(tcp|udp|sctp):\/\//.test(value);
 }
 
-const clientEnvironment = ["PROGLOG_SERVER"];
+const clientEnvironment = [
+  "PROGLOG_SERVER",
+  "PROGLOG_TLS_CA_FILE",
+  "PROGLOG_TLS_CERT_FILE",
+  "PROGLOG_TLS_KEY_FILE",
+  "PROGLOG_TLS_SERVER_NAME",
+];
 
 function unknownKey(source: string, known: readonly string[], name: string = source): ProglogError {
   const nearest = findNearest(name, known);

@@ -5,12 +5,16 @@ import { describeClusterNode, describeReplica } from "./cluster-status.ts";
 import { type HttpApp, sendJson, sendText } from "./http-app.ts";
 import type { Metrics } from "./metrics.ts";
 import { querySchema } from "./query.ts";
+import type { SecurityStatus } from "./security.ts";
 
 /**
  * How the node is. `/livez`: the loop turns. `/readyz`: the logs are opened and the node serves; a partition that is damaged isn't in
  * it, so that it doesn't take the others off the air. That stands in the status and the metrics.
  */
-export function addHealthRoutes(app: HttpApp, { storage, cluster, metrics, startedAt, now, version }: HealthOptions): void {
+export function addHealthRoutes(
+  app: HttpApp,
+  { storage, cluster, metrics, startedAt, now, version, security }: HealthOptions,
+): void {
   const config = { isAlwaysServed: true };
   const schema = { querystring: querySchema({}) };
 
@@ -31,6 +35,7 @@ export function addHealthRoutes(app: HttpApp, { storage, cluster, metrics, start
       startedAt,
       uptimeMs: now() - startedAt,
       storageId: storage.storageId,
+      security,
       ...(cluster === undefined ? {} : { cluster: describeClusterNode(cluster) }),
       orphans: { count: storage.orphans.length, names: storage.orphans.slice(0, orphansMaxCount) },
       partitions: [...storage.replicas.values()].map((replica) => describeReplica(replica.status())),
@@ -40,6 +45,8 @@ export function addHealthRoutes(app: HttpApp, { storage, cluster, metrics, start
 
 export interface HealthOptions {
   readonly storage: NodeStorage;
+  /** How its port is protected. */
+  readonly security: SecurityStatus;
   /** Undefined on a node that is in no cluster, nor about to be. */
   readonly cluster: ClusteredNode | undefined;
   readonly metrics: Metrics;

@@ -188,7 +188,8 @@ export class HttpApp {
   #sendError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
     const problem = this.explain(thrown, request);
     const leader = leaderAddressOf(problem);
-    if (leader !== undefined) return redirect(reply, { problem, address: leader, request });
+    if (leader !== undefined)
+      return redirect(reply, { problem, url: `${this.#options.scheme ?? "http"}://${leader}${request.url}` });
     if (problem.status === 503) reply.header("retry-after", "1");
     return isV1(request) ? sendProblem(reply, problem) : sendPlainError(reply, problem);
   }
@@ -236,6 +237,8 @@ export interface HttpAppOptions {
   /** Sites whose pages may use the node, beside its own. Default: none. */
   readonly allowedOrigins?: readonly string[];
   readonly timeouts?: HttpTimeouts;
+  /** Of this node, and so of the others of its cluster, where it sends clients to them. Default "http". */
+  readonly scheme?: "http" | "https";
 }
 
 /** But for `requestMs`, node:http keeps them by timers of its own, not by our clock. */
@@ -313,13 +316,10 @@ function leaderAddressOf({ code, details }: Problem): string | undefined {
 }
 
 /** 307 keeps method and body, so that a client that follows redirects needs to know nothing of clusters. */
-function redirect(
-  reply: FastifyReply,
-  { problem, address, request }: { readonly problem: Problem; readonly address: string; readonly request: FastifyRequest },
-): FastifyReply {
+function redirect(reply: FastifyReply, { problem, url }: { readonly problem: Problem; readonly url: string }): FastifyReply {
   return reply
     .code(307)
-    .header("location", `http://${address}${request.url}`)
+    .header("location", url)
     .header("content-type", problemMediaType)
     .send(`${JSON.stringify({ ...problem, status: 307, title: "Temporary Redirect" })}\n`);
 }

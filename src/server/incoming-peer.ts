@@ -26,7 +26,7 @@ import {
 } from "../wire/peer-question.ts";
 import { isSameLife } from "./outgoing-peer.ts";
 import { brokenError, PeerConnection } from "./peer-connection.ts";
-import { helloOf, identityOf, type PeerContext, type PeerRefusedReason } from "./peer-context.ts";
+import { checkCertifiedNode, helloOf, identityOf, type PeerContext, type PeerRefusedReason } from "./peer-context.ts";
 import { brokenPeerError } from "../wire/peer-reader.ts";
 
 /**
@@ -36,6 +36,7 @@ import { brokenPeerError } from "../wire/peer-reader.ts";
 export class IncomingPeer {
   readonly #context: PeerContext;
   readonly #options: IncomingPeerOptions;
+  readonly #socket: Socket;
   readonly #connection: PeerConnection;
   readonly #timer: Timer;
   readonly #questions = new Map<number, { readonly abort: AbortController; readonly bytes: number }>();
@@ -49,6 +50,7 @@ export class IncomingPeer {
   constructor(socket: Socket, context: PeerContext, options: IncomingPeerOptions) {
     this.#context = context;
     this.#options = options;
+    this.#socket = socket;
     this.#connection = new PeerConnection(socket, {
       clock: context.clock,
       logger: context.logger,
@@ -178,6 +180,7 @@ export class IncomingPeer {
     if (said !== undefined && !isSameLife(said, hello)) throw brokenPeerError("it says that it is somebody else now");
     const known = said === undefined ? hello : { ...hello, purpose: said.purpose };
     try {
+      checkCertifiedNode(this.#socket, known);
       this.#options.check(known, this);
     } catch (error) {
       this.#refusedReason = "unwanted";

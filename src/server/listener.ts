@@ -3,12 +3,22 @@ import type { Clock, Timer } from "../base/clock.ts";
 import { systemErrorCode } from "../base/disk.ts";
 import { messageOf, ProglogError } from "../base/error.ts";
 import { headersMaxMs, peerConnectionsMaxCount } from "../base/limits.ts";
+import { refusalLingerMs } from "../base/security-limits.ts";
+import { isLoopback } from "./bind-address.ts";
 import { classifyProtocol, type Protocol, protocolMaxBytes } from "./protocol.ts";
+import { readClientHello, tlsFirstByte } from "./tls/client-hello.ts";
+import { failureTexts } from "./tls/certificate-judge.ts";
+import { refusalBytes } from "./tls/refusal-bytes.ts";
+import type { TlsDoor } from "./tls/tls-door.ts";
+import type { HandshakeOutcome, TlsPlane } from "./tls/tls-plane.ts";
 
 /**
  * The one port. It reads a connection's first bytes, which tell what the other end speaks, puts them back, and hands the connection
  * to whoever serves that. What speaks nothing we know is dropped before anything is allocated for it, and one that says nothing is
  * dropped after five seconds: an open port costs no more than its connections' descriptors, whose number is capped.
+ *
+ * What begins as TLS goes through its handshake first, within the same five seconds, and counts as one that hasn't spoken until then.
+ * Where TLS is on, who speaks in clear is told so and refused: nobody is to find out by what is missing that a flag was.
  *
  * Other nodes come in by the same port, and clients must not keep them out: where peers are served, so many connections beyond the cap
  * are theirs. Who speaks what isn't known before it speaks, so clients beyond their cap are dropped by their first bytes, and when
@@ -115,6 +125,8 @@ export interface ListenerOptions {
   readonly onHttp1: (socket: Socket) => void;
   /** The same for HTTP/2. */
   readonly onHttp2: (socket: Socket) => void;
+  /** What takes connections that begin as TLS; without it they are refused as `unknown`. */
+  readonly tls?: TlsDoor | undefined;
   /** The same for another node. Without it nothing is known of peers: they are refused as `unknown`. */
   readonly onPeer?: (socket: Socket) => void;
   readonly onAccepted: (protocol: Protocol) => void;
@@ -122,8 +134,11 @@ export interface ListenerOptions {
   readonly onError: (error: Error) => void;
 }
 
-/** `unknown`: neither HTTP nor anything else we know. `silent`: it didn't say in time what it speaks. `too-many`: over the cap. */
-export type RefusedReason = "unknown" | "silent" | "too-many";
+/**
+ * `unknown`: neither HTTP nor anything else we know. `silent`: it didn't say in time what it speaks. `too-many`: over the cap.
+ * `clear-text`: not encrypted, where it has to be. `tls`: its handshake came to nothing, or its certificate isn't wanted.
+ */
+export type RefusedReason = "unknown" | "silent" | "too-many" | "clear-text" | "tls";
 
 /** What the listener's counting has to say and to hear about one connection. */
 interface Places {
@@ -140,6 +155,7 @@ class FirstBytes {
   readonly #places: Places;
   readonly #timer: Timer;
   #received: Buffer = Buffer.alloc(0);
+  #isOver = false;
 
   constructor(socket: Socket, options: ListenerOptions, places: Places) {
     this.#socket = socket;
@@ -156,6 +172,7 @@ class FirstBytes {
 
   readonly #onData = (chunk: Buffer): void => {
     this.#received = this.#received.length === 0 ? chunk : Buffer.concat([this.#received, chunk]);
+    if (this.#received[0] === tlsFirstByte && this.#options.tls !== undefined) return this.#readHello(this.#options.tls);
     const protocol = classifyProtocol(this.#received);
     switch (protocol) {
       case "undecided":
@@ -166,30 +183,83 @@ class FirstBytes {
         return this.refuse("unknown");
       case "peer":
         if (this.#options.onPeer === undefined) return this.refuse("unknown");
-        return this.#decide(protocol);
+        if (this.#options.tls?.peers !== undefined || !isFromHere(this.#socket)) return this.#refuseClear(protocol);
+        return this.#decide(protocol, this.#socket);
       case "http2":
       case "http1":
-        return this.#decide(protocol);
+        if (this.#options.tls?.clients !== undefined) return this.#refuseClear(protocol);
+        return this.#decide(protocol, this.#socket);
     }
   };
+
+  #readHello(tls: TlsDoor): void {
+    const hello = readClientHello(this.#received);
+    if (hello === "undecided") return;
+    const plane = hello === "unknown" ? undefined : tls.planeOf(hello);
+    if (plane === undefined) return this.refuse("unknown");
+    this.#shakeHands(plane);
+  }
+
+  #shakeHands(plane: TlsPlane): void {
+    const socket = this.#socket;
+    // It stays one of those that haven't spoken, with the time that is left of its five seconds.
+    socket.off("data", this.#onData);
+    socket.off("end", this.#onEnd);
+    socket.pause();
+    socket.unshift(this.#received);
+    plane.secure(socket, (outcome) => this.#shaken(outcome));
+  }
+
+  #shaken(outcome: HandshakeOutcome): void {
+    if (this.#isOver) return;
+    switch (outcome.kind) {
+      case "failed":
+        return this.refuse("tls");
+      case "refused":
+        this.#leave();
+        this.#options.onRefused("tls");
+        return this.#sayAndEnd(outcome.socket, outcome.protocol, 403, failureTexts[outcome.failure]);
+      case "secured":
+        if (outcome.protocol === "peer" && this.#options.onPeer === undefined) return this.refuse("unknown");
+        return this.#decide(outcome.protocol, outcome.socket);
+    }
+  }
+
+  #refuseClear(protocol: Protocol): void {
+    this.#leave();
+    this.#options.onRefused("clear-text");
+    const reason = protocol === "peer" ? "nodes speak with it by mutual TLS only" : "this port speaks TLS only; use https";
+    this.#sayAndEnd(this.#socket, protocol, 400, reason);
+  }
+
+  /** Tells why and closes; what still comes is passed over, since a reset would take the words along. */
+  #sayAndEnd(socket: Socket, protocol: Protocol, status: 400 | 403, reason: string): void {
+    const { clock } = this.#options;
+    socket.end(refusalBytes(protocol, { status, reason, nowMs: clock.now() }));
+    socket.resume();
+    const timer = clock.setTimer(refusalLingerMs, () => this.#socket.destroy());
+    this.#socket.once("close", () => timer.cancel());
+    socket.once("end", () => this.#socket.destroySoon());
+  }
 
   readonly #onEnd = (): void => {
     this.#leave();
     this.#socket.destroy();
   };
 
-  #decide(protocol: Protocol): void {
+  #decide(protocol: Protocol, socket: Socket): void {
     if (!this.#places.isAdmitted(protocol)) return this.refuse("too-many");
     this.#options.onAccepted(protocol);
-    this.#handOver(protocol);
+    this.#leave();
+    if (socket === this.#socket) {
+      // Paused, so that nothing is lost between our listener and the next one, which has what we took first.
+      socket.pause();
+      socket.unshift(this.#received);
+    }
+    this.#handOver(protocol, socket);
   }
 
-  #handOver(protocol: Protocol): void {
-    this.#leave();
-    const socket = this.#socket;
-    // Paused, so that nothing is lost between our listener and the next one, which has what we took first.
-    socket.pause();
-    socket.unshift(this.#received);
+  #handOver(protocol: Protocol, socket: Socket): void {
     if (protocol === "http2") {
       // A session takes by itself what was put back, and the rest from below the stream. It has nothing to say to who has left.
       socket.allowHalfOpen = false;
@@ -207,12 +277,18 @@ class FirstBytes {
   }
 
   #leave(): void {
+    this.#isOver = true;
     this.#timer.cancel();
     this.#places.left();
     this.#socket.off("data", this.#onData);
     this.#socket.off("end", this.#onEnd);
     this.#socket.off("close", this.#onEnd);
   }
+}
+
+/** Nodes of one machine may speak in clear: whoever could listen there can read the files, too. */
+function isFromHere({ remoteAddress = "" }: Socket): boolean {
+  return isLoopback(remoteAddress.replace(/^::ffff:/, ""));
 }
 
 function listenError(error: unknown, { host, port }: ListenerOptions): ProglogError {

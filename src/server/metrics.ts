@@ -12,6 +12,8 @@ import type { PeerObserver } from "./peer-context.ts";
 import type { PeersStatus } from "./peer-transport.ts";
 import type { Protocol } from "./protocol.ts";
 import type { RouteServices } from "./route-services.ts";
+import type { TlsDoor } from "./tls/tls-door.ts";
+import type { TlsObserver } from "./tls/tls-plane.ts";
 
 /** What the node counts, in Prometheus' text. Each node has a registry of its own, so that several can live in one process. */
 export class Metrics {
@@ -77,6 +79,33 @@ export class Metrics {
   readonly peerObserver: PeerObserver = {
     refused: (reason) => this.#peerRefusals.inc({ reason }),
     dropped: () => this.#peerDrops.inc(),
+  };
+
+  readonly #handshakes = this.#counter("proglog_tls_handshakes_total", "TLS handshakes done, with clients and peers", [
+    "plane",
+  ]);
+  readonly #handshakeFailures = this.#counter(
+    "proglog_tls_handshake_failures_total",
+    "TLS handshakes that came to nothing, and certificates refused",
+    ["plane", "reason"],
+  );
+  readonly #certificateReloads = this.#counter(
+    "proglog_tls_reloads_total",
+    "Changes of certificates' files: loaded, or refused and the old ones kept",
+    ["plane", "outcome"],
+  );
+  readonly #certificateCuts = this.#counter(
+    "proglog_tls_connections_ended_total",
+    "Open connections ended for their certificate",
+    ["plane", "reason"],
+  );
+
+  /** To be given to what encrypts. */
+  readonly tlsObserver: TlsObserver = {
+    secured: (plane) => this.#handshakes.inc({ plane }),
+    failed: (plane, reason) => this.#handshakeFailures.inc({ plane, reason }),
+    reloaded: (plane, outcome) => this.#certificateReloads.inc({ plane, outcome }),
+    cut: (plane, reason) => this.#certificateCuts.inc({ plane, reason }),
   };
 
   readonly #elections = this.#counter("proglog_group_elections_won_total", "Times that a replica of this node became a leader");
@@ -233,6 +262,21 @@ export class Metrics {
       (status) => status.logEndOffset,
     );
     this.#partitionGauge(storage, "proglog_high_watermark", "First offset not yet committed", (status) => status.highWatermark);
+  }
+
+  /** Adds what is asked of the certificates at each scrape. To be called once. */
+  watchTls({ planes }: TlsDoor): void {
+    this.#gauge(
+      "proglog_tls_certificate_expiry_seconds",
+      "Time until this node's certificate expires; below 0 once it has",
+      ["plane"],
+      (gauge) => {
+        for (const plane of planes) gauge.set({ plane: plane.name }, Math.round(plane.expiresInMs / 1000));
+      },
+    );
+    this.#gauge("proglog_tls_handshakes", "TLS handshakes under way", ["plane"], (gauge) => {
+      for (const plane of planes) gauge.set({ plane: plane.name }, plane.handshakeCount);
+    });
   }
 
   /** Adds what is asked of the transport between nodes at each scrape. To be called once. */

@@ -35,13 +35,20 @@ import { RequestBodies } from "./request-bodies.ts";
 import { TailService } from "./tail-service.ts";
 import type { RouteServices } from "./route-services.ts";
 import { SingleNodeCluster } from "./single-node-cluster.ts";
+import { describeSecurity, openTls, remindOfExposure } from "./security.ts";
+import { isExposed, isGuarded } from "./tls-config.ts";
+import type { TlsDoor } from "./tls/tls-door.ts";
 import { addTopicRoutes } from "./topic-routes.ts";
 
 /** A running node. */
 export interface Node extends AsyncDisposable {
-  /** Where it answers: `http://127.0.0.1:8000`. */
+  /** Where it answers: `http://127.0.0.1:8000`, and by `https` with TLS. */
   readonly url: string;
   readonly storageId: string;
+  /** Whether anything is encrypted, be it towards clients or peers. */
+  readonly hasCertificates: boolean;
+  /** Reads the files of certificates anew, as the node does by itself every other second; what is wrong with them it logs. */
+  reloadCertificates(): void;
   /**
    * Stops: takes no more connections, ends reads that wait, answers the requests under way (those not done after `stopGraceMs` are cut
    * off), syncs and closes the logs and gives the directory back. What was acknowledged is on the disk. Twice is fine.
@@ -68,10 +75,14 @@ export interface NodeParts {
  */
 export async function startNode(config: Config, parts: NodeParts = {}): Promise<Node> {
   const { disk = nodeDisk, clock = systemClock, random = systemRandom, logger = createLogger(config), version } = parts;
-  checkBindAddress(config.bindAddr, { isInsecure: config.insecure });
+  checkBindAddress(config.bindAddr, { isInsecure: config.insecure, isGuarded: isGuarded(config) });
   const metrics = new Metrics();
   const undo: (() => unknown)[] = [() => metrics.close()];
   try {
+    const tls = openTls(config, { clock, logger, observer: metrics.tlsObserver });
+    undo.push(() => tls?.close());
+    const reminder = isExposed(config) ? remindOfExposure(config, { clock, logger }) : undefined;
+    undo.push(() => reminder?.cancel());
     const shared = { disk, clock, random, logger, log: logSettings(config), observer: metrics.logObserver };
     const clustered = isClustered(disk, config.dataDir, clusterFlags(config))
       ? await openClustered(config, {
@@ -79,6 +90,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
           ...{ groupObserver: metrics.groupObserver, peerObserver: metrics.peerObserver },
           getPort: () => listener.address.port,
           connectPeer: parts.connectPeer,
+          peerTls: tls?.peers,
         })
       : undefined;
     const storage: NodeStorage = clustered?.node ?? (await DataDirectory.open(config.dataDir, shared));
@@ -89,6 +101,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       clock,
       isLoopbackOnly: isLoopback(config.bindAddr),
       allowedOrigins: config.allowOrigin?.split(",") ?? [],
+      scheme: tls?.clients === undefined ? "http" : "https",
     });
     undo.push(() => app.close());
     const held = new HeldBytes(bodiesMaxBytes);
@@ -121,6 +134,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       storage,
       cluster: clustered?.node,
       metrics,
+      security: describeSecurity(config),
       startedAt: clock.now(),
       now: () => clock.now(),
       version,
@@ -145,6 +159,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       onHttp1: (socket) => app.takeConnection(socket),
       onHttp2: (socket) => door.takeConnection(socket),
       ...(clustered === undefined ? {} : { onPeer: clustered.takeConnection }),
+      tls,
       onAccepted: (protocol) => metrics.connectionAccepted(protocol),
       onRefused: (reason) => metrics.connectionRefused(reason),
       onError: (error) => logger.error({ reason: error.message }, "the listener failed"),
@@ -154,6 +169,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       listener.destroyConnections();
     });
     metrics.watch({ ...services, listener, door });
+    if (tls !== undefined) metrics.watchTls(tls);
     if (clustered !== undefined) {
       metrics.watchCluster(clustered.node);
       metrics.watchPeers({ status: () => clustered.peers()?.status() ?? noPeers });
@@ -166,7 +182,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
     parts.signal?.removeEventListener("abort", abandon);
     app.serve();
     door.serve();
-    const node = new RunningNode({ ...services, config, app, door, listener, metrics, clock, logger });
+    const node = new RunningNode({ ...services, config, app, door, listener, metrics, clock, logger, tls, reminder });
     logger.info({ url: node.url, dataDir: config.dataDir, storageId: node.storageId }, "serving");
     return node;
   } catch (error) {
@@ -182,7 +198,16 @@ class RunningNode implements Node {
 
   constructor(parts: RunningParts) {
     this.#parts = parts;
-    this.url = `http://${formatAddress(parts.listener.address)}`;
+    const scheme = parts.tls?.clients === undefined ? "http" : "https";
+    this.url = `${scheme}://${formatAddress(parts.listener.address)}`;
+  }
+
+  get hasCertificates(): boolean {
+    return this.#parts.tls !== undefined;
+  }
+
+  reloadCertificates(): void {
+    this.#parts.tls?.reload();
   }
 
   get storageId(): string {
@@ -199,8 +224,10 @@ class RunningNode implements Node {
   }
 
   async #close(): Promise<void> {
-    const { config, storage, app, door, listener, consume, tails, bodies, metrics, clock, logger } = this.#parts;
+    const { config, storage, app, door, listener, consume, tails, bodies, metrics, clock, logger, tls, reminder } = this.#parts;
     listener.stop();
+    tls?.close();
+    reminder?.cancel();
     // While its peers are still connected: who leads next need not wait for an election.
     const handedOver = storage.handOver();
     const drained = app.drain();
@@ -234,6 +261,8 @@ interface RunningParts extends RouteServices {
   readonly metrics: Metrics;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly tls: TlsDoor | undefined;
+  readonly reminder: { cancel(): void } | undefined;
 }
 
 /** Of a node whose network hasn't begun. */

@@ -12,6 +12,9 @@ import type { Config } from "./config.ts";
 import type { PeerConnect, PeerObserver } from "./peer-context.ts";
 import { SocketPeers } from "./peer-transport.ts";
 import { resolveAddress } from "./resolve-address.ts";
+import { checkCertifiedName, checkPeerAddress } from "./tls-config.ts";
+import { connectPeerBy } from "./tls/connect-peer.ts";
+import type { TlsPlane } from "./tls/tls-plane.ts";
 
 /** A node of a cluster with its sockets: what listens hands peers' connections to it. */
 export interface OpenedCluster {
@@ -32,14 +35,18 @@ export interface OpenClusteredOptions {
   readonly peerObserver?: PeerObserver;
   /** The port that the node listens on; asked once it does. */
   readonly getPort: () => number;
-  /** Default: TCP, in clear. */
+  /** Default: TCP, encrypted where `peerTls` is there, and else in clear on this machine only. */
   readonly connectPeer?: PeerConnect | undefined;
+  readonly peerTls?: TlsPlane | undefined;
 }
 
-/** Takes the directory of a node that is, or is to be, in a cluster. Errors as those of `ClusteredNode.open`, and INVALID_CONFIG. */
+/** Takes the directory of a node that is, or is to be, in a cluster. Errors as those of `ClusteredNode.open`, INVALID_CONFIG and INSECURE_ADDRESS. */
 export async function openClustered(config: Config, options: OpenClusteredOptions): Promise<OpenedCluster> {
-  const { disk, clock, random, logger, log, observer, groupObserver, peerObserver, getPort, connectPeer } = options;
+  const { disk, clock, random, logger, log, observer, groupObserver, peerObserver, getPort, peerTls } = options;
   checkClusterSync(config);
+  checkPeerAddress(config);
+  checkCertifiedName(config, peerTls);
+  const connectPeer = options.connectPeer ?? (peerTls === undefined ? undefined : connectPeerBy(peerTls));
   for (const warning of clusterWarnings(config)) logger.warn({}, warning);
   let peers: SocketPeers | undefined;
   const node = await ClusteredNode.open({
@@ -47,7 +54,7 @@ export async function openClustered(config: Config, options: OpenClusteredOption
     ...(groupObserver === undefined ? {} : { groupObserver }),
     flags: clusterFlags(config),
     catchUpBytesPerSecond: config.catchUpBytesPerSecond,
-    defaultName: () => defaultNodeName(hostname(), getPort()),
+    defaultName: () => peerTls?.material.nodeName ?? defaultNodeName(hostname(), getPort()),
     address: () => advertisedAddress(config, getPort()),
     resolve: (address) => resolveAddress(address),
     connectPeers: (parts) => {

@@ -10,13 +10,14 @@ import { decodePeerHello, encodePeerHello, type PeerHello, type PeerPurpose } fr
 import { decodeAnswer, decodeRefusal, encodeNumber, encodeQuestionHead, questionHeadMaxBytes } from "../wire/peer-question.ts";
 import { parsePeerAddress } from "./peer-address.ts";
 import { brokenError, PeerConnection } from "./peer-connection.ts";
-import { checkHello, helloOf, identityOf, type PeerContext } from "./peer-context.ts";
+import { checkCertifiedNode, checkHello, helloOf, identityOf, type PeerContext } from "./peer-context.ts";
 import { type PeerWait, waitForPeer } from "./peer-wait.ts";
 
 /** A connection that this node opened: it sends messages and asks questions on it, and hears answers. */
 export class OutgoingPeer {
   readonly #context: PeerContext;
   readonly #options: DialOptions;
+  readonly #socket: Socket;
   readonly #connection: PeerConnection;
   readonly #greeted = Promise.withResolvers<void>();
   readonly #questions = new Map<number, PromiseWithResolvers<Buffer>>();
@@ -28,6 +29,7 @@ export class OutgoingPeer {
   private constructor(socket: Socket, context: PeerContext, options: DialOptions) {
     this.#context = context;
     this.#options = options;
+    this.#socket = socket;
     // Whoever opens it may be gone by the time it fails.
     this.#greeted.promise.catch(() => {});
     this.#connection = new PeerConnection(socket, {
@@ -206,6 +208,7 @@ export class OutgoingPeer {
 
   #receiveHello(hello: PeerHello): void {
     const { expectedNodeId, address } = this.#options;
+    checkCertifiedNode(this.#socket, hello);
     if (expectedNodeId !== undefined && hello.nodeId !== expectedNodeId)
       throw new ProglogError(
         "PEER_REFUSED",

@@ -1,6 +1,7 @@
 import { lookup } from "node:dns/promises";
 import { connect, isIP, type Socket } from "node:net";
 import { ProglogError } from "../base/error.ts";
+import { isLoopback } from "./bind-address.ts";
 import type { PeerConnect, PeerResolve } from "./peer-context.ts";
 
 /** `host:port`, where the host is a name or an address; one of IPv6 stands in brackets. Throws INVALID_ARGUMENT. */
@@ -27,8 +28,9 @@ export const resolveBySystem: PeerResolve = async (host) => {
   return found.map(({ address }) => address);
 };
 
-/** In clear. */
-export const connectPlainly: PeerConnect = ({ host, port }, signal) => {
+/** In clear, which only nodes of one machine do: `host` has to be loopback. */
+export const connectPlainly: PeerConnect = ({ host, port, name }, signal) => {
+  if (!isLoopback(host)) return Promise.reject(notByClear(name, port));
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
   const socket = connect({ host, port, noDelay: true });
   const abort = (): void => void socket.destroy(new ProglogError("CANCELLED", "Cannot connect: nobody waits for it any more"));
@@ -42,3 +44,11 @@ export const connectPlainly: PeerConnect = ({ host, port }, signal) => {
   if (signal.aborted) abort();
   return promise;
 };
+
+function notByClear(name: string, port: number): ProglogError {
+  return new ProglogError(
+    "INSECURE_ADDRESS",
+    `Cannot speak with the node at ${name}:${port}: nodes of several machines speak with each other by mutual TLS only`,
+    { hint: "Name certificates by --peer-tls-cert-file, --peer-tls-key-file and --peer-tls-ca-file." },
+  );
+}

@@ -4,6 +4,8 @@ import { ProglogError } from "../base/error.ts";
 import type { Logger } from "../base/logger.ts";
 import type { Random } from "../base/random.ts";
 import type { PeerIdentity, PeerListener } from "../replica/peer-network.ts";
+import { nodeUriPrefix } from "./tls/certificate-facts.ts";
+import { certifiedNodeOf } from "./tls/certified-node.ts";
 import { agreePeerVersion, type PeerHello, type PeerPurpose, peerVersion } from "../wire/peer-hello.ts";
 
 /** What all connections of a node to its peers have in common. */
@@ -58,6 +60,16 @@ export function checkHello(context: PeerContext, hello: PeerHello): void {
   if (hello.life === life) return;
   if (hello.storageId === storageId) throw copyError(hello);
   context.listener.check(identityOf(hello));
+}
+
+/** Throws when a node says that it is another than its certificate names. */
+export function checkCertifiedNode(socket: Socket, { nodeId, address }: PeerHello): void {
+  const certified = certifiedNodeOf(socket);
+  if (certified === undefined || certified === nodeId) return;
+  throw new ProglogError("PEER_REFUSED", `Cannot speak with ${nodeId} at ${address}: its certificate names ${certified}`, {
+    hint: `Give it a certificate with the URI ${nodeUriPrefix}${nodeId}, as proglog certs node ${nodeId} makes one.`,
+    details: { node: nodeId, certified, reason: "certificate" },
+  });
 }
 
 /** Two processes that run on the same directory's content: one of them on a copy. */

@@ -1,7 +1,9 @@
 import { resolve } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import type { Command } from "commander";
+import type { Node } from "../../server/index.ts";
 import type { CommandContext } from "../command-context.ts";
+import type { CommandIo } from "../command-io.ts";
 import { addConfigOptions } from "../config-options.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
 import { OutputClosedError } from "../output.ts";
@@ -37,6 +39,7 @@ async function serve(context: CommandContext, flags: Readonly<Record<string, unk
   setFlagsFromString(heapGrowth);
   using stop = listenForStop(io);
   await using node = await startNode(config, { version, signal: stop.signal });
+  using _ = listenForReload(io, node);
   try {
     await stdout.write(describeStart(node.url, { version, dataDir: resolve(config.dataDir) }));
   } catch (error) {
@@ -46,6 +49,12 @@ async function serve(context: CommandContext, flags: Readonly<Record<string, unk
   if (!stop.signal.aborted) await new Promise((done) => stop.signal.addEventListener("abort", done, { once: true }));
   if (io.stderr.isTTY === true) await stderr.write("\nstopping; once more stops at once\n");
   return exitCodes.done;
+}
+
+/** SIGHUP, where there are certificates to be read anew. Else it does what it does by itself, which is to end the process. */
+function listenForReload(io: CommandIo, node: Node): Disposable {
+  const remove = node.hasCertificates ? io.onReloadSignal(() => node.reloadCertificates()) : () => {};
+  return { [Symbol.dispose]: remove };
 }
 
 /**

@@ -1,5 +1,6 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { doctorCertificateMaxBytes, doctorCertificateMinDays } from "../../base/doctor-limits.ts";
+import { isExposing } from "../../base/credential-file.ts";
 import { messageOf } from "../../base/error.ts";
 import { dayMs } from "../../base/units.ts";
 import type { ConfigEntry } from "../config-report.ts";
@@ -71,10 +72,13 @@ function checkKey({ key, value }: FileEntry, entries: readonly FileEntry[], syst
     const pem = readPem(path, system);
     const privateKey = createPrivateKey(pem);
     const { mode = 0 } = system.describeFile(path) ?? {};
-    // That others may read it is its end as a secret. The group may be that of the node's own user.
-    if (system.platform !== "win32" && (mode & 0o007) !== 0)
+    if (system.platform !== "win32" && isExposing(mode))
       return [
-        problem("certificates", `--${name} ${path} may be read by every user (mode ${mode.toString(8)})`, `chmod 600 ${path}`),
+        problem(
+          "certificates",
+          `--${name} ${path} may be read or changed by others (mode ${mode.toString(8)}), and is refused`,
+          `chmod 600 ${path}`,
+        ),
       ];
     const certPath = entries.find((entry) => entry.key.name === name.replace(/key-file$/, "cert-file"))?.value;
     if (typeof certPath === "string" && !new X509Certificate(readPem(certPath, system)).checkPrivateKey(privateKey))

@@ -2,7 +2,7 @@ import { isIP } from "node:net";
 import { systemErrorCode } from "../../base/disk.ts";
 import { doctorClockSkewMaxMs } from "../../base/doctor-limits.ts";
 import { isProglogError, messageOf } from "../../base/error.ts";
-import { isLoopback } from "../bind-address.ts";
+import { isExposed } from "../tls-config.ts";
 import type { Config } from "../config.ts";
 import { formatNodeAddress, type NodeAddress, parseNodeAddress } from "../node-address.ts";
 import { findHolder } from "./check-disk.ts";
@@ -87,8 +87,9 @@ async function tryAsk(address: NodeAddress, system: DoctorSystem): Promise<Livez
   }
 }
 
-function checkExposure({ bindAddr, insecure }: Config): readonly Finding[] {
-  if (!insecure || isLoopback(bindAddr)) return [];
+function checkExposure(config: Config): readonly Finding[] {
+  const { bindAddr } = config;
+  if (!isExposed(config)) return [];
   return [
     warning(
       "network",

@@ -78,7 +78,7 @@ function textOf(findings: readonly Finding[], area: DoctorArea): string {
 
 test("a machine that nothing is wrong with has nothing but good findings, in the order of areas, and nothing is left on the disk", async () => {
   const system = machine();
-  const findings = await look({ "start-join-addrs": "a.example:8000", "advertise-addr": "b.example:8000" }, system);
+  const findings = await look({ "start-join-addrs": "a.example:8000", "advertise-addr": "127.0.0.1:8000" }, system);
   assert.deepEqual(troubles(findings), []);
   assert.deepEqual(
     [...new Set(findings.map(({ area }) => area))],
@@ -240,8 +240,11 @@ describe("the network", () => {
     };
     const askLivez: DoctorSystem["askLivez"] = async ({ host }) =>
       host === "10.0.0.2" ? unanswered() : { status: 200, date: noon };
-    const flags = { "start-join-addrs": "all.example:9000,gone.example", "advertise-addr": "gone.example:8000" };
-    assert.deepEqual(troubles(await look(flags, machine({ lookup, askLivez }))), [
+    // Nodes of several machines don't start without; what is in the files is another area's.
+    const tls = Object.fromEntries(["cert", "key", "ca"].map((part) => [`peer-tls-${part}-file`, `/${part}.pem`]));
+    const flags = { ...tls, "start-join-addrs": "all.example:9000,gone.example", "advertise-addr": "gone.example:8000" };
+    const findings = await look(flags, machine({ lookup, askLivez }));
+    assert.deepEqual(troubles(findings.filter(({ area }) => area === "network")), [
       "warning network: --advertise-addr: the name gone.example isn't known here",
       "warning network: --start-join-addrs: nobody answers at all.example:9000 (10.0.0.2)",
       "warning network: --start-join-addrs: gone.example:8000 isn't known here",
@@ -314,7 +317,7 @@ describe("certificates", () => {
       "problem certificates: --server-tls-key-file /other.key isn't the key of /cert",
     ]);
     assert.deepEqual(check("/cert", "/key", Date.now(), 0o644), [
-      "problem certificates: --server-tls-key-file /key may be read by every user (mode 644)",
+      "problem certificates: --server-tls-key-file /key may be read or changed by others (mode 644), and is refused",
     ]);
     assert.deepEqual(check("/cert", "/key", Date.now(), 0o640), []);
   });
