@@ -561,3 +561,7 @@ export const replicaReachMaxMs = 2_000;
  * know it yet says that, and believes it for no longer than an election takes.
  */
 export const sequenceDoubtMaxMs = 10_000;
+
+/** How long a changed log level may hold before it goes back by itself; for longer it is the configuration's. A blink would show nothing. */
+export const logLevelForMinMs = secondMs;
+export const logLevelForMaxMs = 7 * 24 * 60 * 60 * secondMs;

@@ -1,9 +1,10 @@
-import { Agent, type IncomingMessage, request } from "node:http";
+import { Agent } from "node:http";
 import { backupAnswerMaxBytes, backupAnswerMaxMs, backupPieceBytes } from "../base/backup-limits.ts";
-import { messageOf, ProglogError } from "../base/error.ts";
+import { ProglogError } from "../base/error.ts";
 import type { BackupPartition, BackupSource, SegmentRange, StorePiece } from "../backup/index.ts";
 import { parseBackupLog, parseBackupSegments, parseBackupTopics } from "../wire/backup-message.ts";
 import { fromProblem } from "../wire/problem.ts";
+import { askHttp, type HttpAnswer, parseAnswer } from "./http-request.ts";
 import { formatServerAddress, type ServerAddress } from "./server-address.ts";
 
 /**
@@ -59,7 +60,7 @@ export class BackupServer implements BackupSource {
   async #get(path: string, about: string, maxBytes: number): Promise<Buffer> {
     let base = this.#leaders.get(about) ?? this.#base();
     for (let hops = 0; ; hops += 1) {
-      let answer: Answer;
+      let answer: HttpAnswer;
       try {
         answer = await this.#send(new URL(path, base), maxBytes);
       } catch (error) {
@@ -84,54 +85,17 @@ export class BackupServer implements BackupSource {
     return `http://${address === undefined ? "" : formatServerAddress(address)}`;
   }
 
-  #send(url: URL, maxBytes: number): Promise<Answer> {
-    const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-    const fail = (reason: string, cause?: unknown): void =>
-      reject(
-        new ProglogError("UNAVAILABLE", `Cannot read from ${url.host}: ${reason}`, {
-          ...{ hint: "Is proglog serve running there? Name it with --server.", details: { outcome: "not-appended" }, cause },
-        }),
-      );
-    const sent = request(url, { agent: this.#agent, signal: this.#signal, timeout: backupAnswerMaxMs });
-    sent.once("timeout", () => sent.destroy(new Error(`no answer for ${backupAnswerMaxMs / 1000} s`)));
-    sent.once("error", (error) => fail(messageOf(error), error));
-    sent.once("response", (response) => {
-      readAll(response, maxBytes).then(
-        (body) => resolve({ status: response.statusCode ?? 0, location: response.headers.location, body }),
-        (error: unknown) => {
-          sent.destroy();
-          fail(messageOf(error), error);
-        },
-      );
-    });
-    sent.end();
-    return promise;
+  #send(url: URL, maxBytes: number): Promise<HttpAnswer> {
+    const [agent, signal] = [this.#agent, this.#signal];
+    return askHttp(url, { attempt: "read from", maxBytes, timeoutMs: backupAnswerMaxMs, agent, signal });
   }
-}
-
-interface Answer {
-  readonly status: number;
-  readonly location: string | undefined;
-  readonly body: Buffer;
 }
 
 const redirectStatus = 307;
 const hopsMax = 3;
 
-async function readAll(response: IncomingMessage, maxBytes: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > maxBytes) throw new Error(`its answer has more than ${maxBytes} bytes`);
-    chunks.push(chunk);
-  }
-  if (!response.complete) throw new Error("the connection was lost amid its answer");
-  return Buffer.concat(chunks);
-}
-
-function errorOf({ status, body }: Answer, base: string): ProglogError {
-  const problem = fromProblem(parseJson(body));
+function errorOf(answer: HttpAnswer, base: string): ProglogError {
+  const problem = fromProblem(parseAnswer(answer));
   // A release from before there were backups knows no such route.
   if (problem?.code === "ROUTE_NOT_FOUND") {
     return new ProglogError("UNSUPPORTED_FORMAT", `Cannot make a backup of ${base}: it has no routes for that`, {
@@ -140,15 +104,6 @@ function errorOf({ status, body }: Answer, base: string): ProglogError {
   }
   return (
     problem ??
-    new ProglogError("UNAVAILABLE", `Cannot make a backup of ${base}: it answers ${status}, and is no proglog server`)
+    new ProglogError("UNAVAILABLE", `Cannot make a backup of ${base}: it answers ${answer.status}, and is no proglog server`)
   );
-}
-
-function parseJson(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString());
-  } catch {
-    // What isn't JSON is no problem of ours, and is told of by its status.
-    return undefined;
-  }
 }

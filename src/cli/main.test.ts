@@ -62,6 +62,7 @@ test("every command has help with an example", async () => {
     "verify",
     "repair",
     "doctor",
+    "log-level",
   ];
   const topics = ["list", "create", "describe", "alter", "delete"].map((command) => ["topics", command]);
   const clusters = ["status", "remove", "transfer", "move"].map((command) => ["cluster", command]);

@@ -12,6 +12,7 @@ import { addConsumeCommand } from "./commands/consume.ts";
 import { addDoctorCommand } from "./commands/doctor.ts";
 import { addGetServersCommand } from "./commands/getservers.ts";
 import { addInspectCommand } from "./commands/inspect.ts";
+import { addLogLevelCommand } from "./commands/log-level.ts";
 import { addProduceCommand } from "./commands/produce.ts";
 import { addRepairCommand } from "./commands/repair.ts";
 import { addServeCommand } from "./commands/serve.ts";
@@ -86,6 +87,7 @@ async function buildProgram(argv: readonly string[], context: CommandContext): P
   addClusterCommand(program, context);
   addBenchCommand(program, context);
   addCertsCommand(program, context);
+  addLogLevelCommand(program, context);
   addInspectCommand(program, context);
   addVerifyCommand(program, context);
   addRepairCommand(program, context);

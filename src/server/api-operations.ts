@@ -343,6 +343,21 @@ export const apiOperations: Readonly<Record<string, ApiOperation>> = {
     answers: { 200: { description: "Also while it starts and stops.", content: { [json]: ref("Status") } } },
     errors: [],
   },
+  "GET /v1/log-level": {
+    operationId: "getLogLevel",
+    tag: "node",
+    summary: "What the node logs",
+    answers: { 200: { description: "Also while it starts and stops.", content: { [json]: ref("LogLevel") } } },
+    errors: [],
+  },
+  "PUT /v1/log-level": {
+    operationId: "setLogLevel",
+    tag: "node",
+    summary: "Change what the node logs, until it is started again or for a while",
+    body: { [json]: ref("LogLevelChange") },
+    answers: { 200: { description: "It holds at once.", content: { [json]: ref("LogLevel") } } },
+    errors: bodyErrors,
+  },
   "GET /v1/openapi.json": {
     operationId: "getApiDocument",
     tag: "node",

@@ -1,4 +1,4 @@
-import { integerMax, recordMaxHeaders } from "../base/limits.ts";
+import { integerMax, logLevelForMaxMs, logLevelForMinMs, recordMaxHeaders } from "../base/limits.ts";
 import {
   type TopicSettingDefinition,
   topicSettingDefinitions,
@@ -8,6 +8,7 @@ import {
 import { replicaStates } from "../replica/replica.ts";
 import { backupShapes } from "./backup-operations.ts";
 import { clusterShapes } from "./cluster-shapes.ts";
+import { logLevels } from "./levelled-logger.ts";
 import { ref, type Schema, uuid } from "./schema.ts";
 import { errorTable } from "../wire/error-table.ts";
 
@@ -232,6 +233,31 @@ export const shapes = {
       cluster: ref("NodeInCluster"),
       partitions: { type: "array", items: ref("PartitionStatus") },
     },
+  },
+
+  LogLevel: {
+    type: "object",
+    required: ["level", "configured"],
+    properties: {
+      level: { enum: logLevels, description: "This, and what is worse, is logged." },
+      configured: { enum: logLevels, description: "What the node was started with." },
+      until: { ...ref("Timestamp"), description: "When it is as configured again. Absent: when the node is started again." },
+    },
+  },
+  LogLevelChange: {
+    type: "object",
+    additionalProperties: false,
+    required: ["level"],
+    properties: {
+      level: { enum: logLevels },
+      forMs: {
+        type: "integer",
+        minimum: logLevelForMinMs,
+        maximum: logLevelForMaxMs,
+        description: "After that time it is as configured again.",
+      },
+    },
+    examples: [{ level: "debug", forMs: 600_000 }],
   },
 
   BookRecord: {

@@ -96,7 +96,7 @@ function placeOf({ topic, partition }: PartitionParams): { readonly topic: strin
 }
 
 /** Strict, so that no form of another site gets as far as to move anything. */
-function checkJson(contentType: string | undefined): void {
+export function checkJson(contentType: string | undefined): void {
   const mediaType = parseMediaType(contentType);
   if (mediaType === undefined || mediaType === "application/json") return;
   throw new ProglogError("UNSUPPORTED_MEDIA_TYPE", `Cannot read a change from ${JSON.stringify(mediaType.slice(0, 64))}`, {

@@ -188,6 +188,12 @@ export const configDefinitions: { readonly [Property in keyof Config]: ConfigDef
     kind: "choice",
     default: "info",
     choices: ["debug", "info", "warn", "error", "silent"],
-    help: "What is logged: this and what is worse.",
+    help: "What is logged: this and what is worse. proglog log-level changes it while the node runs.",
+  },
+  logFormat: {
+    kind: "choice",
+    default: "auto",
+    choices: ["auto", "json", "pretty"],
+    help: "How: JSON lines, or for people; auto: for people where it is a terminal.",
   },
 };

@@ -56,6 +56,7 @@ export interface Config {
   readonly maxConnections: number;
   readonly stopGraceMs: number;
   readonly logLevel: "debug" | "info" | "warn" | "error" | "silent";
+  readonly logFormat: "auto" | "json" | "pretty";
 }
 
 /** A key as a command line or a page of documentation needs it: plain data. */

@@ -24,6 +24,8 @@ import { addHealthRoutes } from "./health-routes.ts";
 import { HeldBytes } from "./held-bytes.ts";
 import { HttpApp } from "./http-app.ts";
 import { Listener } from "./listener.ts";
+import { LevelledLogger } from "./levelled-logger.ts";
+import { addLogLevelRoutes } from "./log-level-routes.ts";
 import { createLogger } from "./logger.ts";
 import { Metrics } from "./metrics.ts";
 import { openClustered } from "./open-clustered.ts";
@@ -74,10 +76,11 @@ export interface NodeParts {
  * Throws INSECURE_ADDRESS, ADDRESS_IN_USE, LOG_LOCKED, MANIFEST_CORRUPT and others; then nothing is left open.
  */
 export async function startNode(config: Config, parts: NodeParts = {}): Promise<Node> {
-  const { disk = nodeDisk, clock = systemClock, random = systemRandom, logger = createLogger(config), version } = parts;
+  const { disk = nodeDisk, clock = systemClock, random = systemRandom, version } = parts;
+  const logger = new LevelledLogger(parts.logger ?? createLogger(config), { level: config.logLevel, clock });
   checkBindAddress(config.bindAddr, { isInsecure: config.insecure, isGuarded: isGuarded(config) });
   const metrics = new Metrics();
-  const undo: (() => unknown)[] = [() => metrics.close()];
+  const undo: (() => unknown)[] = [() => metrics.close(), () => logger.close()];
   try {
     const tls = openTls(config, { clock, logger, observer: metrics.tlsObserver });
     undo.push(() => tls?.close());
@@ -130,6 +133,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
     addTopicRoutes(app, services);
     addClusterRoutes(app, { cluster, bodies: services.bodies });
     addBackupRoutes(app, { ...services, clusterId: () => clustered?.node.clusterId });
+    addLogLevelRoutes(app, { logger, bodies: services.bodies });
     addHealthRoutes(app, {
       storage,
       cluster: clustered?.node,
@@ -250,6 +254,7 @@ class RunningNode implements Node {
       metrics.close();
     }
     logger.info({ url: this.url }, "stopped");
+    logger.close();
   }
 }
 
@@ -260,9 +265,9 @@ interface RunningParts extends RouteServices {
   readonly listener: Listener;
   readonly metrics: Metrics;
   readonly clock: Clock;
-  readonly logger: Logger;
   readonly tls: TlsDoor | undefined;
   readonly reminder: { cancel(): void } | undefined;
+  readonly logger: LevelledLogger;
 }
 
 /** Of a node whose network hasn't begun. */
