@@ -2,12 +2,16 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import type { GrpcPair } from "../../test/grpc-pair.ts";
+import { findFreePorts } from "../../test/free-ports.ts";
 import { openStranger, openStubNode, type StubHandlers } from "../../test/stub-node.ts";
 import { startTestNode } from "../../test/test-node.ts";
+import { waitUntil } from "../../test/wait-until.ts";
 import { ProglogError } from "../base/error.ts";
+import { createMemoryDisk } from "../base/memory-disk.ts";
 import { topicSettingNames } from "../base/topic-settings.ts";
 import { encodeBatch } from "../batch/encode-batch.ts";
 import { GrpcStatusError } from "../grpc/index.ts";
+import { parseConfig, startNode } from "../server/index.ts";
 import { encodeConsumeResponse } from "../wire/consume-message.ts";
 import { toGrpcStatus } from "../wire/grpc-status.ts";
 import type { StartingPoint } from "../wire/starting-point.ts";
@@ -56,6 +60,7 @@ test("every command has help with an example", async () => {
     "consume",
     "topics",
     "getservers",
+    "health",
     "bench",
     "certs",
     "inspect",
@@ -468,6 +473,50 @@ test("getservers prints what the book's command of that name does", async () => 
   const id = node.node.storageId;
   const self = { id, rpcAddr: address, isLeader: true, state: "up", storageId: id, isVoter: true };
   assert.deepEqual(JSON.parse(json.stdout), self);
+});
+
+test("health ends with 0 when one node serves, and with 3 when it doesn't or isn't there", async () => {
+  const stub = await openStubNode();
+  await stub[Symbol.asyncDispose]();
+  assert.equal((await run(["health", "--server", stub.address])).code, exitCodes.unreachable);
+  {
+    await using node = await startTestNode();
+    const address = `127.0.0.1:${node.port}`;
+    assert.deepEqual(await run(["health", "--server", address]), { code: exitCodes.done, stdout: "serving\n", stderr: "" });
+    const several = await run(["health", "--server", `${address},${stub.address}`]);
+    assert.equal(several.code, exitCodes.usage);
+    assert.match(several.stderr, /health is of one node/);
+  }
+});
+
+test("health of a node that waits for its cluster is well only when life is enough", async () => {
+  const [port = 0] = await findFreePorts(1);
+  const address = `127.0.0.1:${port}`;
+  const stop = new AbortController();
+  const flags = {
+    "data-dir": "/data",
+    "rpc-port": port,
+    "initial-nodes": 3,
+    "start-join-addrs": `${address},127.0.0.1:1,127.0.0.1:2`,
+  };
+  const starting = startNode(parseConfig({ flags: { ...flags, "log-level": "silent" } }), {
+    disk: createMemoryDisk(),
+    signal: stop.signal,
+  });
+  try {
+    await waitUntil("it listens", async () => (await fetch(`http://${address}/livez`)).ok);
+    const waiting = await run(["health", "--server", address]);
+    assert.deepEqual([waiting.code, waiting.stdout], [exitCodes.unreachable, ""]);
+    assert.match(waiting.stderr, /it answers, and doesn't serve/);
+    const live = await run(["health", "--server", address, "--live"]);
+    assert.deepEqual([live.code, live.stdout], [exitCodes.done, "not serving\n"]);
+  } finally {
+    stop.abort();
+    await starting.then(
+      (node) => node.close(),
+      () => undefined, // as it was told
+    );
+  }
 });
 
 test("--verbose shows the causes below the line", async () => {

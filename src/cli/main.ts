@@ -11,6 +11,7 @@ import { addConfigCommand } from "./commands/config.ts";
 import { addConsumeCommand } from "./commands/consume.ts";
 import { addDoctorCommand } from "./commands/doctor.ts";
 import { addGetServersCommand } from "./commands/getservers.ts";
+import { addHealthCommand } from "./commands/health.ts";
 import { addInspectCommand } from "./commands/inspect.ts";
 import { addLogLevelCommand } from "./commands/log-level.ts";
 import { addProduceCommand } from "./commands/produce.ts";
@@ -84,6 +85,7 @@ async function buildProgram(argv: readonly string[], context: CommandContext): P
   addConsumeCommand(program, context);
   addTopicsCommand(program, context);
   addGetServersCommand(program, context);
+  addHealthCommand(program, context);
   addClusterCommand(program, context);
   addBenchCommand(program, context);
   addCertsCommand(program, context);

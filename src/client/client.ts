@@ -15,6 +15,7 @@ import {
   type TopicDescription,
   type TopicSummary,
 } from "../wire/topic-message.ts";
+import { healthCheck } from "../grpc/index.ts";
 import type { RecordInput } from "../batch/record.ts";
 import { decodeProduceResponse, encodeProduceRequest } from "../wire/produce-message.ts";
 import { Cluster } from "./cluster.ts";
@@ -118,6 +119,11 @@ export class Client implements AsyncDisposable {
   /** The nodes, as the one that answers sees them. */
   async getServers(): Promise<readonly ServerDescription[]> {
     return decodeGetServersResponse(await this.#call("/log.v1.Log/GetServers", emptyMessage, true));
+  }
+
+  /** Whether the node that answers serves: its logs are open, and it isn't stopping. Over HTTP `/readyz` says the same. */
+  async isServing(): Promise<boolean> {
+    return healthCheck.response.decode(await this.#call(healthCheck.path, emptyMessage, true)) === "SERVING";
   }
 
   /** Sends what its producers hold, ends its consumers, and closes the connections. Twice is fine. */
