@@ -15,6 +15,7 @@ import { listFiles, repository } from "./source-code.ts";
 const examples = [
   "append-on-condition",
   "consume-and-resume",
+  "embed-in-an-app",
   "embed-the-log",
   "event-sourcing",
   "follow-with-signal",
@@ -41,6 +42,35 @@ describe("examples", () => {
     const tail = [...rest, "+3 order-2 a", "+4 order-2 b", "+5 order-2 c", "6 records", "OFFSET_OUT_OF_RANGE"];
     assert.deepEqual(await run("embed-the-log", folder.path), ["opened (created), the next offset is 0", ...tail]);
     assert.deepEqual(await run("embed-the-log", folder.path), ["opened (clean), the next offset is 6", ...tail]);
+  });
+
+  test("embed-in-an-app keeps its notes over restarts, and ends in good order when it is told to", async () => {
+    using folder = new Folder();
+    const start = () => new RunningExample(process.execPath, exampleParameters("embed-in-an-app", folder.path, "0"));
+    const put = async (url: string, body: string): Promise<number> => (await fetch(url, { method: "PUT", body })).status;
+    {
+      await using example = start();
+      const [url = "", , count] = (await example.next()).split(" ");
+      assert.equal(count, "0");
+      const notes = [
+        { name: "tea", text: "green" },
+        { name: "cake", text: "none" },
+        { name: "cake", text: null },
+      ];
+      for (const note of notes) assert.equal(await put(url, JSON.stringify(note)), 204);
+      assert.deepEqual(await (await fetch(url)).json(), { tea: "green" });
+      assert.deepEqual(
+        [await put(url, "{}"), await put(url, JSON.stringify({ name: "x", text: "y".repeat(2 ** 21) }))],
+        [400, 413],
+      );
+      await using second = start();
+      await assert.rejects(second.next(), /LOG_LOCKED/);
+      assert.equal(await example.stop(), 0);
+    }
+    await using example = start();
+    const [url = "", , count] = (await example.next()).split(" ");
+    assert.equal(count, "1");
+    assert.deepEqual(await (await fetch(url)).json(), { tea: "green" });
   });
 
   test("keep-your-offset counts each record once over several runs", async () => {
@@ -254,6 +284,14 @@ class RunningExample implements AsyncDisposable {
     const line = await this.#lines.next();
     if (line.done === true) assert.fail(`the example ended: ${this.#stderr}`);
     return line.value;
+  }
+
+  /** Asks it to end, and returns the code with which it did. */
+  async stop(): Promise<number | null> {
+    const ended = once(this.#process, "exit");
+    this.#process.kill("SIGTERM");
+    const [code] = (await ended) as [number | null];
+    return code;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
