@@ -6,7 +6,7 @@ import type { Logger } from "../base/logger.ts";
 import { nodeDisk } from "../base/node-disk.ts";
 import { type Random, systemRandom } from "../base/random.ts";
 import { DataDirectory, type LogSettings } from "../replica/data-directory.ts";
-import { isClustered } from "../replica/cluster/clustered-node.ts";
+import { isClustered } from "../replica/cluster/cluster-identity.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
 import type { ServerDescription } from "../wire/topic-message.ts";
 import { addApiRoutes } from "./api-routes.ts";

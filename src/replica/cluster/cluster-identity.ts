@@ -60,6 +60,12 @@ export interface ClusterMembership {
   readonly role: "voter" | "learner" | "joined";
 }
 
+/** Whether a directory is, or by these flags begins to be, a cluster's. */
+export function isClustered(disk: Disk, directory: string, flags: ClusterFlags): boolean {
+  const record = readNodeRecord(disk, join(directory, nodeRecordName));
+  return record?.clusterId !== undefined || record?.promise !== undefined || wantsCluster(flags);
+}
+
 /**
  * Who this node is, from its start on: opens the node record and, unless the directory is a single node's, forms or joins its
  * cluster. Resolves with undefined for a single node, and else when the directory belongs to a cluster; that may take until others are
@@ -70,9 +76,9 @@ export async function openClusterIdentity(options: ClusterIdentityOptions): Prom
   const found = readNodeRecord(disk, join(directory, nodeRecordName));
   const content = readContent(disk, directory);
   // What was promised binds whatever the node is started with: a single node's topics could come into a cluster otherwise.
-  const isClustered = found?.clusterId !== undefined || found?.promise !== undefined;
-  if (!isClustered && !wantsCluster(flags)) return undefined;
-  if (!isClustered) checkContent(content, directory, flags);
+  const isBound = found?.clusterId !== undefined || found?.promise !== undefined;
+  if (!isBound && !wantsCluster(flags)) return undefined;
+  if (!isBound) checkContent(content, directory, flags);
   const name = nameOf(found, options);
   const record = await NodeRecord.open(disk, directory, () => content.storageId ?? random.bytes(16).toString("hex"));
   await record.setName(name);

@@ -78,13 +78,6 @@ export interface ClusteredNodeOptions {
   readonly tickMs?: number;
 }
 
-/** Whether a directory is, or by these flags begins to be, a cluster's. */
-export function isClustered(disk: Disk, path: string, flags: ClusterFlags): boolean {
-  const record = readNodeRecord(disk, join(path, nodeRecordName));
-  if (record?.clusterId !== undefined || record?.promise !== undefined) return true;
-  return flags.isBootstrapping || flags.initialNodes !== undefined || flags.startJoinAddrs.length > 0;
-}
-
 /**
  * A node of a cluster: who it is, its groups, its share of the catalog, and on one node at a time the controller. Opening takes the lock; then
  * `openReplicas`, called when the node listens, takes as long as it takes until the directory belongs to a cluster. Disk, clock, chance
@@ -132,6 +125,7 @@ export class ClusteredNode implements NodeStorage {
   #isAnnouncing = false;
   /** Topics of the single node that this was, until the catalog has them. */
   #topicsToTake: ReadonlySet<string> = new Set();
+  #opening: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
 
   private constructor(options: ClusteredNodeOptions, lock: DiskLock, storageId: string | undefined) {
@@ -219,7 +213,12 @@ export class ClusteredNode implements NodeStorage {
    * Forms or joins the cluster, or goes on as its node; opens this node's replicas. Errors as those of `openClusterIdentity`. Resolves without
    * waiting for a leader.
    */
-  async openReplicas(): Promise<void> {
+  openReplicas(): Promise<void> {
+    return (this.#opening = this.#open());
+  }
+
+  async #open(): Promise<void> {
+    this.#stopIfClosed();
     const { path, disk, clock, random, logger, flags, resolve } = this.#options;
     const identity = await openClusterIdentity({
       ...{ disk, directory: path, clock, random, logger, flags, resolve },
@@ -233,14 +232,16 @@ export class ClusteredNode implements NodeStorage {
     if (identity === undefined || clusterId === undefined || this.#peers === undefined)
       throw new ProglogError("INVALID_CONFIG", `Cannot begin as a node of a cluster: ${path} is a single node's`);
     this.#identity = identity;
-    const groups = await this.#openGroups(identity, this.#peers);
     this.#stopIfClosed();
+    const groups = await this.#openGroups(identity, this.#peers);
     this.#groups = groups;
+    this.#stopIfClosed();
     for (const peer of this.#connectedPeers.values()) groups.connected(peer);
     this.#setPeers(identity);
     await groups.openAll();
     this.#stopIfClosed();
     if (groups.stateOf(clusterId) === undefined) await this.#createCatalogGroup(identity, clusterId);
+    this.#stopIfClosed();
     this.#begin(identity, clusterId, groups, this.#peers);
   }
 
@@ -317,9 +318,13 @@ export class ClusteredNode implements NodeStorage {
       // Together: each waits for what it asked of the catalog, and the catalog refuses all that wait.
       const closings = [this.#controller, this.#keeper, this.#renewal].map((part) => part?.close());
       await Promise.all([...closings, this.#catalog?.close(reason)]);
+      // What is still being opened ends at its next step, which may have brought groups to close.
+      await Promise.all([this.#groups?.close(reason), this.#opening?.catch(() => {})]);
       await this.#groups?.close(reason);
     } finally {
       await this.#peers?.close();
+      // Once the lock is gone the directory is another process's.
+      await this.#identity?.record.close();
       this.#openFiles.forgetAll("");
       this.#lock.release();
     }

@@ -48,6 +48,21 @@ describe("a node record", () => {
     assert.deepEqual(record.state.promise, proposal(9));
   });
 
+  test("that is closed waits for what was asked of it, and takes no more", async () => {
+    const disk = await makeDisk();
+    const record = await open(disk);
+    const hold = disk.holdSync();
+    const promised = record.promise(proposal(9));
+    let isClosed = false;
+    const closing = record.close().then(() => (isClosed = true));
+    await rejects(record.setName("late"), "SHUTTING_DOWN");
+    await hold.waiting(1);
+    assert.equal(isClosed, false);
+    hold.release();
+    await Promise.all([promised, closing, record.close()]);
+    assert.deepEqual(readNodeRecord(disk.crash(loseAll), path)?.promise, proposal(9));
+  });
+
   test("a power cut at any moment of a change leaves the state before or behind it", async () => {
     const changes: readonly ((record: NodeRecord) => Promise<void>)[] = [
       (record) => record.setName("n1"),

@@ -31,7 +31,8 @@ export class NodeRecord {
   readonly #path: string;
   #state: NodeRecordState;
   #waiting: Change[] = [];
-  #isWriting = false;
+  #writing: Promise<void> | undefined;
+  #isClosed = false;
   /** Set when a write left open what stands on the disk: nothing more may be changed until a start has looked. */
   #uncertainty: ProglogError | undefined;
 
@@ -178,26 +179,33 @@ export class NodeRecord {
     });
   }
 
+  /** Waits for the changes that were asked for, and takes no more. Twice is fine. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#writing;
+  }
+
   #change(apply: (state: NodeRecordState) => NodeRecordState): Promise<void> {
+    if (this.#isClosed)
+      return Promise.reject(new ProglogError("SHUTTING_DOWN", `Cannot change ${this.#path}: the node is stopping`));
     if (this.#waiting.length >= nodeRecordChangesMaxCount)
       return Promise.reject(
         new ProglogError("OVERLOADED", `Cannot change ${this.#path}: ${this.#waiting.length} changes wait`),
       );
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#waiting.push({ apply, resolve, reject });
-    if (!this.#isWriting) void this.#writeWaiting();
+    this.#writing ??= this.#writeWaiting();
     return promise;
   }
 
   /** Never rejects: what fails is each change's own answer. */
   async #writeWaiting(): Promise<void> {
-    this.#isWriting = true;
     while (this.#waiting.length > 0) {
       const changes = this.#waiting;
       this.#waiting = [];
       await this.#writeTogether(changes);
     }
-    this.#isWriting = false;
+    this.#writing = undefined;
   }
 
   async #writeTogether(changes: readonly Change[]): Promise<void> {

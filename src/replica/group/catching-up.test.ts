@@ -96,6 +96,28 @@ describe("a replica that lacks what its leader has trimmed", () => {
     await group.close();
   });
 
+  test("is closed when nothing is done any more to what it was fetching", async () => {
+    const group = await behind();
+    const hold = group.node("n3").hold({ kind: "datasync", path: /incoming/ });
+    group.heal();
+    await group.tick(6);
+    await hold.arrived;
+    let isClosed = false;
+    const closing = group
+      .replica("n3")
+      .close()
+      .then(() => (isClosed = true));
+    await group.settle();
+    assert.equal(isClosed, false);
+    hold.release();
+    await closing;
+    assert.equal(group.node("n3").disk.openFileCount, 0);
+    await group.node("n3").restart();
+    await group.tick(40);
+    await assertSame(group);
+    await group.close();
+  });
+
   test("takes nothing of what was altered on its way", async () => {
     const group = await behind();
     let alteredCount = 0;

@@ -365,8 +365,16 @@ export class GroupReplica {
   /** Ends it in order. What waits is answered: appends with LEADERSHIP_LOST, all else with `reason`. Twice is fine. */
   close(reason: ProglogError = closedError()): Promise<void> {
     this.end(reason);
-    this.#closing ??= this.#log.close();
+    this.#closing ??= this.#close();
     return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    try {
+      await this.#log.close();
+    } finally {
+      await this.#copies.ended();
+    }
   }
 
   /** Stops at once, and leaves the log open: whatever still comes back changes nothing. For a process that is gone. */

@@ -113,6 +113,11 @@ export class LogCopies {
     this.#repairs.end();
   }
 
+  /** Behind `end`: resolves when nothing is done to what was being received any more. */
+  ended(): Promise<void> {
+    return this.#receiver.ended();
+  }
+
   /** Brings a peer up to what is committed in sealed segments here, and resolves with the index that it has then. */
   async #catchUp(ask: PeerNetwork["ask"], { to, term }: CatchUpOrder, withdrawn: AbortSignal): Promise<number> {
     const { clock, groupName: group } = this.#parts;

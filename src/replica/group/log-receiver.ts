@@ -23,6 +23,8 @@ import { findMemberships } from "./group-log.ts";
 export class LogReceiver {
   readonly #parts: ReceiverParts;
   #running: { readonly stop: AbortController; readonly work: Promise<number> } | undefined;
+  /** What has had its turn, and may be at the disk. */
+  #receiving: Promise<number> | undefined;
   #ready: { readonly received: ReplicaLog; readonly installed: PromiseWithResolvers<void> } | undefined;
   /** What an earlier copy left may be there. */
   #mayBeLeft: boolean;
@@ -39,7 +41,7 @@ export class LogReceiver {
     previous?.stop.abort();
     const work = (async () => {
       await previous?.work.catch(() => {});
-      return this.#parts.inTurn(() => this.#receive(from, term, AbortSignal.any([signal, stop.signal])));
+      return this.#parts.inTurn(() => (this.#receiving = this.#receive(from, term, AbortSignal.any([signal, stop.signal]))));
     })();
     const running = { stop, work };
     this.#running = running;
@@ -81,6 +83,11 @@ export class LogReceiver {
     this.#running?.stop.abort();
     this.#ready?.installed.reject(this.#stoppedError());
     this.#ready = undefined;
+  }
+
+  /** Behind `end`: resolves when nothing of it is at the disk any more. */
+  async ended(): Promise<void> {
+    await this.#receiving?.catch(() => {});
   }
 
   async #receive(from: NodeId, term: number, signal: AbortSignal): Promise<number> {
