@@ -126,6 +126,7 @@ export class ClusteredNode implements NodeStorage {
   /** Topics of the single node that this was, until the catalog has them. */
   #topicsToTake: ReadonlySet<string> = new Set();
   #opening: Promise<void> | undefined;
+  #forming: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
 
   private constructor(options: ClusteredNodeOptions, lock: DiskLock, storageId: string | undefined) {
@@ -317,7 +318,7 @@ export class ClusteredNode implements NodeStorage {
     try {
       // Together: each waits for what it asked of the catalog, and the catalog refuses all that wait.
       const closings = [this.#controller, this.#keeper, this.#renewal].map((part) => part?.close());
-      await Promise.all([...closings, this.#catalog?.close(reason)]);
+      await Promise.all([...closings, this.#catalog?.close(reason), this.#forming]);
       // What is still being opened ends at its next step, which may have brought groups to close.
       await Promise.all([this.#groups?.close(reason), this.#opening?.catch(() => {})]);
       await this.#groups?.close(reason);
@@ -443,7 +444,7 @@ export class ClusteredNode implements NodeStorage {
       create: () => this.#createCatalogGroup(identity, clusterId),
     });
     const forming = formCatalog({ catalog, identity, disk, directory: path, clock, logger, signal: this.#stopping.signal });
-    void forming.then(() => (this.#topicsToTake = new Set()));
+    this.#forming = forming.then(() => void (this.#topicsToTake = new Set()));
     this.#scheduleWatch();
   }
 

@@ -319,6 +319,22 @@ describe("the groups of a node", () => {
     }
   });
 
+  test("a deletion takes what a crash between the names of two logs has left, too", async () => {
+    const world = new World();
+    const { set, record } = await world.open();
+    await Promise.all([1, 2].map((number) => set.create(recordOf(number))));
+    await record.setReplicaState(groupIdOf(1), 0, "deleting");
+    await set.close(reason);
+    const directory = `/n/logs/${groupIdOf(1)}`;
+    await world.disk.makeDirectory(`${directory}.incoming`);
+    world.disk.rename(directory, `${directory}.replaced`);
+    const again = await world.open();
+    await again.set.openAll();
+    assert.deepEqual(world.disk.list("/n/logs"), [groupIdOf(2)]);
+    assert.equal(again.record.state.replicas[0]?.state, "deleted");
+    await again.set.close(reason);
+  });
+
   test("while one is being deleted no other of its group is made", async () => {
     const world = new World();
     const { set } = await world.open();

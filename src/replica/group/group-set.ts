@@ -547,11 +547,11 @@ export class GroupSet<Member extends GroupMember> {
     );
     group.state = { kind: "deleting" };
     const directory = this.#directoryOf(groupId);
-    if (this.disk.isDirectory(directory)) {
-      removeBeside(this.disk, directory);
-      removeTree(this.disk, directory);
-      await this.disk.syncDirectory(join(this.#options.directory, logsName));
-    }
+    // Where a crash came between the names of two logs, there is something beside it alone.
+    removeBeside(this.disk, directory);
+    if (this.disk.isDirectory(directory)) removeTree(this.disk, directory);
+    const logs = join(this.#options.directory, logsName);
+    if (this.disk.isDirectory(logs)) await this.disk.syncDirectory(logs);
     await this.#hardStates.remove(groupId);
     await record.setReplicaState(groupId, incarnation, "deleted");
     // Who leads it stays known: others have it still, mostly, and tell nobody again before that changes.
