@@ -85,7 +85,7 @@ describe("who introduces itself", () => {
     [
       "a copy of a connected node's directory",
       "copy",
-      { ...b, address: "b2:8000" },
+      { ...b, address: "b2:8000", life: "fedcba0987654321" },
       { connected: [b] },
       /at b:8000 runs on a copy/,
     ],

@@ -30,9 +30,10 @@ export type PeerStanding =
 export function checkPeer(peer: PeerIdentity, knowledge: PeerKnowledge): PeerStanding {
   const { self, bootCounters, connected } = knowledge;
   checkCluster(peer, self);
+  // First: of two that run, what is to be done with the one isn't what is to be done with an old copy that took its place.
+  checkCopies(peer, self, connected);
   const highest = bootCounters.get(peer.storageId);
   if (highest !== undefined) checkStart(peer, self, highest);
-  checkCopies(peer, self, connected);
   const standing = standingOf(peer, knowledge);
   return self.clusterId === undefined || peer.clusterId === undefined ? { kind: "outsider" } : standing;
 }
