@@ -137,6 +137,13 @@ describe("a cluster of three nodes over HTTP", () => {
     assert.deepEqual(await node.json("PUT", "/v1/cluster/nodes/n2"), { wasDraining: false });
     cluster.isolate("n3");
     await cluster.until(async () => (await stateOf(node, "n3")) === "down");
+    // What only a node has that is gone is led by nobody, though nobody has said so.
+    const { groups } = await node.json<{ groups: { topic: string; leaderId: string; isUnderReplicated: boolean }[] }>(
+      "GET",
+      "/v1/cluster?troubledOnly=true",
+    );
+    const alone = groups.find(({ topic }) => topic === "alone");
+    assert.deepEqual([alone?.leaderId, alone?.isUnderReplicated], ["", true]);
     assert.deepEqual(await node.json("DELETE", "/v1/cluster/nodes/n2"), { isRemoved: false });
     assert.equal(await stateOf(node, "n2"), "draining");
     assert.deepEqual(await node.json("PUT", "/v1/cluster/nodes/n2"), { wasDraining: true });

@@ -121,7 +121,7 @@ orders/1  -         12  a, c (4,120 behind), d (learner, not in sync)  no leader
   });
 
   test("add says how a node is started and waits until it has joined, or has one stay", async () => {
-    const hint = "Start it, and it joins by itself: proglog serve --node-name d";
+    const hint = "Start it with an empty directory, and it joins by itself: proglog serve --node-name d";
     let hasJoined = false;
     const cluster: Partial<ClusterAdmin> = {
       addNode: async ({ name }) => {
@@ -191,6 +191,30 @@ orders/1  -         12  a, c (4,120 behind), d (learner, not in sync)  no leader
     });
     assert.equal(stopped.code, exitCodes.interrupted);
     assert.match(stopped.stderr, /b is still being removed/);
+  });
+
+  test("remove ends when somebody else has the node stay, and not because one answer is behind", async () => {
+    let state = "draining";
+    let looks = 0;
+    const cluster: Partial<ClusterAdmin> = {
+      getStatus: async () => {
+        looks += 1;
+        // The second answer comes from a node that hasn't heard of the drain.
+        const shown = looks === 2 ? "up" : state;
+        return { ...status, nodes: status.nodes.map((node) => (node.id === "b" ? { ...node, state: shown } : node)) };
+      },
+      removeNode: async () => ({ isRemoved: false }),
+    };
+    const { code, stdout, stderr } = await run(["remove", "b", "--yes"], cluster, async ({ stderr: told }, clock) => {
+      while (!told.text.includes("stays")) {
+        if (looks >= 4) state = "up";
+        if (clock.timerCount > 0) clock.advance(1_000);
+        await new Promise(setImmediate);
+      }
+    });
+    assert.ok(looks >= 7, "three answers in a row say so");
+    assert.deepEqual([code, stdout], [exitCodes.failed, ""]);
+    assert.match(stderr, /b stays: somebody had it added again meanwhile\.\n$/);
   });
 
   test("transfer and move ask for what they were told", async () => {

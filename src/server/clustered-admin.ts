@@ -3,7 +3,13 @@ import { clusterAnswerMaxMs, clusterPollMs } from "../base/cluster-limits.ts";
 import { ProglogError } from "../base/error.ts";
 import type { Topic } from "../replica/catalog.ts";
 import type { ClusteredNode } from "../replica/cluster/clustered-node.ts";
-import { type CatalogPartition, type CatalogTopic, type ClusterCatalog, groupQuestions } from "../replica/cluster/index.ts";
+import {
+  type CatalogPartition,
+  type CatalogTopic,
+  type ClusterCatalog,
+  groupQuestions,
+  partitionsOf,
+} from "../replica/cluster/index.ts";
 import type {
   AddNodeRequest,
   AddNodeResult,
@@ -53,11 +59,12 @@ export class ClusteredAdmin implements ClusterAdmin {
     const groups = [this.#describeCatalog(catalog), ...this.#describePartitions(catalog)];
     const replicaCounts = new Map<string, number>();
     const leaderCounts = new Map<string, number>();
-    for (const { topic, leaderId, replicas } of groups) {
-      if (topic === "") continue;
-      for (const { nodeId } of replicas) replicaCounts.set(nodeId, (replicaCounts.get(nodeId) ?? 0) + 1);
-      leaderCounts.set(leaderId, (leaderCounts.get(leaderId) ?? 0) + 1);
-    }
+    for (const { topic, leaderId } of groups)
+      if (topic !== "") leaderCounts.set(leaderId, (leaderCounts.get(leaderId) ?? 0) + 1);
+    // Those that are leaving, too: a node that is drained isn't empty before they have left.
+    for (const { partition } of partitionsOf(catalog.state))
+      for (const node of new Set([...partition.replicas, ...partition.leaving].map((replica) => replica.node)))
+        replicaCounts.set(node, (replicaCounts.get(node) ?? 0) + 1);
     const nodes = this.listServers().map((server): NodeStatus => {
       return { ...server, replicaCount: replicaCounts.get(server.id) ?? 0, leaderCount: leaderCounts.get(server.id) ?? 0 };
     });
@@ -91,7 +98,7 @@ export class ClusteredAdmin implements ClusterAdmin {
     if (node === undefined) {
       const addresses = [...catalog.state.nodes.values()].map(({ address }) => address).join(",");
       throw new ProglogError("NODE_NOT_FOUND", `Cannot add node ${name}: it hasn't joined the cluster`, {
-        hint: `Start it, and it joins by itself: proglog serve --node-name ${name} --start-join-addrs ${addresses}`,
+        hint: `Start it with an empty directory, and it joins by itself: proglog serve --node-name ${name} --start-join-addrs ${addresses}`,
       });
     }
     if (node.isDraining) await catalog.propose({ kind: "drain-node", name, isDraining: false });
@@ -164,7 +171,11 @@ export class ClusteredAdmin implements ClusterAdmin {
 
   #describe(topic: CatalogTopic, partition: CatalogPartition): GroupStatus {
     const { leader, replicas: places, term } = this.#node.findPlace(topic, partition.partition);
-    const replicas = places.map(({ address: rpcAddr, ...replica }) => ({ ...replica, rpcAddr }));
+    const leaderId = this.#leaderOf(partition.uuid, leader?.nodeId);
+    const replicas = places.map(({ address: rpcAddr, ...replica }) => {
+      const isInSync = replica.isInSync && (replica.nodeId !== leader?.nodeId || leaderId !== "");
+      return { ...replica, isInSync, rpcAddr };
+    });
     const inSyncCount = replicas.filter(({ isInSync, isVoter }) => isInSync && isVoter).length;
     const wished = partition.leader === undefined ? [] : [partition.leader];
     const nodes = partition.replicas.map(({ node }) => node);
@@ -178,12 +189,21 @@ export class ClusteredAdmin implements ClusterAdmin {
       topic: topic.name,
       partition: partition.partition,
       uuid: partition.uuid,
-      leaderId: leader?.nodeId ?? "",
+      leaderId,
       term,
       replicas,
       isUnderReplicated: inSyncCount < Math.max(1, partition.replicas.length),
       ...(move === undefined ? {} : { move }),
     };
+  }
+
+  /**
+   * Who was heard to lead last may be gone, and nobody says so of a group that has nobody else. Clients are sent there all the same: perhaps they
+   * find a way. Here nobody leads, unless a replica of this node hears otherwise.
+   */
+  #leaderOf(uuid: string, known: string | undefined): string {
+    if (known === undefined) return "";
+    return this.#isUp(known) || this.#node.groups?.find(uuid)?.leader === known ? known : "";
   }
 
   #phaseOf(
@@ -198,7 +218,7 @@ export class ClusteredAdmin implements ClusterAdmin {
   #describeCatalog(catalog: ClusterCatalog): GroupStatus {
     const { clusterId = "" } = this.#node;
     const known = this.#node.groups?.findLeader(clusterId);
-    const leader = known?.leaderId ?? catalog.leader ?? "";
+    const leader = this.#leaderOf(clusterId, known?.leaderId ?? catalog.leader);
     const voters = this.#catalogVoters();
     const replicas = [...catalog.state.nodes.values()].map(({ name, address }) => ({
       nodeId: name,

@@ -201,8 +201,12 @@ async function removeNode(context: CommandContext, name: string, options: Remove
       }
     }
     const { isRemoved } = await client.cluster.removeNode(name, { force: options.force === true });
-    if (!isRemoved && options.wait) await waitUntilRemoved(context, { connection, name, stop });
-    else if (!isRemoved) {
+    if (!isRemoved && options.wait) {
+      if (await waitUntilRemoved(context, { connection, name, stop, isDrained: options.force !== true })) {
+        await stderr.write(`${name} stays: somebody had it added again meanwhile.\n`);
+        return exitCodes.failed;
+      }
+    } else if (!isRemoved) {
       await stdout.write(`${name} is being removed: proglog cluster status shows how far it is.\n`);
       return exitCodes.done;
     }
@@ -219,21 +223,33 @@ interface Removal {
   readonly connection: ServerConnection;
   readonly name: string;
   readonly stop: StopListener;
+  /** It is being drained; else it is given up. */
+  readonly isDrained: boolean;
 }
 
-/** Says how many replicas are left whenever that is another number. An answer that doesn't come is asked for again. */
-async function waitUntilRemoved({ io, stderr }: CommandContext, { connection, name, stop }: Removal): Promise<void> {
+/**
+ * Says how many replicas are left whenever that is another number. An answer that doesn't come is asked for again. True when the node is to stay
+ * after all: seen several times, since a node that lags behind may not know of its drain yet.
+ */
+async function waitUntilRemoved(
+  { io, stderr }: CommandContext,
+  { connection, name, stop, isDrained }: Removal,
+): Promise<boolean> {
+  let stayingCount = 0;
   for (let shown = -1; !stop.signal.aborted; await pause(watchIntervalMs, io.clock, stop.signal)) {
     try {
       const { nodes } = await connection.client.cluster.status({ troubledOnly: true });
       const node = nodes.find(({ id }) => id === name);
-      if (node === undefined) return;
+      if (node === undefined) return false;
+      stayingCount = isDrained && node.state !== "draining" ? stayingCount + 1 : 0;
+      if (stayingCount >= stayingLooksCount) return true;
       if (node.replicaCount !== shown) await stderr.write(`${formatNumberOf(node.replicaCount, "replica")} left on ${name}\n`);
       shown = node.replicaCount;
     } catch (error) {
       if (!isProglogError(error) || !passingCodes.includes(error.code)) throw error;
     }
   }
+  return false;
 }
 
 async function transferLeadership(context: CommandContext, options: TransferOptions): Promise<ExitCode> {
@@ -286,4 +302,5 @@ function pause(delayMs: number, clock: Clock, signal: AbortSignal): Promise<void
 /** What a node says that is going itself, or doesn't say. */
 const passingCodes: readonly ErrorCode[] = ["UNAVAILABLE", "SHUTTING_DOWN", "TIMEOUT", "NOT_LEADER", "LEADERSHIP_LOST"];
 const watchIntervalMs = secondMs;
+const stayingLooksCount = 3;
 const homeAndErase = "\u001b[H\u001b[J";

@@ -141,6 +141,7 @@ describe("the catalog's commands", () => {
     world.is("repeated", { kind: "forget-deleted", node: "n1", groups: [group] });
     world.apply({ kind: "forget-deleted", node: "n2", groups: [group] });
     assert.deepEqual(world.state.deleted.get(group), ["n3"]);
+    world.apply({ kind: "drain-node", name: "n3", isDraining: true });
     world.apply({ kind: "remove-node", name: "n3", isForced: false });
     assert.deepEqual([...world.state.deleted], [[otherGroup, ["n2"]]]);
     assert.equal(mayDeleteReplica(world.state, group, replica), false, "missing metadata deletes nothing");
@@ -166,6 +167,19 @@ describe("the catalog's commands", () => {
     assert.match(world.refusal({ kind: "drain-node", name: "n2", isDraining: true }), /no other node would be left/);
     world.apply({ kind: "drain-node", name: "n1", isDraining: false });
     world.apply({ kind: "drain-node", name: "n2", isDraining: true });
+  });
+
+  test("who is told that a node stays isn't overtaken by its removal, and who comes too late hears that it is gone", () => {
+    const world = new World().form("n1", "n2", "n3");
+    world.apply({ kind: "drain-node", name: "n3", isDraining: true });
+    world.apply({ kind: "drain-node", name: "n3", isDraining: false });
+    assert.match(world.refusal({ kind: "remove-node", name: "n3", isForced: false }), /it isn't being drained, or is no more/);
+    world.apply({ kind: "drain-node", name: "n3", isDraining: true });
+    world.apply({ kind: "remove-node", name: "n3", isForced: false });
+    assert.match(
+      world.refusal({ kind: "drain-node", name: "n3", isDraining: false }),
+      /^Cannot keep node n3: the cluster has no node n3/,
+    );
   });
 
   test("a topic made again under its uuid is made once, whatever the command's id", () => {

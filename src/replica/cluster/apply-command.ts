@@ -120,14 +120,15 @@ function updateNode(state: CatalogState, { node, isRenewed }: CommandOf<"update-
 
 function drainNode(state: CatalogState, { name, isDraining }: CommandOf<"drain-node">) {
   const node = state.nodes.get(name);
-  if (node === undefined) return noSuchNode("drain node", name);
+  if (node === undefined) return noSuchNode(`${isDraining ? "drain" : "keep"} node ${name}`, name);
   if (isDraining && !hasOtherActiveNode(state, name))
     return refuse("INVALID_ARGUMENT", `Cannot drain node ${name}: no other node would be left`);
   return setNode(state, { ...node, isDraining });
 }
 
 function removeNode(state: CatalogState, { name, isForced }: CommandOf<"remove-node">, offset: number) {
-  if (!state.nodes.has(name)) return noSuchNode("remove node", name);
+  const node = state.nodes.get(name);
+  if (node === undefined) return noSuchNode(`remove node ${name}`, name);
   if (!hasOtherActiveNode(state, name))
     return refuse("INVALID_ARGUMENT", `Cannot remove node ${name}: no other node would be left`);
   const count = [...partitionsOf(state)].filter(({ partition: { replicas, leaving } }) => {
@@ -135,6 +136,12 @@ function removeNode(state: CatalogState, { name, isForced }: CommandOf<"remove-n
   }).length;
   if (count > 0 && !isForced) {
     return refuse("CHANGE_IN_PROGRESS", `Cannot remove node ${name}: it has replicas of ${count} partitions`, {
+      hint: "Drain it first; or remove it by force, if it never comes back.",
+    });
+  }
+  // Who saw that nothing is left on it may be late: an operator who was told that it stays is right.
+  if (!node.isDraining && !isForced) {
+    return refuse("CHANGE_IN_PROGRESS", `Cannot remove node ${name}: it isn't being drained, or is no more`, {
       hint: "Drain it first; or remove it by force, if it never comes back.",
     });
   }

@@ -104,6 +104,7 @@ function change(state: DumbCatalog, command: CatalogCommand, offset: number): vo
       const { name } = command;
       const known = nodeOf(name);
       check(known !== undefined && state.nodes.some((node) => node !== known && !node.isDraining));
+      check(command.isForced || known?.isDraining === true);
       const has = (list: [string, number][]): boolean => list.some(([node]) => node === name);
       check(command.isForced || !partitions.some(({ replicas, leaving = [] }) => has(replicas) || has(leaving)));
       for (const partition of partitions.filter(({ replicas }) => has(replicas))) noteFounders(state, partition);

@@ -16,13 +16,13 @@ import { reportOf } from "./group-report.ts";
 
 /**
  * Answers what the controller asks this node of a group. Throws NOT_LEADER where the group isn't led here, CHANGE_IN_PROGRESS where now
- * isn't the time, INVALID_ARGUMENT.
+ * isn't the time, UNAVAILABLE where it isn't known whether it still is, INVALID_ARGUMENT.
  */
-export function answerGroupQuestion(
+export async function answerGroupQuestion(
   kind: GroupQuestion,
   body: Buffer,
   find: (group: string) => GroupReplica | undefined,
-): Buffer {
+): Promise<Buffer> {
   switch (kind) {
     case groupQuestions.status:
       return answerStatus(getLeader(find, decodeStatusQuestion(body).group, "say how the group stands"));
@@ -43,9 +43,12 @@ export function isGroupQuestion(kind: string): kind is GroupQuestion {
   return (Object.values(groupQuestions) as readonly string[]).includes(kind);
 }
 
-function answerStatus(replica: GroupReplica): Buffer {
+async function answerStatus(replica: GroupReplica): Promise<Buffer> {
   // A group that sleeps knows of nobody whether it is there. Who asks has something in mind, and asks again.
   replica.wake();
+  // What was committed is told as what is: by one that was replaced, and doesn't know yet, a move could end that another leader has only begun,
+  // and the files of a member be removed.
+  await replica.confirmLead();
   const report = reportOf(replica.raft.state);
   if (report === undefined) throw notLeading("say how the group stands", replica.leader);
   return encodeReport(report);

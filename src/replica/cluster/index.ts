@@ -1,3 +1,3 @@
-export type { CatalogPartition, CatalogTopic } from "./catalog-state.ts";
+export { type CatalogPartition, type CatalogTopic, partitionsOf } from "./catalog-state.ts";
 export type { ClusterCatalog } from "./cluster-catalog.ts";
 export { groupQuestions } from "./group-questions.ts";

@@ -13,7 +13,7 @@ import type { ReadOutcome } from "../../raft/read-index.ts";
 export class GroupReads {
   readonly #group: ReadGroup;
   #gathering: PromiseWithResolvers<void> | undefined;
-  readonly #asked = new Map<number, PromiseWithResolvers<void>>();
+  readonly #asked = new Map<number, Asked>();
   #waiting: ShownWaiter[] = [];
   #lastId = 0;
   #ticks = 0;
@@ -28,12 +28,20 @@ export class GroupReads {
     this.#gathering = readers;
     queueMicrotask(() => {
       this.#gathering = undefined;
-      this.#ask(readers);
+      this.#ask({ readers, isShownAwaited: true });
     });
     return readers.promise;
   }
 
-  #ask(readers: PromiseWithResolvers<void>): void {
+  /** The same, but for who wants to know only whether this replica still leads: it needn't show anything, and may be damaged. */
+  confirmLead(): Promise<void> {
+    const readers = Promise.withResolvers<void>();
+    this.#ask({ readers, isShownAwaited: false });
+    return readers.promise;
+  }
+
+  #ask(asked: Asked): void {
+    const { readers } = asked;
     const refusal = this.#group.findRefusal();
     if (refusal !== undefined) {
       readers.reject(refusal);
@@ -41,7 +49,7 @@ export class GroupReads {
     }
     this.#lastId += 1;
     const id = this.#lastId;
-    this.#asked.set(id, readers);
+    this.#asked.set(id, asked);
     this.#group.ask(id, ({ outcome }) => {
       if (outcome === "waiting") return;
       this.#asked.delete(id);
@@ -51,11 +59,12 @@ export class GroupReads {
 
   /** What the core answered. */
   answer(read: ReadAnswer): void {
-    const readers = this.#asked.get(read.id);
-    if (readers === undefined) return;
+    const asked = this.#asked.get(read.id);
+    if (asked === undefined) return;
     this.#asked.delete(read.id);
+    const { readers, isShownAwaited } = asked;
     if (read.outcome === "failed") readers.reject(unconfirmedError("leadership changed, or its leader wasn't heard in time"));
-    else if (this.#group.shownIndex() >= read.index) readers.resolve();
+    else if (!isShownAwaited || this.#group.shownIndex() >= read.index) readers.resolve();
     else if (this.#waiting.length >= shownWaitersMaxCount) readers.reject(overloadedError());
     else this.#waiting.push({ index: read.index, readers, endTick: this.#ticks + this.#group.patienceTicks });
   }
@@ -79,7 +88,7 @@ export class GroupReads {
 
   /** Nobody is answered any more. */
   end(error: ProglogError): void {
-    for (const readers of this.#asked.values()) readers.reject(error);
+    for (const { readers } of this.#asked.values()) readers.reject(error);
     for (const { readers } of this.#waiting) readers.reject(error);
     this.#asked.clear();
     this.#waiting = [];
@@ -94,6 +103,11 @@ export interface ReadGroup {
   /** Asks the core; its answer comes to `answer`, unless `asked` says otherwise. */
   ask(id: number, asked: (outcome: ReadOutcome) => void): void;
   shownIndex(): number;
+}
+
+interface Asked {
+  readonly readers: PromiseWithResolvers<void>;
+  readonly isShownAwaited: boolean;
 }
 
 interface ShownWaiter {

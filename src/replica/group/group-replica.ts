@@ -312,6 +312,14 @@ export class GroupReplica {
     return this.#reads.confirm();
   }
 
+  /**
+   * Resolves once a quorum has said after the call that this replica leads, or follows who does. A leader that was replaced and doesn't know yet
+   * hears so, or nothing: UNAVAILABLE, OVERLOADED.
+   */
+  confirmLead(): Promise<void> {
+    return this.#reads.confirmLead();
+  }
+
   changeMembership(changes: readonly MembershipChange[]): ChangeOutcome {
     return this.#ask((): ChangeOutcome => this.raft.changeMembership(changes));
   }

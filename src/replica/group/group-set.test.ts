@@ -218,6 +218,22 @@ describe("the groups of a node", () => {
     await set.close(reason);
   });
 
+  test("one that is opened again while its hard state is being written begins with that", async () => {
+    const world = new World();
+    const { set } = await world.open();
+    await set.create(recordOf(1));
+    const hold = world.disk.holdSync({ path: /hard-state/ });
+    const written = world.member(1).seams.hardState.write({ term: 7, vote });
+    const reopened = set.reopen(groupIdOf(1));
+    await hold.waiting(1);
+    await settle();
+    assert.deepEqual(world.opened.length, 1);
+    hold.release();
+    await Promise.all([written, reopened]);
+    assert.deepEqual(world.member(1).seams.hardState.saved, { term: 7, vote });
+    await set.close(reason);
+  });
+
   test("a creation that was cut short, at whatever call, is there or never was, and the others are as they were", async () => {
     const seen = new Set<string>();
     for (let nth = 1, struck = true; struck; nth += 1) {

@@ -19,6 +19,7 @@ import { GroupRest } from "./group-rest.ts";
 import type { GroupSetStatus } from "./group-set-status.ts";
 import { GroupTicker } from "./group-ticker.ts";
 import { HardStateLog } from "./hard-state-log.ts";
+import type { HardStateSlot } from "./hard-state-slot.ts";
 import { type CopyQuestionKind, groupOfQuestion } from "./copy-questions.ts";
 import { LeaderExchange } from "./leader-exchange.ts";
 import type { GroupTerm } from "./leader-news.ts";
@@ -453,9 +454,10 @@ export class GroupSet<Member extends GroupMember> {
     group.state = { kind: "opening" };
     const { groupId } = group.record;
     try {
-      const member = await this.#openings.run(() => {
+      const member = await this.#openings.run(async () => {
+        const hardState = await this.#hardStates.openSlot(groupId);
         this.#checkOpen(`open a replica of group ${groupId}`);
-        return this.#options.openMember(group.record, this.#seamsOf(group));
+        return this.#options.openMember(group.record, this.#seamsOf(group, hardState));
       });
       // It may have stopped itself before it was here.
       if (group.state.kind !== "opening") {
@@ -474,9 +476,8 @@ export class GroupSet<Member extends GroupMember> {
     }
   }
 
-  #seamsOf(group: Group<Member>): GroupSeams {
+  #seamsOf(group: Group<Member>, hardState: HardStateSlot): GroupSeams {
     const { groupId } = group.record;
-    const hardState = this.#hardStates.slot(groupId);
     const unsynced = this.unsynced.account();
     group.unsynced = unsynced;
     const isCurrent = (): boolean => group.unsynced === unsynced;

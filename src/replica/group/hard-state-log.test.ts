@@ -84,6 +84,41 @@ describe("the hard-state log", () => {
     await assert.rejects(log.slot("a").write({ term: 10, vote }), /LOG_CLOSED|it is closed/);
   });
 
+  test("a replica that is opened again begins when what the one before it was writing is durable, and goes by that", async () => {
+    const disk = await emptyDisk();
+    const log = await openOn(disk);
+    await (await log.openSlot("a")).write({ term: 1, vote });
+    const before = log.slot("a");
+    const hold = disk.holdSync();
+    const writing = before.write({ term: 2, vote: other });
+    const opening = log.openSlot("a");
+    await assert.rejects(before.write({ term: 3, vote }), /writes no hard state/);
+    await hold.waiting(1);
+    hold.release();
+    await writing;
+    const slot = await opening;
+    assert.deepEqual(slot.saved, { term: 2, vote: other });
+    await assert.rejects(slot.write({ term: 2, vote }), /a vote isn't taken back/);
+    await log.close();
+  });
+
+  test("what one before it couldn't write binds nobody", async () => {
+    const disk = await emptyDisk();
+    const log = await openOn(disk, smallCopy);
+    disk.capacityBytes = disk.usedBytes;
+    let term = 0;
+    const fill = async (): Promise<void> => {
+      for (;;) await log.slot("a").write({ term: (term += 1), vote });
+    };
+    await assert.rejects(fill(), (error) => isProglogError(error, "DISK_FULL"));
+    disk.capacityBytes = Number.POSITIVE_INFINITY;
+    const slot = await log.openSlot("a");
+    assert.equal(slot.saved?.term, term - 1);
+    await slot.write({ term, vote: other });
+    assert.deepEqual(slot.saved, { term, vote: other });
+    await log.close();
+  });
+
   test("what all groups write in one turn is one sync, and what gathers while it runs is the next", async () => {
     const disk = await emptyDisk();
     const log = await openOn(disk);
@@ -181,7 +216,7 @@ describe("the hard-state log", () => {
     await log.remove("never there");
     assert.deepEqual(log.groupIds, ["b"]);
     assert.deepEqual([...(await statesOn(disk.crash(loseAll))).keys()], ["b"]);
-    await assert.rejects(slot.write({ term: 8, vote }), /removed group/);
+    await assert.rejects(slot.write({ term: 8, vote }), /writes no hard state/);
     assert.equal(log.slot("a").saved, undefined);
     await log.slot("a").write({ term: 1, vote });
     assert.equal((await statesOn(disk.crash(loseAll))).get("a")?.term, 1);

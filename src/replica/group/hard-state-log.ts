@@ -99,6 +99,17 @@ export class HardStateLog {
   }
 
   /**
+   * The slot of a replica that is being opened. One that was closed before it may have been writing: that becomes durable, or doesn't, before the
+   * next one begins. By what wasn't durable yet it would vote once more in a term in which it has voted.
+   */
+  async openSlot(groupId: string): Promise<HardStateSlot> {
+    const before = this.#slots.get(groupId);
+    before?.end();
+    await before?.settled();
+    return this.#addSlot(groupId, this.#states.get(groupId));
+  }
+
+  /**
    * Forgets a group whose replica is deleted, durably. Only for one that never comes back under the storage id it had in it (rule 12
    * of docs/raft.md). Nothing is to be written by the slot it had any more.
    */
@@ -256,6 +267,7 @@ class Slot implements HardStateSlot {
   /** The last one asked for. */
   #newest: SavedHardState | undefined;
   #isEnded = false;
+  #lastWrite: Promise<void> = Promise.resolve();
 
   constructor(saved: SavedHardState | undefined, write: (state: SavedHardState) => Promise<void>) {
     this.#saved = saved;
@@ -268,7 +280,7 @@ class Slot implements HardStateSlot {
   }
 
   async write(state: SavedHardState): Promise<void> {
-    assert(!this.#isEnded, "a removed group has no hard state");
+    assert(!this.#isEnded, "a replica that was closed, or removed, writes no hard state");
     const { term, vote } = this.#newest ?? { term: 0, vote: undefined };
     assert(state.term >= term, "terms don't fall");
     const isKept = vote === undefined || (vote.nodeId === state.vote?.nodeId && vote.storageId === state.vote.storageId);
@@ -276,7 +288,15 @@ class Slot implements HardStateSlot {
     // Copied: what is written a turn later is what was asked for.
     const { nodeId = "", storageId = "" } = state.vote ?? {};
     this.#newest = { term: state.term, vote: state.vote === undefined ? undefined : { nodeId, storageId } };
-    await this.#write(this.#newest);
+    const written = this.#write(this.#newest);
+    const settle = (): void => {};
+    this.#lastWrite = written.then(settle, settle);
+    await written;
+  }
+
+  /** Resolves when nothing is being written any more. */
+  async settled(): Promise<void> {
+    await this.#lastWrite;
   }
 
   saveAs(state: SavedHardState | undefined): void {
