@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createSimDisk, type SimDisk } from "../sim/disk.ts";
 import { createSeededRandom } from "../sim/random.ts";
+import { hasDamagedReplica } from "./damaged-replicas.ts";
 import { checkUnderLoad, readReplica, type RecordedClients } from "./recorded-clients.ts";
 import { checkSameFiles } from "./replica-files.ts";
 import { TestCluster, type TestMember } from "./test-cluster.ts";
@@ -70,7 +71,10 @@ const faults: readonly Fault[] = [
       const { cluster, topic, leader, clients, diskOf } = scene;
       const [one, another] = [firstOther(scene), leader];
       for (const member of [one, another]) diskOf(member).capacityBytes = diskOf(member).usedBytes;
-      await waitUntil("both are out of the write path", async () => (await isDamaged(one)) && (await isDamaged(another)));
+      await waitUntil(
+        "both are out of the write path",
+        async () => (await hasDamagedReplica(one)) && (await hasDamagedReplica(another)),
+      );
       for (const { address } of cluster.members) assert.ok((await readReplica(address, topic)).length > 0);
       diskOf(one).capacityBytes = Number.POSITIVE_INFINITY;
       await clients.untilAcknowledged(50);
@@ -96,7 +100,7 @@ async function fill({ topic, clients, diskOf, draw }: Scene, member: TestMember)
   const disk = diskOf(member);
   disk.capacityBytes = disk.usedBytes + draw(4_096);
   try {
-    await waitUntil(`${member.name} is out of the write path`, () => isDamaged(member));
+    await waitUntil(`${member.name} is out of the write path`, () => hasDamagedReplica(member));
     await clients.untilAcknowledged(100);
     // It is read from all the same.
     assert.ok((await readReplica(member.address, topic)).length > 0);
@@ -114,7 +118,7 @@ async function breakOnce(
   const { partitions } = await cluster.connect().describeTopic(topic);
   const uuid = partitions[0]?.uuid ?? assert.fail();
   diskOf(member).fail({ kind, where: ({ path }) => path.includes(uuid) && path.endsWith(".store"), code: "EIO" });
-  await waitUntil(`${member.name} is out of the write path`, () => isDamaged(member));
+  await waitUntil(`${member.name} is out of the write path`, () => hasDamagedReplica(member));
   await clients.untilAcknowledged(100);
   assert.ok((await readReplica(member.address, topic)).length > 0);
   await member.stop();
@@ -123,12 +127,4 @@ async function breakOnce(
 
 function firstOther({ cluster, leader }: Scene): TestMember {
   return cluster.others(leader.name)[0] ?? leader;
-}
-
-/** Whether a replica of it is out of the write path. */
-async function isDamaged({ address }: TestMember): Promise<boolean> {
-  const metrics = await (await fetch(`http://${address}/metrics`)).text();
-  const [line = "", count] = /^proglog_groups\{role="damaged"\} (\d+)$/m.exec(metrics) ?? [];
-  if (Number(count) > 0) return true;
-  throw new Error(line);
 }

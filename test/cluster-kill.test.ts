@@ -23,7 +23,9 @@ describe("a cluster whose processes end loses nothing, and has nothing twice", (
               await disturb({ cluster, topic, clients, draw: (below) => random.integer(below) });
             });
           });
-      await context.test("and their files hold the same", () => cluster.endAndCompare());
+      await context.test("and their files hold the same", async () => {
+        await cluster.endAndCompare();
+      });
     }
     await context.test("and their directories are whole", async () => {
       for (const name of ["n0", "n1", "n2"]) {

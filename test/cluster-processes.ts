@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { type Client, connect } from "../src/client/index.ts";
-import { Command, type Folder } from "./command-process.ts";
+import { type ChildCommand, Command, type Folder } from "./command-process.ts";
 import { withEvidence, type Witness } from "./evidence.ts";
 import { findFreePorts } from "./free-ports.ts";
 import { checkSameFiles } from "./replica-files.ts";
@@ -21,7 +21,18 @@ export class ClusterProcesses implements AsyncDisposable {
     const ports = await findFreePorts(count);
     const addresses = ports.map((port) => `127.0.0.1:${port}`);
     const flags = ["--initial-nodes", String(count), "--start-join-addrs", addresses.join(",")];
-    const cluster = new ClusterProcesses(ports.map((port, number) => new MemberProcess(`n${number}`, port, folder, flags)));
+    return ClusterProcesses.start(
+      addresses.map((address, number) => {
+        const name = `n${number}`;
+        const directory = join(folder.path, name);
+        return new MemberProcess({ name, address, directory, flags, keep: () => (folder.keep(), directory) });
+      }),
+    );
+  }
+
+  /** Of nodes that don't run yet. */
+  static async start(members: readonly MemberProcess[]): Promise<ClusterProcesses> {
+    const cluster = new ClusterProcesses(members);
     try {
       for (const member of cluster.members) member.start();
       await Promise.all(cluster.members.map((member) => member.untilServing()));
@@ -55,9 +66,9 @@ export class ClusterProcesses implements AsyncDisposable {
   }
 
   /** In good order; and then all their files are held against each other. */
-  async endAndCompare(): Promise<void> {
+  async endAndCompare(): Promise<{ readonly groups: number; readonly entries: number }> {
     for (const member of this.members) if (member.isRunning) await member.end("SIGTERM");
-    await withEvidence(
+    return await withEvidence(
       this.witnesses,
       () => undefined,
       () => checkSameFiles(this.members),
@@ -81,30 +92,46 @@ export class ClusterProcesses implements AsyncDisposable {
   }
 }
 
+export interface MemberOptions {
+  readonly name: string;
+  readonly address: string;
+  readonly directory: string;
+  readonly flags: readonly string[];
+  /** What it is run by, which is to end as itself. */
+  readonly launcher?: readonly string[];
+  /** The test failed: its data is to stay. Returns where it does. */
+  readonly keep: () => string;
+}
+
 /** One of them, over all its lives. */
 export class MemberProcess implements AsyncDisposable, Witness {
   readonly name: string;
   readonly address: string;
   readonly directory: string;
-  readonly #folder: Folder;
-  readonly #parameters: readonly string[];
-  #command: Command | undefined;
+  readonly #options: MemberOptions;
+  #command: ChildCommand | undefined;
   /** Of the lives before. */
   #said = "";
 
-  constructor(name: string, port: number, folder: Folder, flags: readonly string[]) {
-    this.name = name;
-    this.address = `127.0.0.1:${port}`;
-    this.#folder = folder;
-    this.directory = join(folder.path, name);
-    this.#parameters = [
-      ...["serve", "--node-name", name, "--rpc-port", String(port), "--data-dir", this.directory, "--log-level", "warn"],
-      ...flags,
-    ];
+  constructor(options: MemberOptions) {
+    this.name = options.name;
+    this.address = options.address;
+    this.directory = options.directory;
+    this.#options = options;
   }
 
   start(): void {
-    this.#command = new Command(...this.#parameters);
+    const { name, address, directory, flags, launcher } = this.#options;
+    const [host = "", port = ""] = address.split(":");
+    const parameters = [
+      ...["serve", "--node-name", name, "--bind-addr", host, "--rpc-port", port],
+      ...["--data-dir", directory, "--log-level", "warn", ...flags],
+    ];
+    this.#command = launcher === undefined ? new Command(...parameters) : Command.behind(launcher, ...parameters);
+  }
+
+  get pid(): number {
+    return this.#running.child.pid ?? 0;
   }
 
   get isRunning(): boolean {
@@ -116,8 +143,7 @@ export class MemberProcess implements AsyncDisposable, Witness {
   }
 
   keepDirectory(): string {
-    this.#folder.keep();
-    return this.directory;
+    return this.#options.keep();
   }
 
   async untilServing(): Promise<void> {
@@ -148,7 +174,7 @@ export class MemberProcess implements AsyncDisposable, Witness {
     this.#command = undefined;
   }
 
-  get #running(): Command {
+  get #running(): ChildCommand {
     if (this.#command === undefined) throw new Error(`${this.name} doesn't run`);
     return this.#command;
   }

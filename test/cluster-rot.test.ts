@@ -86,7 +86,9 @@ describe("a cluster whose files rot repairs them from each other, loses nothing,
       member.start();
       await cluster.untilWell();
     });
-    await context.test("and their files hold the same", () => cluster.endAndCompare());
+    await context.test("and their files hold the same", async () => {
+      await cluster.endAndCompare();
+    });
   });
 });
 

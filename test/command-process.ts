@@ -6,17 +6,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { repository } from "./source-code.ts";
 
-/** The command as a process of its own: what only a process can show, signals, pipes and kill -9. */
-export class Command implements AsyncDisposable {
+/** A process, and what it says. */
+export class ChildCommand implements AsyncDisposable {
   readonly child: ChildProcess;
   stdout = "";
   stderr = "";
   readonly #exit: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
   #changed = Promise.withResolvers<void>();
 
-  constructor(...argv: readonly string[]) {
+  constructor(command: string, parameters: readonly string[]) {
     const { NODE_TEST_CONTEXT: _, ...env } = process.env;
-    this.child = spawn(process.execPath, [join(repository, "src/cli/bin.ts"), ...argv], { stdio: "pipe", env });
+    this.child = spawn(command, parameters, { stdio: "pipe", env });
     this.child.stdout?.on("data", (chunk: Buffer) => this.#take("stdout", chunk));
     this.child.stderr?.on("data", (chunk: Buffer) => this.#take("stderr", chunk));
     // What it didn't read when it ended is no news.
@@ -55,6 +55,20 @@ export class Command implements AsyncDisposable {
     await this.#exit;
   }
 }
+
+/** The command as a process of its own: what only a process can show, signals, pipes and kill -9. */
+export class Command extends ChildCommand {
+  constructor(...argv: readonly string[]) {
+    super(process.execPath, [script, ...argv]);
+  }
+
+  /** By way of a command that runs another in its own place, such as nsenter. */
+  static behind([launcher = "", ...parameters]: readonly string[], ...argv: readonly string[]): ChildCommand {
+    return new ChildCommand(launcher, [...parameters, process.execPath, script, ...argv]);
+  }
+}
+
+const script = join(repository, "src/cli/bin.ts");
 
 /** A node on a free port, and its URL. */
 export async function serve(folder: string): Promise<{ command: Command; url: string }> {

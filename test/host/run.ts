@@ -1,0 +1,54 @@
+import { spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { reasonAgainst, runTool } from "./tool.ts";
+
+/**
+ * Proves a cluster on a host's own faults: `run.ts [--minutes 10] [--seed 123]`, as root. Its nodes, their networks and disks live in
+ * namespaces of processes, mounts and networks that are made for it: when that process ends, killed or not, the kernel takes all of it away,
+ * and nothing of it is ever seen outside. Where the host doesn't let it, it says so and is skipped. docs/testing.md has what it does.
+ */
+const unshared = ["--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"];
+
+process.exitCode = await main();
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: { minutes: { type: "string", default: "" }, seed: { type: "string", default: "" } },
+  });
+  const minutes = Number(values.minutes || "10");
+  if (!(minutes > 0)) {
+    console.error(`prove-host: MINUTES is a number above 0: ${values.minutes}`);
+    return 2;
+  }
+  const lack = findLack();
+  if (lack !== undefined) {
+    console.log(`SKIPPED prove-host: ${lack}`);
+    return 0;
+  }
+  const folder = mkdtempSync(join(tmpdir(), "proglog-host-"));
+  const seed = values.seed || String(randomInt(2 ** 47));
+  const inside = [process.execPath, join(import.meta.dirname, "inside.ts"), "--minutes", String(minutes), "--seed", seed];
+  // What a failure leaves goes there as well.
+  const env = { ...process.env, TMPDIR: folder };
+  const child = spawn("unshare", [...unshared, ...inside, "--folder", folder], { stdio: "inherit", env });
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => child.kill("SIGKILL"));
+  const [code] = (await once(child, "exit")) as [number | null];
+  if (code === 1) console.error(`prove-host: what failed is in ${folder}; again with SEED=${seed}`);
+  else rmSync(folder, { recursive: true, force: true });
+  return code ?? 130;
+}
+
+/** Why it can't run here at all. */
+function findLack(): string | undefined {
+  if (process.platform !== "linux") return "it takes Linux";
+  if (process.getuid?.() !== 0) return "it takes root";
+  return (
+    reasonAgainst(() => runTool("unshare", ...unshared, "true")) ??
+    reasonAgainst(() => ["ip", "nsenter", "mkfs.ext4", "fallocate"].map((tool) => runTool("sh", "-c", `command -v ${tool}`)))
+  );
+}
