@@ -565,3 +565,9 @@ export const sequenceDoubtMaxMs = 10_000;
 /** How long a changed log level may hold before it goes back by itself; for longer it is the configuration's. A blink would show nothing. */
 export const logLevelForMinMs = secondMs;
 export const logLevelForMaxMs = 7 * 24 * 60 * 60 * secondMs;
+
+/**
+ * Partitions of a node whose metrics are told one by one. Each has some dozen series, in a cluster one more for each follower, and whoever
+ * stores them pays for each: beyond this, what is told of them together has to do.
+ */
+export const metricPartitionsMaxCount = 1_000;

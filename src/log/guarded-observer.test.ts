@@ -22,6 +22,7 @@ function thrower(): {
     throw new Error(`${event} threw`);
   };
   const observer: LogObserver = {
+    opened: fail("opened"),
     appended: fail("appended"),
     synced: fail("synced"),
     read: fail("read"),
@@ -57,10 +58,7 @@ describe("an observer that throws", () => {
     assert.deepEqual([...told].sort(), Object.keys(observer).sort());
     const ours = logged.filter((entry) => JSON.stringify(entry).includes("observer"));
     assert.deepEqual(ours, [
-      [
-        { error: new Error("appended threw"), event: "appended" },
-        "the observer of a log threw; further errors of it aren't told",
-      ],
+      [{ error: new Error("opened threw"), event: "opened" }, "the observer of a log threw; further errors of it aren't told"],
     ]);
   });
 
@@ -81,7 +79,7 @@ describe("an observer that throws", () => {
         throw new Error("the logger, too");
       },
     };
-    assert.doesNotThrow(() => guardObserver(observer, logger).read?.({ bytes: 1, batches: 1 }));
+    assert.doesNotThrow(() => guardObserver(observer, logger).read?.({ bytes: 1, batches: 1, appendTime: 0 }));
   });
 });
 
@@ -94,7 +92,7 @@ test("an observer is told what happens, as itself", () => {
   }
   const counter = new Counter();
   const guarded = guardObserver(counter, silentLogger);
-  guarded.read?.({ bytes: 7, batches: 1 });
+  guarded.read?.({ bytes: 7, batches: 1, appendTime: 0 });
   guarded.rolled?.({ baseIndex: 1, durationMs: 1 });
   assert.equal(counter.bytes, 7);
 });

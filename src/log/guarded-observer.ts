@@ -27,6 +27,7 @@ export function guardObserver(observer: LogObserver, logger: Logger): Required<L
     }
   };
   return {
+    opened: (event) => guard("opened", () => observer.opened?.(event)),
     appended: (event) => guard("appended", () => observer.appended?.(event)),
     synced: (event) => guard("synced", () => observer.synced?.(event)),
     read: (event) => guard("read", () => observer.read?.(event)),

@@ -37,7 +37,11 @@ export class FrameStartBatch implements LargeBatch {
     for (let at = 0; at < this.byteLength; ) {
       const bytes = await this.#parts.run(`read offset ${this.baseOffset}`, () => this.#readPiece(at, pieceBytes));
       crc = crc32c(bytes, at === 0 ? batchUnprotectedBytes : 0, bytes.length, crc);
-      this.#parts.state.context.observer.read?.({ bytes: bytes.length, batches: at === 0 ? 1 : 0 });
+      this.#parts.state.context.observer.read?.({
+        bytes: bytes.length,
+        batches: at === 0 ? 1 : 0,
+        appendTime: this.#frame.appendTime,
+      });
       at += bytes.length;
       if (at === this.byteLength && crc !== this.#crc) throw await this.#damage(batchCrcFault);
       yield bytes;

@@ -1,16 +1,23 @@
 import type { ProglogError } from "../base/error.ts";
-import type { CompactionReport } from "./log.ts";
+import type { CompactionReport, RecoveryReport } from "./log.ts";
 
 /** Told what the log does, for metrics. Called on the hot path: one that dawdles makes appends wait; one that throws harms nobody and is logged, once. */
 export interface LogObserver {
-  /** A group of appends was written. `bytes` counts frames whole. */
-  appended?(event: { readonly records: number; readonly batches: number; readonly bytes: number }): void;
+  /** The log was opened, or made. */
+  opened?(event: RecoveryReport): void;
+  /** A group of appends was written. `bytes` counts frames whole; `durationMs` is the writing alone, without the sync. */
+  appended?(event: {
+    readonly records: number;
+    readonly batches: number;
+    readonly bytes: number;
+    readonly durationMs: number;
+  }): void;
   /** A batch came in another codec than the log keeps, and was packed anew. `bytes` counts what became of it. */
   repacked?(event: { readonly bytes: number; readonly batches: number }): void;
   /** A sync ended. `bytes` and `batches` tell what it made durable. */
   synced?(event: { readonly durationMs: number; readonly bytes: number; readonly batches: number }): void;
-  /** Batches were handed to a reader. */
-  read?(event: { readonly bytes: number; readonly batches: number }): void;
+  /** Batches were handed to a reader. `appendTime` is that of the last one. */
+  read?(event: { readonly bytes: number; readonly batches: number; readonly appendTime: number }): void;
   /** A segment was sealed and the one of this base index begun. */
   rolled?(event: { readonly baseIndex: number; readonly durationMs: number }): void;
   /** Segments were removed from the front. */

@@ -64,7 +64,7 @@ export class LogReader {
       checkReadable("read", offset, this);
       return findEntryOfOffset(context, this.#state.segments.findByOffset(offset), offset, checkThere);
     });
-    context.observer.read?.({ bytes: frame.payload.length, batches: 1 });
+    context.observer.read?.({ bytes: frame.payload.length, batches: 1, appendTime: frame.appendTime });
     const record = new FrameBatch(frame).records().find((candidate) => candidate.offset === offset);
     if (record !== undefined) return record;
     throw new ProglogError(
@@ -158,7 +158,7 @@ export class LogReader {
         if (piece.length === 0) continue;
         leftBatches -= piece.length;
         leftBytes -= bytes;
-        observer.read?.({ bytes, batches: piece.length });
+        observer.read?.({ bytes, batches: piece.length, appendTime: piece.at(-1)?.appendTime ?? 0 });
         yield { kind: "batches", batches: piece };
       }
     } catch (error) {

@@ -258,7 +258,7 @@ export class LogWriter {
       beginsSegment: active.entryCount === 0 && active.before().index > 0,
       seed,
     });
-    await this.#writeFrames(active, group);
+    const durationMs = await this.#writeFrames(active, group);
     const position = active.store.end;
     active.store.advance(group.byteLength);
     for (const entry of group.entries) {
@@ -266,7 +266,7 @@ export class LogWriter {
       description.apply(entry.header, entry.append.batch);
     }
     const batches = accepted.length;
-    observer.appended?.({ records: group.recordCount, batches, bytes: group.byteLength });
+    observer.appended?.({ records: group.recordCount, batches, bytes: group.byteLength, durationMs });
 
     const isDurable = this.#options.sync === "always";
     if (isDurable) await this.#syncActive({ bytes: group.byteLength, batches });
@@ -292,7 +292,7 @@ export class LogWriter {
     const { active } = this.#state.segments;
     const { context, description } = this.#state;
     const group = encodeStamped(entries, { durableIndex: this.#state.durable.index, seed: context.seed });
-    await this.#writeFrames(active, group);
+    const durationMs = await this.#writeFrames(active, group);
     const position = active.store.end;
     active.store.advance(group.byteLength);
     for (const { header, payload, maxTimestamp, position: at } of group.entries) {
@@ -300,7 +300,7 @@ export class LogWriter {
       description.apply(header, payload);
     }
     const batches = group.entries.length;
-    context.observer.appended?.({ records: group.recordCount, batches, bytes: group.byteLength });
+    context.observer.appended?.({ records: group.recordCount, batches, bytes: group.byteLength, durationMs });
     await this.#syncActive({ bytes: group.byteLength, batches });
     this.#zeroAhead(active, group.byteLength);
   }
@@ -328,15 +328,18 @@ export class LogWriter {
     answerOthers(settled, nextOffset);
   }
 
-  /** Writes the group's bytes, or leaves no trace of it when the disk is full. */
+  /** Writes the group's bytes, or leaves no trace of it when the disk is full. Returns how long it took. */
   async #writeFrames(
     active: ActiveSegment,
     group: Pick<AppendGroup, "buffers" | "byteLength"> & { readonly entries: { readonly length: number } },
-  ): Promise<void> {
+  ): Promise<number> {
+    const { clock } = this.#state.context;
+    const start = clock.monotonic();
     await active.store.makeRoom(group.byteLength);
     try {
       active.reserve(group.entries.length);
-      await active.store.write(group.buffers, () => this.#state.context.clock.turn());
+      await active.store.write(group.buffers, () => clock.turn());
+      return clock.monotonic() - start;
     } catch (error) {
       if (!isDiskFull(error)) throw error;
       await active.store.undoWrite();

@@ -138,11 +138,9 @@ async function openLocked(
     await syncName(disk, directory);
     const context = contextOf(options.logId ?? random.bytes(logIdBytes));
     const state = await createLog(context, options.base ?? emptyBase(context.logId));
-    return new CommitLog(state, resolved, {
-      lock,
-      recovery: report(state, "created", clock.monotonic() - start),
-      isReplicas,
-    });
+    const recovery = report(state, "created", clock.monotonic() - start);
+    observer.opened(recovery);
+    return new CommitLog(state, resolved, { lock, recovery, isReplicas });
   }
 
   const { logId } = baseRead.record;
@@ -159,6 +157,7 @@ async function openLocked(
     notes,
   };
   if (kind === "recovered") context.logger.debug({ directory, ...recovery }, "recovered a log that hadn't been closed");
+  observer.opened(recovery);
   return new CommitLog(state, resolved, { lock, recovery, isReplicas });
 }
 

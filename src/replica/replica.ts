@@ -5,6 +5,7 @@ import type { RecordInput } from "../batch/record.ts";
 import type { GroupReplica } from "./group/group-replica.ts";
 import type { GroupStatus } from "./group/group-status.ts";
 import type { Acks } from "./group/proposals.ts";
+import { PartitionTraffic } from "./partition-traffic.ts";
 import { type ReadBounds, readRecords, type RecordsRead } from "./read-records.ts";
 import { RecordPacker } from "./record-packer.ts";
 import { type LogSnapshots, snapshotsOf } from "../log/log-snapshot.ts";
@@ -33,6 +34,7 @@ import {
  */
 export class Replica {
   readonly identity: ReplicaIdentity;
+  readonly traffic: Readonly<PartitionTraffic>;
   #state: ReplicaState;
   readonly #damages: DamageCount;
   readonly #clock: Clock;
@@ -45,8 +47,9 @@ export class Replica {
   /** What was appended to last: the others have nothing that waits. */
   #packer = this.#packers.quorum;
 
-  private constructor(identity: ReplicaIdentity, state: ReplicaState, { damages, clock }: ReplicaParts) {
+  private constructor(identity: ReplicaIdentity, state: ReplicaState, { damages, clock, traffic }: ReplicaParts) {
     this.identity = identity;
+    this.traffic = traffic;
     this.#state = state;
     this.#damages = damages;
     this.#clock = clock;
@@ -56,9 +59,10 @@ export class Replica {
   static async open(identity: ReplicaIdentity, directory: string, options: ReplicaOptions): Promise<Replica> {
     const { logger } = options;
     const damages: DamageCount = { count: 0 };
-    const parts = { damages, clock: options.log.clock ?? systemClock };
+    const traffic = new PartitionTraffic();
+    const parts = { damages, clock: options.log.clock ?? systemClock, traffic };
     const observer: LogObserver = {
-      ...options.log.observer,
+      ...traffic.counting(options.log.observer),
       damaged(damage: LogDamage) {
         damages.count += 1;
         logger.error({ ...identity, ...damage }, "a log is damaged");
@@ -87,12 +91,14 @@ export class Replica {
 
   /** The face of a group's replica, which it closes. */
   static ofGroup(identity: ReplicaIdentity, group: GroupReplica, { clock }: { readonly clock: Clock }): Replica {
-    return new Replica(identity, { kind: "open", log: group.log, group }, { damages: { count: 0 }, clock });
+    const { log, traffic } = group;
+    return new Replica(identity, { kind: "open", log, group }, { damages: { count: 0 }, clock, traffic });
   }
 
   /** One that answers everything with `error`: its log doesn't open. */
   static failed(identity: ReplicaIdentity, error: ProglogError): Replica {
-    return new Replica(identity, { kind: "failed", error }, { damages: { count: 0 }, clock: systemClock });
+    const parts = { damages: { count: 0 }, clock: systemClock, traffic: new PartitionTraffic() };
+    return new Replica(identity, { kind: "failed", error }, parts);
   }
 
   /** Why its log didn't open; undefined when it did. */
@@ -414,6 +420,7 @@ type ReplicaState =
 interface ReplicaParts {
   readonly damages: DamageCount;
   readonly clock: Clock;
+  readonly traffic: PartitionTraffic;
 }
 
 function readOptionsOf(offset: number, { signal, maxBytes, stopsAtEnd = false }: TailOptions): BatchReadOptions {

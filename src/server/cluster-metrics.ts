@@ -1,29 +1,19 @@
-import type { Gauge } from "prom-client";
+import { metricPartitionsMaxCount } from "../base/limits.ts";
 import type { ClusteredNode } from "../replica/cluster/clustered-node.ts";
 import type { GroupReplica } from "../replica/group/group-replica.ts";
 import { type GroupStatus, isPeerInSync } from "../replica/group/group-status.ts";
 import type { GroupState } from "../replica/group/group-set.ts";
+import type { MetricsAdder } from "./metrics-adder.ts";
 
 /** What a node of a cluster is asked at each scrape. Nothing of it is there before the node has its place in a cluster. */
 export type WatchedCluster = Pick<ClusteredNode, "groups" | "clusterCatalog" | "controller" | "facts">;
 
-/** How gauges, and counters that others count, are added to a node's metrics. */
-export interface MetricsAdder {
-  readonly gauge: <Label extends string>(
-    name: string,
-    help: string,
-    labelNames: readonly Label[],
-    collect: (gauge: Gauge<Label>) => void,
-  ) => void;
-  readonly total: (name: string, help: string, valueOf: () => number) => void;
-}
-
 /** Of the groups of a node, and of what they share (docs/operating.md, "Watching a cluster"). To be called once. */
-export function addClusterMetrics({ gauge, total }: MetricsAdder, node: WatchedCluster): void {
+export function addClusterMetrics(add: MetricsAdder, node: WatchedCluster): void {
   const single = (name: string, help: string, valueOf: () => number | undefined): void =>
-    gauge(name, help, [], (each) => each.set(valueOf() ?? 0));
+    add.gauge(name, help, [], (each) => each.set(valueOf() ?? 0));
   const ofPartitions = (name: string, help: string, valueOf: (status: GroupStatus) => number | undefined): void =>
-    gauge(name, help, ["topic", "partition"], (each) => {
+    add.gauge(name, help, ["topic", "partition"], (each) => {
       // Partitions come and go; what isn't there any more must not stay in the text.
       each.reset();
       for (const { labels, status } of openPartitions(node)) {
@@ -32,7 +22,7 @@ export function addClusterMetrics({ gauge, total }: MetricsAdder, node: WatchedC
       }
     });
 
-  gauge("proglog_groups", "Replicas of groups on this node, by what they are", ["role"], (each) => {
+  add.gauge("proglog_groups", "Replicas of groups on this node, by what they are", ["role"], (each) => {
     for (const role of groupRoles) each.set({ role }, 0);
     for (const { state } of node.groups?.states() ?? []) each.inc({ role: groupRoleOf(state) });
   });
@@ -46,7 +36,7 @@ export function addClusterMetrics({ gauge, total }: MetricsAdder, node: WatchedC
   ofPartitions("proglog_group_uncommitted_entries", "Entries of a leader's log that aren't committed", (status) =>
     status.role === "leader" ? status.lastIndex - status.commitIndex : undefined,
   );
-  gauge(
+  add.gauge(
     "proglog_group_follower_lag_entries",
     "Entries of a leader's log that a follower isn't known to have on its disk",
     ["topic", "partition", "node"],
@@ -67,16 +57,16 @@ export function addClusterMetrics({ gauge, total }: MetricsAdder, node: WatchedC
   single("proglog_hard_states_failed", "1 when terms and votes can't be written any more", () =>
     Number(node.groups?.status.hardStateError !== undefined),
   );
-  total("proglog_hard_state_syncs_total", "Syncs of terms and votes", () => node.groups?.status.hardStateSyncCount ?? 0);
-  total(
+  add.total("proglog_hard_state_syncs_total", "Syncs of terms and votes", () => node.groups?.status.hardStateSyncCount ?? 0);
+  add.total(
     "proglog_loop_stalls_total",
     "Times that the event loop stood still for ticks",
     () => node.groups?.status.stallCount ?? 0,
   );
-  total("proglog_group_messages_dropped_total", "Messages with entries that there was no room for", () => {
+  add.total("proglog_group_messages_dropped_total", "Messages with entries that there was no room for", () => {
     return node.groups?.status.droppedCount ?? 0;
   });
-  total("proglog_group_copied_bytes_total", "Bytes of logs sent to replicas that catch up or repair theirs", () => {
+  add.total("proglog_group_copied_bytes_total", "Bytes of logs sent to replicas that catch up or repair theirs", () => {
     return node.groups?.status.copiedBytes ?? 0;
   });
   single("proglog_peers_lost", "Nodes of the cluster that there is no way to", () => node.groups?.status.lostPeers.length);
@@ -89,9 +79,13 @@ export function addClusterMetrics({ gauge, total }: MetricsAdder, node: WatchedC
     "Offset of the catalog up to which this node knows it",
     () => node.clusterCatalog?.nextOffset,
   );
-  total("proglog_catalog_divergences_total", "Snapshots of the catalog that said something else than was known here", () => {
-    return node.clusterCatalog?.divergenceCount ?? 0;
-  });
+  add.total(
+    "proglog_catalog_divergences_total",
+    "Snapshots of the catalog that said something else than was known here",
+    () => {
+      return node.clusterCatalog?.divergenceCount ?? 0;
+    },
+  );
   single("proglog_controller_moves", "Partitions that the controller is moving, where it runs", () => {
     return node.controller?.status().movingCount;
   });
@@ -129,11 +123,15 @@ function* openGroups({ groups }: Pick<WatchedCluster, "groups">): Generator<Open
     if (state.kind === "open") yield { groupId: record.groupId, status: state.member.status() };
 }
 
-/** Those that the catalog has a name for. */
+/** Those that the catalog has a name for, as far as they are told of one by one. */
 function* openPartitions(node: WatchedCluster) {
+  let listed = 0;
   for (const { groupId, status } of openGroups(node)) {
     const place = node.clusterCatalog?.state.groups.get(groupId);
-    if (place !== undefined) yield { labels: { topic: place.topic, partition: place.partition }, status };
+    if (place === undefined) continue;
+    if (listed === metricPartitionsMaxCount) return;
+    listed += 1;
+    yield { labels: { topic: place.topic, partition: place.partition }, status };
   }
 }
 

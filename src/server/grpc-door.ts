@@ -1,6 +1,6 @@
 import type { Duplex } from "node:stream";
 import type { Clock } from "../base/clock.ts";
-import { ProglogError } from "../base/error.ts";
+import { type ErrorCode, isProglogError, ProglogError } from "../base/error.ts";
 import type { Logger } from "../base/logger.ts";
 import type { Random } from "../base/random.ts";
 import { GrpcServer, type GrpcServerObserver, Health, reflectionMethods, serve, type ServedMethod } from "../grpc/index.ts";
@@ -59,7 +59,10 @@ export class GrpcDoor {
       methods: [...methods, ...this.#health.methods, ...reflectionMethods(encodeDescriptorSet())],
       clock,
       random,
-      statusOf: toStatusError,
+      statusOf: (error) => {
+        if (isProglogError(error)) parts.onError(error.code);
+        return toStatusError(error);
+      },
       observer,
     });
   }
@@ -121,9 +124,8 @@ export class GrpcDoor {
   /** Whoever comes before the logs are open must not hear that a topic isn't there. */
   #admitted({ method, handler }: ServedMethod): ServedMethod {
     const admit = (): void => {
-      if (this.#stopping.signal.aborted) throw toStatusError(this.#stopping.signal.reason);
-      if (!this.#isServing)
-        throw toStatusError(new ProglogError("UNAVAILABLE", "Cannot answer: the node is starting", notAppended));
+      if (this.#stopping.signal.aborted) throw this.#stopping.signal.reason;
+      if (!this.#isServing) throw new ProglogError("UNAVAILABLE", "Cannot answer: the node is starting", notAppended);
     };
     const admitted = (...args: readonly unknown[]): unknown => {
       admit();
@@ -145,6 +147,8 @@ export interface GrpcDoorParts {
   readonly observer: GrpcServerObserver;
   /** An append failed whose client had its answer before (`acks` "none"). */
   readonly onUnheardFailure: () => void;
+  /** A call, or a request of a stream, was answered with an error. */
+  readonly onError: (code: ErrorCode) => void;
   /** The nodes, as this one sees them. */
   readonly listServers: () => readonly ServerDescription[];
   readonly cluster: ClusterAdmin;

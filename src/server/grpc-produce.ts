@@ -1,4 +1,4 @@
-import { isProglogError, ProglogError } from "../base/error.ts";
+import { type ErrorCode, isProglogError, ProglogError } from "../base/error.ts";
 import { producesMaxBytes, producesWaitingMaxBytes } from "../base/limits.ts";
 import type { Logger } from "../base/logger.ts";
 import { type CallContext, GrpcStatusError, type Requests, type Responses } from "../grpc/index.ts";
@@ -17,6 +17,7 @@ export class GrpcProduce {
   readonly #logger: Logger;
   readonly #stopping: AbortSignal;
   readonly #onUnheardFailure: () => void;
+  readonly #onError: (code: ErrorCode) => void;
   #nextTurn: Promise<void> | undefined;
   readonly #room = new ProduceRoom({ maxBytes: producesMaxBytes, waitingMaxBytes: producesWaitingMaxBytes });
 
@@ -25,6 +26,7 @@ export class GrpcProduce {
     this.#logger = parts.logger;
     this.#stopping = parts.stopping;
     this.#onUnheardFailure = parts.onUnheardFailure;
+    this.#onError = parts.onError;
   }
 
   /** What all requests under way share. */
@@ -82,7 +84,10 @@ export class GrpcProduce {
       append = { answer: refused, settled: refused };
     }
     if (!request.answersErrors) return append;
-    const answer = append.answer.catch((error: unknown) => ({ ...nothing, error: toProtoError(error) }));
+    const answer = append.answer.catch((error: unknown) => {
+      if (isProglogError(error)) this.#onError(error.code);
+      return { ...nothing, error: toProtoError(error) };
+    });
     return { answer, settled: append.settled };
   }
 
@@ -133,6 +138,8 @@ export interface GrpcProduceParts {
   readonly stopping: AbortSignal;
   /** An append failed whose client had its answer before (`acks` "none"). */
   readonly onUnheardFailure: () => void;
+  /** A request was answered with an error. */
+  readonly onError: (code: ErrorCode) => void;
 }
 
 const nothing: ProduceResponse = { offset: 0, partition: 0, count: 0, appendTime: 0, isDurable: false, isDuplicate: false };

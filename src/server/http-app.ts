@@ -197,6 +197,7 @@ export class HttpApp {
   /** What a client is told of an error. One that is our fault is logged with what it isn't told. */
   explain(thrown: unknown, request: FastifyRequest): Problem {
     const problem = toProblem(toProglogError(thrown));
+    this.#options.metrics.errorAnswered(problem.code);
     if (problem.status === 500) {
       const cause = thrown instanceof Error ? thrown.stack : messageOf(thrown);
       this.#options.logger.error(

@@ -48,7 +48,7 @@ test("what groups do is counted, and a node that has none yet shows none", async
   const metrics = new Metrics();
   const { groupObserver } = metrics;
   groupObserver.elected?.({ term: 3 });
-  groupObserver.committed?.({ entries: 4 });
+  groupObserver.committed?.({ entries: 4, waitedMs: [2, 700] });
   groupObserver.sent?.({ to: "n2", entries: 5, bytes: 600 });
   groupObserver.repaired?.({ entries: 7, bytes: 800 });
   metrics.watchCluster({ groups: undefined, clusterCatalog: undefined, controller: undefined, facts: undefined });
@@ -56,6 +56,8 @@ test("what groups do is counted, and a node that has none yet shows none", async
   for (const line of [
     "proglog_group_elections_won_total 1",
     "proglog_group_committed_entries_total 4",
+    "proglog_group_commit_duration_seconds_count 2",
+    'proglog_group_commit_duration_seconds_bucket{le="0.0025"} 1',
     "proglog_group_sent_entries_total 5",
     "proglog_group_sent_bytes_total 600",
     "proglog_group_repaired_entries_total 7",

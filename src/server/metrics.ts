@@ -1,15 +1,17 @@
-import { monitorEventLoopDelay } from "node:perf_hooks";
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { Registry } from "prom-client";
+import type { ErrorCode } from "../base/error.ts";
 import type { LogObserver } from "../replica/data-directory.ts";
 import type { GroupObserver } from "../replica/group/group-options.ts";
-import type { NodeStorage } from "../replica/node-storage.ts";
-import { type ReplicaStatus, replicaStates } from "../replica/replica.ts";
+import type { Acks } from "../replica/replica.ts";
 import { type GrpcServerObserver, nameOfStatus } from "../grpc/index.ts";
 import { addClusterMetrics, type WatchedCluster } from "./cluster-metrics.ts";
 import type { GrpcDoor } from "./grpc-door.ts";
 import type { Listener, RefusedReason } from "./listener.ts";
+import { MetricsAdder } from "./metrics-adder.ts";
+import { addPartitionMetrics } from "./partition-metrics.ts";
 import type { PeerObserver } from "./peer-context.ts";
 import type { PeersStatus } from "./peer-transport.ts";
+import { ProcessMetrics } from "./process-metrics.ts";
 import type { Protocol } from "./protocol.ts";
 import type { RouteServices } from "./route-services.ts";
 import type { TlsDoor } from "./tls/tls-door.ts";
@@ -18,50 +20,84 @@ import type { TlsObserver } from "./tls/tls-plane.ts";
 /** What the node counts, in Prometheus' text. Each node has a registry of its own, so that several can live in one process. */
 export class Metrics {
   readonly #registry = new Registry();
-  readonly #loopDelay = monitorEventLoopDelay({ resolution: loopDelayResolutionMs });
+  readonly #now: () => number;
+  readonly #process: ProcessMetrics;
+  readonly #add = new MetricsAdder(this.#registry);
 
-  readonly #requests = this.#counter("proglog_http_requests_total", "HTTP requests answered", ["route", "status"]);
-  readonly #requestSeconds = this.#seconds(
+  readonly #requests = this.#add.counter("proglog_http_requests_total", "HTTP requests answered", ["route", "status"]);
+  readonly #requestSeconds = this.#add.seconds(
     "proglog_http_request_duration_seconds",
     "Time from a request's head to its answer",
     ["route"],
   );
-  readonly #accepted = this.#counter("proglog_connections_accepted_total", "Connections by what they speak", ["protocol"]);
-  readonly #refused = this.#counter("proglog_connections_refused_total", "Connections dropped, and why", ["reason"]);
-  readonly #appendedRecords = this.#counter("proglog_log_appended_records_total", "Records appended");
-  readonly #appendedBatches = this.#counter("proglog_log_appended_batches_total", "Batches appended");
-  readonly #appendedBytes = this.#counter("proglog_log_appended_bytes_total", "Bytes of frames appended");
-  readonly #repackedBatches = this.#counter("proglog_log_repacked_batches_total", "Batches packed anew in their topic's codec");
-  readonly #syncSeconds = this.#seconds("proglog_log_sync_duration_seconds", "Time of a sync of a store");
-  readonly #syncedBytes = this.#counter("proglog_log_synced_bytes_total", "Bytes made durable by syncs");
-  readonly #readBytes = this.#counter("proglog_log_read_bytes_total", "Bytes of batches read");
-  readonly #readBatches = this.#counter("proglog_log_read_batches_total", "Batches read");
-  readonly #rolls = this.#counter("proglog_log_rolls_total", "Segments sealed");
-  readonly #trimmedSegments = this.#counter("proglog_log_trimmed_segments_total", "Segments removed by retention or trim");
-  readonly #damages = this.#counter("proglog_log_damages_total", "Ranges found rotten by reads and scrubs");
-  readonly #poisonings = this.#counter(
+  readonly #errors = this.#add.counter("proglog_errors_total", "Errors that clients were answered with, by code", ["code"]);
+  readonly #accepted = this.#add.counter("proglog_connections_accepted_total", "Connections by what they speak", ["protocol"]);
+  readonly #refused = this.#add.counter("proglog_connections_refused_total", "Connections dropped, and why", ["reason"]);
+  readonly #appendedRecords = this.#add.counter("proglog_log_appended_records_total", "Records appended");
+  readonly #appendedBatches = this.#add.counter("proglog_log_appended_batches_total", "Batches appended");
+  readonly #appendedBytes = this.#add.counter("proglog_log_appended_bytes_total", "Bytes of frames appended");
+  readonly #repackedBatches = this.#add.counter(
+    "proglog_log_repacked_batches_total",
+    "Batches packed anew in their topic's codec",
+  );
+  readonly #writeSeconds = this.#add.durations(
+    "proglog_log_write_duration_seconds",
+    "Time of writing a group of batches, without the sync",
+  );
+  readonly #syncSeconds = this.#add.seconds("proglog_log_sync_duration_seconds", "Time of a sync of a store");
+  readonly #syncedBytes = this.#add.counter("proglog_log_synced_bytes_total", "Bytes made durable by syncs");
+  readonly #readBytes = this.#add.counter("proglog_log_read_bytes_total", "Bytes of batches read");
+  readonly #readBatches = this.#add.counter("proglog_log_read_batches_total", "Batches read");
+  readonly #consumedAge = this.#add.durations(
+    "proglog_log_read_age_seconds",
+    "From a batch's append to its being read, of the last one of each read: end to end, of consumers that keep up",
+    ageBuckets,
+  );
+  readonly #opens = this.#add.counter("proglog_log_opens_total", "Logs opened, and how: made, closed before, or recovered", [
+    "kind",
+  ]);
+  readonly #openSeconds = this.#add.seconds(
+    "proglog_log_open_duration_seconds",
+    "Time of opening a log, its recovery included",
+  );
+  readonly #cutBytes = this.#add.counter(
+    "proglog_log_recovery_cut_bytes_total",
+    "Bytes of torn writes that recoveries removed",
+  );
+  readonly #rewrittenBytes = this.#add.counter(
+    "proglog_log_recovery_rewritten_bytes_total",
+    "Bytes that weren't known to be synced and that recoveries wrote anew",
+  );
+  readonly #rolls = this.#add.counter("proglog_log_rolls_total", "Segments sealed");
+  readonly #trimmedSegments = this.#add.counter("proglog_log_trimmed_segments_total", "Segments removed by retention or trim");
+  readonly #damages = this.#add.counter("proglog_log_damages_total", "Ranges found rotten by reads and scrubs");
+  readonly #poisonings = this.#add.counter(
     "proglog_log_poisonings_total",
     "Logs that stopped taking appends after a failed write or sync",
   );
-  readonly #scrubbedBytes = this.#counter("proglog_log_scrubbed_bytes_total", "Bytes verified in the background");
+  readonly #scrubs = this.#add.counter("proglog_log_scrubs_total", "Scrubs that came to their end");
+  readonly #scrubbedBytes = this.#add.counter("proglog_log_scrubbed_bytes_total", "Bytes verified in the background");
 
-  readonly #compactions = this.#counter("proglog_log_compactions_total", "Compactions that ended, and how", ["outcome"]);
-  readonly #compactionSeconds = this.#seconds("proglog_log_compaction_duration_seconds", "Time of a compaction");
-  readonly #compactedBytes = this.#counter(
+  readonly #compactions = this.#add.counter("proglog_log_compactions_total", "Compactions that ended, and how", ["outcome"]);
+  readonly #compactionSeconds = this.#add.seconds("proglog_log_compaction_duration_seconds", "Time of a compaction");
+  readonly #compactedBytes = this.#add.counter(
     "proglog_log_compacted_bytes_total",
     "Bytes of segments that compaction went through",
   );
-  readonly #compactionFreedBytes = this.#counter("proglog_log_compaction_freed_bytes_total", "Bytes that compaction freed");
-  readonly #compactedRecords = this.#counter("proglog_log_compaction_removed_records_total", "Records removed by compaction");
-  readonly #compactedTombstones = this.#counter(
+  readonly #compactionFreedBytes = this.#add.counter("proglog_log_compaction_freed_bytes_total", "Bytes that compaction freed");
+  readonly #compactedRecords = this.#add.counter(
+    "proglog_log_compaction_removed_records_total",
+    "Records removed by compaction",
+  );
+  readonly #compactedTombstones = this.#add.counter(
     "proglog_log_compaction_removed_tombstones_total",
     "Tombstones among the records removed",
   );
-  readonly #unheardFailures = this.#counter(
+  readonly #unheardFailures = this.#add.counter(
     "proglog_grpc_unheard_failures_total",
     "Appends that failed when their client had its answer already (acks none)",
   );
-  readonly #grpcCalls = this.#counter("proglog_grpc_calls_total", "gRPC calls ended, by status", ["method", "status"]);
+  readonly #grpcCalls = this.#add.counter("proglog_grpc_calls_total", "gRPC calls ended, by status", ["method", "status"]);
 
   /** To be given to the gRPC server. */
   readonly grpcObserver: GrpcServerObserver = {
@@ -69,8 +105,10 @@ export class Metrics {
     sessionRefused: (reason) => this.#refused.inc({ reason }),
   };
 
-  readonly #peerRefusals = this.#counter("proglog_peer_refusals_total", "Connections from peers refused, and why", ["reason"]);
-  readonly #peerDrops = this.#counter(
+  readonly #peerRefusals = this.#add.counter("proglog_peer_refusals_total", "Connections from peers refused, and why", [
+    "reason",
+  ]);
+  readonly #peerDrops = this.#add.counter(
     "proglog_peer_messages_dropped_total",
     "Messages to peers without a connection, or with a full buffer",
   );
@@ -81,20 +119,20 @@ export class Metrics {
     dropped: () => this.#peerDrops.inc(),
   };
 
-  readonly #handshakes = this.#counter("proglog_tls_handshakes_total", "TLS handshakes done, with clients and peers", [
+  readonly #handshakes = this.#add.counter("proglog_tls_handshakes_total", "TLS handshakes done, with clients and peers", [
     "plane",
   ]);
-  readonly #handshakeFailures = this.#counter(
+  readonly #handshakeFailures = this.#add.counter(
     "proglog_tls_handshake_failures_total",
     "TLS handshakes that came to nothing, and certificates refused",
     ["plane", "reason"],
   );
-  readonly #certificateReloads = this.#counter(
+  readonly #certificateReloads = this.#add.counter(
     "proglog_tls_reloads_total",
     "Changes of certificates' files: loaded, or refused and the old ones kept",
     ["plane", "outcome"],
   );
-  readonly #certificateCuts = this.#counter(
+  readonly #certificateCuts = this.#add.counter(
     "proglog_tls_connections_ended_total",
     "Open connections ended for their certificate",
     ["plane", "reason"],
@@ -108,13 +146,20 @@ export class Metrics {
     cut: (plane, reason) => this.#certificateCuts.inc({ plane, reason }),
   };
 
-  readonly #elections = this.#counter("proglog_group_elections_won_total", "Times that a replica of this node became a leader");
-  readonly #committedEntries = this.#counter("proglog_group_committed_entries_total", "Entries committed, by each replica");
-  readonly #sentEntries = this.#counter("proglog_group_sent_entries_total", "Entries sent to other replicas");
-  readonly #sentBytes = this.#counter("proglog_group_sent_bytes_total", "Bytes of frames sent to other replicas");
+  readonly #elections = this.#add.counter(
+    "proglog_group_elections_won_total",
+    "Times that a replica of this node became a leader",
+  );
+  readonly #committedEntries = this.#add.counter("proglog_group_committed_entries_total", "Entries committed, by each replica");
+  readonly #commitSeconds = this.#add.durations(
+    "proglog_group_commit_duration_seconds",
+    "From when a leader took an append until a quorum had it on its disks",
+  );
+  readonly #sentEntries = this.#add.counter("proglog_group_sent_entries_total", "Entries sent to other replicas");
+  readonly #sentBytes = this.#add.counter("proglog_group_sent_bytes_total", "Bytes of frames sent to other replicas");
 
-  readonly #repairedEntries = this.#counter("proglog_group_repaired_entries_total", "Rotten entries fetched anew");
-  readonly #repairedBytes = this.#counter(
+  readonly #repairedEntries = this.#add.counter("proglog_group_repaired_entries_total", "Rotten entries fetched anew");
+  readonly #repairedBytes = this.#add.counter(
     "proglog_group_repaired_bytes_total",
     "Bytes of frames that rotted and were fetched anew",
   );
@@ -122,7 +167,10 @@ export class Metrics {
   /** To be given to all groups. */
   readonly groupObserver: GroupObserver = {
     elected: () => this.#elections.inc(),
-    committed: ({ entries }) => this.#committedEntries.inc(entries),
+    committed: ({ entries, waitedMs }) => {
+      this.#committedEntries.inc(entries);
+      for (const ms of waitedMs) this.#commitSeconds.observe(ms / 1000);
+    },
     repaired: ({ entries, bytes }) => {
       this.#repairedEntries.inc(entries);
       this.#repairedBytes.inc(bytes);
@@ -135,25 +183,36 @@ export class Metrics {
 
   /** To be given to all logs. Plain functions: it is spread into others. */
   readonly logObserver: LogObserver = {
-    appended: ({ records, batches, bytes }) => {
+    opened: ({ kind, durationMs, cut, rewrittenBytes }) => {
+      this.#opens.inc({ kind });
+      this.#openSeconds.observe(durationMs / 1000);
+      if (cut !== undefined) this.#cutBytes.inc(cut.bytes);
+      this.#rewrittenBytes.inc(rewrittenBytes);
+    },
+    appended: ({ records, batches, bytes, durationMs }) => {
       this.#appendedRecords.inc(records);
       this.#appendedBatches.inc(batches);
       this.#appendedBytes.inc(bytes);
+      this.#writeSeconds.observe(durationMs / 1000);
     },
     repacked: ({ batches }) => this.#repackedBatches.inc(batches),
     synced: ({ durationMs, bytes }) => {
       this.#syncSeconds.observe(durationMs / 1000);
       this.#syncedBytes.inc(bytes);
     },
-    read: ({ bytes, batches }) => {
+    read: ({ bytes, batches, appendTime }) => {
       this.#readBytes.inc(bytes);
       this.#readBatches.inc(batches);
+      this.#consumedAge.observe(Math.max(0, this.#now() - appendTime) / 1000);
     },
     rolled: () => this.#rolls.inc(),
     trimmed: ({ segments }) => this.#trimmedSegments.inc(segments),
     damaged: () => this.#damages.inc(),
     poisoned: () => this.#poisonings.inc(),
-    scrubbed: ({ bytes }) => this.#scrubbedBytes.inc(bytes),
+    scrubbed: ({ bytes }) => {
+      this.#scrubs.inc();
+      this.#scrubbedBytes.inc(bytes);
+    },
     compacted: (report) => {
       this.#compactions.inc({ outcome: report.isComplete ? "complete" : "ended-early" });
       this.#compactionSeconds.observe(report.durationMs / 1000);
@@ -164,31 +223,30 @@ export class Metrics {
     },
   };
 
-  constructor() {
-    this.#loopDelay.enable();
-    this.#gauge(
-      "proglog_event_loop_delay_seconds",
-      "Delay of the event loop since the last scrape, by quantile",
-      ["quantile"],
-      (gauge) => {
-        for (const quantile of [0.5, 0.99, 1])
-          gauge.set({ quantile }, loopDelaySeconds(this.#loopDelay.percentile(quantile * 100)));
-        this.#loopDelay.reset();
-      },
-    );
-    this.#gauge("process_resident_memory_bytes", "Memory of the process", [], (gauge) => gauge.set(process.memoryUsage.rss()));
-    this.#gauge("proglog_heap_used_bytes", "Memory of live JavaScript objects", [], (gauge) =>
-      gauge.set(process.memoryUsage().heapUsed),
-    );
-    this.#total("process_cpu_seconds_total", "Processor time of the process", () => {
-      const { user, system } = process.cpuUsage();
-      return (user + system) / 1e6;
-    });
+  readonly #produceSeconds = this.#add.durationsBy(
+    "proglog_produce_duration_seconds",
+    "From when a produce was handed to its partition until it could be answered, by acks",
+    "acks",
+    ["quorum", "leader", "none"],
+  );
+
+  constructor({ version = "unreleased", now = Date.now }: MetricsOptions = {}) {
+    this.#now = now;
+    this.#process = new ProcessMetrics(this.#add, version);
   }
 
   requestAnswered({ route, status, durationMs }: AnsweredRequest): void {
     this.#requests.inc({ route, status });
     if (durationMs !== undefined) this.#requestSeconds.observe({ route }, durationMs / 1000);
+  }
+
+  produced(acks: Acks, durationMs: number): void {
+    this.#produceSeconds[acks].observe(durationMs / 1000);
+  }
+
+  /** A client was answered with an error. */
+  errorAnswered(code: ErrorCode): void {
+    this.#errors.inc({ code });
   }
 
   /** An append failed whose client had its answer before. */
@@ -206,67 +264,45 @@ export class Metrics {
 
   /** Adds what is asked of the node's parts at each scrape. To be called once. */
   watch({ storage, listener, door, bodies, answers, consume, tails }: WatchedParts): void {
-    this.#gauge("proglog_connections", "Connections open", [], (gauge) => gauge.set(listener.connectionCount));
-    this.#gauge("proglog_grpc_connections", "Connections that speak gRPC", [], (gauge) => gauge.set(door.connectionCount));
-    this.#gauge("proglog_grpc_calls", "gRPC calls under way", [], (gauge) => gauge.set(door.callCount));
-    this.#gauge("proglog_grpc_consume_streams", "ConsumeStreams open", [], (gauge) => gauge.set(door.consumeStreamCount));
-    this.#gauge("proglog_grpc_held_bytes", "Bytes of gRPC messages not taken yet, by us or by clients", [], (gauge) =>
+    this.#add.gauge("proglog_connections", "Connections open", [], (gauge) => gauge.set(listener.connectionCount));
+    this.#add.gauge("proglog_grpc_connections", "Connections that speak gRPC", [], (gauge) => gauge.set(door.connectionCount));
+    this.#add.gauge("proglog_grpc_calls", "gRPC calls under way", [], (gauge) => gauge.set(door.callCount));
+    this.#add.gauge("proglog_grpc_consume_streams", "ConsumeStreams open", [], (gauge) => gauge.set(door.consumeStreamCount));
+    this.#add.gauge("proglog_grpc_held_bytes", "Bytes of gRPC messages not taken yet, by us or by clients", [], (gauge) =>
       gauge.set(door.heldBytes),
     );
-    this.#gauge("proglog_grpc_consume_stream_bytes", "Bytes read from logs for ConsumeStreams and not sent", [], (gauge) =>
+    this.#add.gauge("proglog_grpc_consume_stream_bytes", "Bytes read from logs for ConsumeStreams and not sent", [], (gauge) =>
       gauge.set(door.consumeStreamBytes),
     );
-    this.#gauge("proglog_grpc_produce_bytes", "Bytes of gRPC produce requests under way", [], (gauge) =>
+    this.#add.gauge("proglog_grpc_produce_bytes", "Bytes of gRPC produce requests under way", [], (gauge) =>
       gauge.set(door.produceRoom.bytes),
     );
-    this.#gauge("proglog_grpc_produce_waits", "Streams and requests that wait for room to append", [], (gauge) =>
+    this.#add.gauge("proglog_grpc_produce_waits", "Streams and requests that wait for room to append", [], (gauge) =>
       gauge.set(door.produceRoom.waitingCount),
     );
-    this.#gauge("proglog_http_body_bytes", "Bytes of request bodies held", [], (gauge) => gauge.set(bodies.held.bytes));
-    this.#gauge("proglog_http_uploads", "Bodies of lines that come while they are appended", [], (gauge) =>
+    this.#add.gauge("proglog_http_body_bytes", "Bytes of request bodies held", [], (gauge) => gauge.set(bodies.held.bytes));
+    this.#add.gauge("proglog_http_uploads", "Bodies of lines that come while they are appended", [], (gauge) =>
       gauge.set(bodies.liveCount),
     );
-    this.#gauge("proglog_http_answer_bytes", "Bytes of answers not taken yet", [], (gauge) => gauge.set(answers.bytes));
-    this.#gauge("proglog_consume_waits", "Reads that wait for records", [], (gauge) => gauge.set(consume.waitCount));
-    this.#gauge("proglog_tails", "Live tails open", [], (gauge) => gauge.set(tails.count));
-    this.#gauge("proglog_tail_unsent_bytes", "Bytes that clients of live tails haven't taken", [], (gauge) =>
+    this.#add.gauge("proglog_http_answer_bytes", "Bytes of answers not taken yet", [], (gauge) => gauge.set(answers.bytes));
+    this.#add.gauge("proglog_consume_waits", "Reads that wait for records", [], (gauge) => gauge.set(consume.waitCount));
+    this.#add.gauge("proglog_tails", "Live tails open", [], (gauge) => gauge.set(tails.count));
+    this.#add.gauge("proglog_tail_unsent_bytes", "Bytes that clients of live tails haven't taken", [], (gauge) =>
       gauge.set(tails.unsentBytes),
     );
-    this.#total("proglog_tail_sent_bytes_total", "Bytes handed to live tails", () => tails.sentBytes);
-    this.#gauge("proglog_open_read_files", "Descriptors of sealed files kept open", [], (gauge) =>
+    this.#add.total("proglog_tail_sent_bytes_total", "Bytes handed to live tails", () => tails.sentBytes);
+    this.#add.gauge("proglog_open_read_files", "Descriptors of sealed files kept open", [], (gauge) =>
       gauge.set(storage.openFileCount),
     );
-    this.#gauge("proglog_orphan_logs", "Log directories that no topic names", [], (gauge) => gauge.set(storage.orphans.length));
-    this.#gauge("proglog_logs", "Logs by state", ["state"], (gauge) => {
-      const counts = new Map<string, number>(replicaStates.map((state) => [state, 0]));
-      for (const replica of storage.replicas.values()) {
-        const { state } = replica.status();
-        counts.set(state, (counts.get(state) ?? 0) + 1);
-      }
-      for (const [state, count] of counts) gauge.set({ state }, count);
-    });
-    this.#partitionGauge(storage, "proglog_log_queued_bytes", "Bytes of appends that wait", (status) => status.queuedBytes);
-    this.#partitionGauge(storage, "proglog_log_store_bytes", "Bytes of a partition's stores", (status) => status.storeBytes);
-    this.#partitionGauge(
-      storage,
-      "proglog_log_dirty_ratio",
-      "Part of a compacted partition's sealed bytes that came since its last compaction",
-      (status) => status.dirtyRatio,
+    this.#add.gauge("proglog_orphan_logs", "Log directories that no topic names", [], (gauge) =>
+      gauge.set(storage.orphans.length),
     );
-    this.#partitionGauge(storage, "proglog_log_segments", "Segments of a partition", (status) => status.segments);
-    this.#partitionGauge(storage, "proglog_log_start_offset", "First readable offset", (status) => status.logStartOffset);
-    this.#partitionGauge(
-      storage,
-      "proglog_log_end_offset",
-      "Offset that the next record gets",
-      (status) => status.logEndOffset,
-    );
-    this.#partitionGauge(storage, "proglog_high_watermark", "First offset not yet committed", (status) => status.highWatermark);
+    addPartitionMetrics(this.#add, storage);
   }
 
   /** Adds what is asked of the certificates at each scrape. To be called once. */
   watchTls({ planes }: TlsDoor): void {
-    this.#gauge(
+    this.#add.gauge(
       "proglog_tls_certificate_expiry_seconds",
       "Time until this node's certificate expires; below 0 once it has",
       ["plane"],
@@ -274,7 +310,7 @@ export class Metrics {
         for (const plane of planes) gauge.set({ plane: plane.name }, Math.round(plane.expiresInMs / 1000));
       },
     );
-    this.#gauge("proglog_tls_handshakes", "TLS handshakes under way", ["plane"], (gauge) => {
+    this.#add.gauge("proglog_tls_handshakes", "TLS handshakes under way", ["plane"], (gauge) => {
       for (const plane of planes) gauge.set({ plane: plane.name }, plane.handshakeCount);
     });
   }
@@ -282,7 +318,7 @@ export class Metrics {
   /** Adds what is asked of the transport between nodes at each scrape. To be called once. */
   watchPeers(peers: { status(): PeersStatus }): void {
     const gauge = (name: string, help: string, valueOf: (status: PeersStatus) => number): void =>
-      this.#gauge(name, help, [], (each) => each.set(valueOf(peers.status())));
+      this.#add.gauge(name, help, [], (each) => each.set(valueOf(peers.status())));
     gauge("proglog_peers", "Other nodes known", ({ knownCount }) => knownCount);
     gauge(
       "proglog_peers_reached",
@@ -296,13 +332,7 @@ export class Metrics {
 
   /** Adds what is asked of a node of a cluster at each scrape. To be called once. */
   watchCluster(node: WatchedCluster): void {
-    addClusterMetrics(
-      {
-        gauge: (name, help, labelNames, collect) => this.#gauge(name, help, labelNames, collect),
-        total: (name, help, valueOf) => this.#total(name, help, valueOf),
-      },
-      node,
-    );
+    addClusterMetrics(this.#add, node);
   }
 
   get contentType(): string {
@@ -314,56 +344,15 @@ export class Metrics {
   }
 
   close(): void {
-    this.#loopDelay.disable();
+    this.#process.close();
   }
+}
 
-  #partitionGauge(
-    storage: NodeStorage,
-    name: string,
-    help: string,
-    valueOf: (status: ReplicaStatus) => number | undefined,
-  ): void {
-    this.#gauge(name, help, ["topic", "partition"], (gauge) => {
-      // Partitions come and go; what isn't there any more must not stay in the text.
-      gauge.reset();
-      for (const replica of storage.replicas.values()) {
-        const status = replica.status();
-        const value = valueOf(status);
-        if (value !== undefined) gauge.set({ topic: status.topic, partition: status.partition }, value);
-      }
-    });
-  }
-
-  #counter<Label extends string = never>(name: string, help: string, labelNames: readonly Label[] = []): Counter<Label> {
-    return new Counter({ name, help, labelNames, registers: [this.#registry] });
-  }
-
-  /** A counter that somebody else counts. */
-  #total(name: string, help: string, valueOf: () => number): void {
-    const total = new Counter({
-      name,
-      help,
-      registers: [this.#registry],
-      collect() {
-        total.reset();
-        total.inc(valueOf());
-      },
-    });
-  }
-
-  #seconds<Label extends string = never>(name: string, help: string, labelNames: readonly Label[] = []): Histogram<Label> {
-    return new Histogram({ name, help, labelNames, buckets, registers: [this.#registry] });
-  }
-
-  #gauge<Label extends string>(
-    name: string,
-    help: string,
-    labelNames: readonly Label[],
-    collect: (gauge: Gauge<Label>) => void,
-  ): void {
-    const gauge: Gauge<Label> = new Gauge({ name, help, labelNames, registers: [], collect: () => collect(gauge) });
-    this.#registry.registerMetric(gauge);
-  }
+export interface MetricsOptions {
+  /** The release. */
+  readonly version?: string | undefined;
+  /** Wall-clock milliseconds since 1970. Default: the system's. */
+  readonly now?: () => number;
 }
 
 export interface AnsweredRequest {
@@ -379,12 +368,5 @@ export interface WatchedParts extends Omit<RouteServices, "produce"> {
   readonly door: GrpcDoor;
 }
 
-/** From a sync of a fast disk to a long poll. */
-const buckets = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60];
-
-const loopDelayResolutionMs = 10;
-
-/** The monitor counts from one of its timers to the next: only what exceeds their interval is delay. */
-function loopDelaySeconds(nanoseconds: number): number {
-  return Math.max(0, nanoseconds / 1e9 - loopDelayResolutionMs / 1000);
-}
+/** From a tail's next record to what a consumer finds that was away for a day. */
+const ageBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 600, 3_600, 86_400];

@@ -41,6 +41,7 @@ import { describeSecurity, openTls, remindOfExposure } from "./security.ts";
 import { isExposed, isGuarded } from "./tls-config.ts";
 import type { TlsDoor } from "./tls/tls-door.ts";
 import { addTopicRoutes } from "./topic-routes.ts";
+import { TurnClock } from "./turn-clock.ts";
 
 /** A running node. */
 export interface Node extends AsyncDisposable {
@@ -79,7 +80,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
   const { disk = nodeDisk, clock = systemClock, random = systemRandom, version } = parts;
   const logger = new LevelledLogger(parts.logger ?? createLogger(config), { level: config.logLevel, clock });
   checkBindAddress(config.bindAddr, { isInsecure: config.insecure, isGuarded: isGuarded(config) });
-  const metrics = new Metrics();
+  const metrics = new Metrics({ version, now: () => clock.now() });
   const undo: (() => unknown)[] = [() => metrics.close(), () => logger.close()];
   try {
     const tls = openTls(config, { clock, logger, observer: metrics.tlsObserver });
@@ -110,7 +111,11 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
     const held = new HeldBytes(bodiesMaxBytes);
     const services: RouteServices = {
       storage,
-      produce: new ProduceService(storage, { isAutoCreating: config.autoCreateTopics }),
+      produce: new ProduceService(storage, {
+        isAutoCreating: config.autoCreateTopics,
+        clock: new TurnClock(clock),
+        onProduced: (acks, durationMs) => metrics.produced(acks, durationMs),
+      }),
       consume: new ConsumeService(storage, clock),
       tails: new TailService(storage, clock),
       bodies: new RequestBodies({ bodyMaxBytes: config.maxBodyBytes, held, clock }),
@@ -153,6 +158,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       cluster,
       listServers: () => admin?.listServers() ?? [describeSelf()],
       onUnheardFailure: () => metrics.unheardFailure(),
+      onError: (code) => metrics.errorAnswered(code),
     });
     undo.push(() => door.close());
     const listener = await Listener.open({

@@ -1,4 +1,5 @@
 import { assert } from "../base/assert.ts";
+import type { Clock } from "../base/clock.ts";
 import { isProglogError, ProglogError } from "../base/error.ts";
 import { lineBatchBytes, recordMaxBytes } from "../base/limits.ts";
 import { checkRecord, packedRecordOverheadBytes, type RecordInput } from "../batch/record.ts";
@@ -12,14 +13,18 @@ import { partitionOfKey } from "../wire/partitioner.ts";
 export class ProduceService {
   readonly #storage: NodeStorage;
   readonly #isAutoCreating: boolean;
+  readonly #clock: Pick<Clock, "monotonic"> | undefined;
+  readonly #onProduced: ProduceOptions["onProduced"];
   /** Counts appends with records that have no key: each takes the next partition, and all its records go there. */
   #turn = 0;
   /** Topics that are being made here: they are there before anybody leads them. */
   readonly #creating = new Map<string, Promise<Topic>>();
 
-  constructor(storage: NodeStorage, options: { readonly isAutoCreating: boolean }) {
+  constructor(storage: NodeStorage, { isAutoCreating, clock, onProduced }: ProduceOptions) {
     this.#storage = storage;
-    this.#isAutoCreating = options.isAutoCreating;
+    this.#isAutoCreating = isAutoCreating;
+    this.#clock = clock;
+    this.#onProduced = onProduced;
   }
 
   /** As `findTarget` and one `append` to it. */
@@ -46,7 +51,16 @@ export class ProduceService {
     const number = partition ?? this.#onlyPartition(records, topic);
     const replica = this.#storage.getLeaderOf(topic, number);
     const appended = batch === undefined ? replica.append(records, options) : replica.appendBatch(batch, options, onReleased);
-    return appended.then((range) => ({ partition: number, ...range }));
+    const startMs = this.#clock?.monotonic();
+    return appended.then((range) => {
+      this.#tellProduced(options?.acks, startMs);
+      return { partition: number, ...range };
+    });
+  }
+
+  #tellProduced(acks: Acks | undefined, startMs: number | undefined): void {
+    if (this.#clock !== undefined && startMs !== undefined)
+      this.#onProduced?.(acks ?? "quorum", this.#clock.monotonic() - startMs);
   }
 
   /** Where records go that nobody named a partition for, and that are to stay together. */
@@ -73,7 +87,10 @@ export class ProduceService {
         // is another of its name taken for it: its replica says what became of it.
         const current = this.#storage.catalog.findTopic(name);
         if (current?.uuid === topic.uuid) topic = current;
-        return this.#append(topic, partition, append);
+        const startMs = this.#clock?.monotonic();
+        const ranges = await this.#append(topic, partition, append);
+        this.#tellProduced(append.acks, startMs);
+        return ranges;
       },
     };
   }
@@ -173,6 +190,14 @@ export class ProduceService {
       return partitionOfKey(typeof key === "string" ? Buffer.from(key) : key, count);
     });
   }
+}
+
+export interface ProduceOptions {
+  readonly isAutoCreating: boolean;
+  /** For the durations that `onProduced` is told. */
+  readonly clock?: Pick<Clock, "monotonic">;
+  /** Records were appended: so long after they had been handed to their partitions. Called with each append. */
+  readonly onProduced?: (acks: Acks, durationMs: number) => void;
 }
 
 export interface ProduceTarget {

@@ -111,11 +111,15 @@ export class GroupAppends {
     this.#proposals.durable(index);
   }
 
-  committed(index: number): void {
+  /** Returns for each append that was waited for how long it took. */
+  committed(index: number): readonly number[] {
     const isTheirs = (at: number, term: number): boolean => this.#parts.raft.termAt(at) === term;
-    this.#proposals.committed(index, isTheirs, () =>
+    const taken = this.#proposals.committed(index, isTheirs, () =>
       leadershipLostError("another entry took its place", this.#parts.knownLeader()),
     );
+    if (taken.length === 0) return taken;
+    const nowMs = this.#parts.monotonic();
+    return taken.map((takenMs) => nowMs - takenMs);
   }
 
   #checkMayAppend(attempt = "append"): void {
@@ -127,7 +131,7 @@ export class GroupAppends {
     this.#checkMayAppend();
     this.#parts.checkRoom?.(batch.length);
     const { promise, resolve, reject } = Promise.withResolvers<AppendResult>();
-    const append: Append = { batch, header, acks, expectedOffset, resolve, reject };
+    const append: Append = { batch, header, acks, expectedOffset, takenMs: this.#parts.monotonic(), resolve, reject };
     if (this.#held.length > 0 || !this.#mayJudge()) this.#hold(append);
     else this.#judgeAll([append]);
     return promise;
@@ -211,7 +215,7 @@ export class GroupAppends {
   }
 
   #proposeData(append: Append, appendTime: number): Entry | undefined {
-    const { batch, header, acks, resolve, reject } = append;
+    const { batch, header, acks, takenMs, resolve, reject } = append;
     const span = header.lastOffsetDelta + 1;
     const bytes = storeBytesOf({ payload: batch });
     const outcome = this.#propose({ kind: "data", span, bytes }, { payload: batch, appendTime });
@@ -223,7 +227,7 @@ export class GroupAppends {
     const { index, term, baseOffset } = entry;
     const lastOffset = baseOffset + span - 1;
     const result = { baseOffset, lastOffset, count: header.recordCount, appendTime, isDurable: false, isDuplicate: false };
-    this.#proposals.add({ index, term, acks, result, resolve, reject });
+    this.#proposals.add({ index, term, acks, takenMs, result, resolve, reject });
     return entry;
   }
 
@@ -280,6 +284,7 @@ export interface AppendParts {
   readonly actLater: (event: () => void) => boolean;
   /** Resolves once it is certain that this replica led when it was asked. */
   readonly confirm: () => Promise<void>;
+  readonly monotonic: () => number;
   /** Throws OVERLOADED where the node has too much that isn't synced. */
   readonly checkRoom: ((bytes: number) => void) | undefined;
   /** Why this replica takes no appends; undefined while it does. */
@@ -291,6 +296,8 @@ export interface AppendParts {
 interface Append extends AdmittedBatch {
   readonly acks: Acks;
   readonly expectedOffset: number | undefined;
+  /** By the monotonic clock. */
+  readonly takenMs: number;
   readonly resolve: (result: AppendResult) => void;
   readonly reject: (error: unknown) => void;
 }

@@ -68,8 +68,11 @@ export interface GroupListener {
 
 /** Told what a group does. One that throws harms nobody and is logged. */
 export interface GroupObserver {
-  /** Entries were committed, as far as this replica knows: control entries among them. */
-  committed?(event: { readonly entries: number }): void;
+  /**
+   * Entries were committed, as far as this replica knows: control entries among them. `waitedMs` has an element for each append that was
+   * taken here: how long it took from then on.
+   */
+  committed?(event: { readonly entries: number; readonly waitedMs: readonly number[] }): void;
   /** An append message with entries went to a peer. `bytes` counts frames whole. */
   sent?(event: { readonly to: NodeId; readonly entries: number; readonly bytes: number }): void;
   /** What rotted here was fetched from other members, and is whole again. `bytes` counts frames whole. */

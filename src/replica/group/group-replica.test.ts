@@ -326,16 +326,22 @@ describe("a group's replica", () => {
     const told: string[] = [];
     group.node("n1").options = {
       observer: {
-        committed: ({ entries }) => told.push(`committed ${entries}`),
+        committed: ({ entries, waitedMs }) => told.push(`committed ${entries}, waited for ${waitedMs.length}`),
         sent: ({ to, entries, bytes }) => told.push(`sent ${entries} to ${to}${bytes > 56 ? "" : ", empty"}`),
         elected: ({ term }) => told.push(`elected in ${term}`),
       },
     };
     await group.node("n1").restart();
     const leader = await group.elect("n1");
-    assert.deepEqual(told.splice(0), ["elected in 1", "sent 1 to n2, empty", "sent 1 to n3, empty", "committed 1"]);
+    assert.deepEqual(told.splice(0), [
+      "elected in 1",
+      "sent 1 to n2, empty",
+      "sent 1 to n3, empty",
+      "committed 1, waited for 0",
+    ]);
     await group.done(Promise.all(["a", "b"].map((value) => leader.append([{ value }]))));
-    assert.deepEqual(told, ["sent 2 to n2", "sent 2 to n3", "committed 2"]);
+    assert.deepEqual(told, ["sent 2 to n2", "sent 2 to n3", "committed 2, waited for 2"]);
+    assert.deepEqual([leader.traffic.appendedRecords, group.replica("n2").traffic.appendedRecords], [2, 2]);
     await group.close();
   });
 

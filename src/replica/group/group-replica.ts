@@ -13,6 +13,7 @@ import { createRaft, type Raft } from "../../raft/raft.ts";
 import { defaultSettings } from "../../raft/raft-settings.ts";
 import { membershipOf } from "../../raft/raft-state.ts";
 import type { Ready, RoleChange } from "../../raft/ready.ts";
+import { PartitionTraffic } from "../partition-traffic.ts";
 import type { PeerMessage } from "../peer-network.ts";
 import type { StampedEntry } from "../../log/stamped-entry.ts";
 import type { CopyQuestionKind } from "./copy-questions.ts";
@@ -40,6 +41,7 @@ import { SendDispatch } from "./send-dispatch.ts";
  */
 export class GroupReplica {
   readonly raft: Raft;
+  readonly traffic: PartitionTraffic;
   readonly #options: GroupReplicaOptions;
   readonly #logger: Logger;
   readonly #log: ReplicaLog;
@@ -67,9 +69,10 @@ export class GroupReplica {
   #ended: ProglogError | undefined;
   #closing: Promise<void> | undefined;
 
-  private constructor(options: GroupReplicaOptions, raft: Raft, log: ReplicaLog, logOptions: ReplicaLogOptions) {
+  private constructor(options: GroupReplicaOptions, { raft, log, logOptions, traffic }: OpenedParts) {
     const { clock, self, hardState, writeTurn = (write) => write(), logger = silentLogger } = options;
     this.#options = options;
+    this.traffic = traffic;
     this.#logger = logger;
     this.raft = raft;
     this.#log = log;
@@ -119,6 +122,7 @@ export class GroupReplica {
       writer: this.#writer,
       actLater: (event) => this.#actLater(event),
       confirm: () => this.#reads.confirm(),
+      monotonic: () => clock.monotonic(),
       checkRoom: options.checkRoom,
       findRefusal: (attempt) => this.#findRefusal(attempt),
       knownLeader: () => this.#knownLeader(),
@@ -159,8 +163,9 @@ export class GroupReplica {
   static async open(options: GroupReplicaOptions): Promise<GroupReplica> {
     const { self, directory, disk, clock, random, groupId, hardState, settings = defaultSettings, logger, openFiles } = options;
     let replica: GroupReplica | undefined;
+    const traffic = new PartitionTraffic();
     const observer: LogObserver = {
-      ...options.log?.observer,
+      ...traffic.counting(options.log?.observer),
       damaged(damage) {
         if (replica !== undefined) replica.#rotted(damage);
         options.log?.observer?.damaged?.(damage);
@@ -177,7 +182,7 @@ export class GroupReplica {
     try {
       const raft = createRaft(start, settings, random);
       await options.witness?.opened?.(raft.state, log);
-      replica = new GroupReplica(options, raft, log, logOptions);
+      replica = new GroupReplica(options, { raft, log, logOptions, traffic });
     } catch (error) {
       await log.close();
       throw error;
@@ -489,8 +494,8 @@ export class GroupReplica {
   #committed(commitIndex: number): void {
     const entries = commitIndex - this.#committedIndex;
     this.#committedIndex = commitIndex;
-    this.#events.push(() => this.#options.observer?.committed?.({ entries }));
-    this.#appends.committed(commitIndex);
+    const waitedMs = this.#appends.committed(commitIndex);
+    this.#events.push(() => this.#options.observer?.committed?.({ entries, waitedMs }));
     this.#copies.progressed();
     this.#events.push((listener) => listener.progress?.());
   }
@@ -602,3 +607,8 @@ export class GroupReplica {
     return this.#options.rpcAddressOf?.(nodeId);
   }
 }
+
+type OpenedParts = Pick<GroupReplica, "raft" | "traffic"> & {
+  readonly log: ReplicaLog;
+  readonly logOptions: ReplicaLogOptions;
+};

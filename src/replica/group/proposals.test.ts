@@ -12,9 +12,16 @@ describe("proposals", () => {
   test("are answered in the order of the log, up to what is committed", () => {
     const { proposals, add, answers } = begin();
     for (let index = 1; index <= 10; index += 1) add(index);
-    proposals.committed(4, () => true, lost);
+    assert.deepEqual(
+      proposals.committed(4, () => true, lost),
+      [100, 200, 300, 400],
+      "and when they were taken is told",
+    );
     assert.deepEqual(answers, ["1", "2", "3", "4"]);
-    proposals.committed(4, () => true, lost);
+    assert.deepEqual(
+      proposals.committed(4, () => true, lost),
+      [],
+    );
     proposals.committed(10, () => true, lost);
     assert.equal(answers.length, 10);
   });
@@ -23,7 +30,10 @@ describe("proposals", () => {
     const { proposals, add, answers } = begin();
     add(1);
     const second = outcomeOf(add(2).answer);
-    proposals.committed(2, (index) => index === 1, lost);
+    assert.deepEqual(
+      proposals.committed(2, (index) => index === 1, lost),
+      [100],
+    );
     assert.equal((await second).code, "LEADERSHIP_LOST");
     assert.deepEqual(answers, ["1"]);
   });
@@ -106,7 +116,7 @@ function begin(): {
         settle(told);
       };
       let isAnswered = false;
-      proposals.add({ index, term: 1, acks, result, resolve, reject });
+      proposals.add({ index, term: 1, acks, takenMs: 100 * index, result, resolve, reject });
     });
     answer.catch(() => {});
     return { answer };

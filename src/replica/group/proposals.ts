@@ -10,6 +10,8 @@ export interface Proposal {
   readonly index: number;
   readonly term: number;
   readonly acks: Acks;
+  /** When it was taken, by the monotonic clock. */
+  readonly takenMs: number;
   readonly result: AppendResult;
   readonly resolve: (result: AppendResult) => void;
   readonly reject: (error: unknown) => void;
@@ -72,20 +74,24 @@ export class Proposals {
     }
   }
 
-  /** Everything up to `index` is committed; `isTheirs` tells whether an index is of a term. */
-  committed(index: number, isTheirs: (index: number, term: number) => boolean, lost: () => ProglogError): void {
+  /** Everything up to `index` is committed; `isTheirs` tells whether an index is of a term. Returns when each that is was taken. */
+  committed(index: number, isTheirs: (index: number, term: number) => boolean, lost: () => ProglogError): readonly number[] {
+    const takenMs: number[] = [];
     for (;;) {
       const proposal = this.#waiting[this.#head];
       if (proposal === undefined || proposal.index > index) break;
       this.#head += 1;
-      if (isTheirs(proposal.index, proposal.term)) proposal.resolve({ ...proposal.result, isDurable: true });
-      else proposal.reject(lost());
+      if (isTheirs(proposal.index, proposal.term)) {
+        takenMs.push(proposal.takenMs);
+        proposal.resolve({ ...proposal.result, isDurable: true });
+      } else proposal.reject(lost());
     }
     this.#compact();
-    if (this.#resting.length === 0) return;
+    if (this.#resting.length === 0) return takenMs;
     const resting = this.#resting;
     this.#resting = resting.filter((answer) => answer.index > index);
     for (const answer of resting) if (answer.index <= index) answer.settle();
+    return takenMs;
   }
 
   /** What becomes of them isn't known any more. Those that were answered hear nothing. */
