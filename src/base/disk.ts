@@ -12,6 +12,8 @@ export interface Disk {
   list(directory: string): string[];
   /** Size in bytes, or undefined when there is no such file. */
   size(path: string): number | undefined;
+  /** Whether others than the file's owner and group may read it. Absent where nobody else is there. */
+  isReadableByOthers?(path: string): boolean;
   isDirectory(path: string): boolean;
   /** Makes a directory and its parents; fine when it is there. Syncs the parent of each directory it made. */
   makeDirectory(directory: string): Promise<void>;

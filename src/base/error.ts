@@ -16,6 +16,8 @@ export type ErrorCode =
   | "UNSUPPORTED_MEDIA_TYPE"
   | "METHOD_NOT_ALLOWED"
   | "FORBIDDEN_ORIGIN"
+  | "UNAUTHENTICATED"
+  | "PERMISSION_DENIED"
   | "ROUTE_NOT_FOUND"
   // What it names is not there, or is there already.
   | "OFFSET_OUT_OF_RANGE"

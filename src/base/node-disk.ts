@@ -25,6 +25,10 @@ export const nodeDisk: Disk = {
     return stats?.isFile() === true ? stats.size : undefined;
   },
 
+  isReadableByOthers(path) {
+    return ((fs.statSync(path, { throwIfNoEntry: false })?.mode ?? 0) & 0o004) !== 0;
+  },
+
   isDirectory(path) {
     return fs.statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
   },

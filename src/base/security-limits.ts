@@ -22,7 +22,7 @@ export const certificateWarningMs = 14 * dayMs;
 /** How often what an operator should know, and can't be told by an error, is said again. */
 export const securityReminderMs = 1 * hourMs;
 
-/** A name in a certificate that stands for who shows it. It is logged, and matched by rules of access. */
+/** A name that stands for who shows it, or of a role. It is logged, and matched by rules of access. A URI is longer than a common name, which has 64. */
 export const principalNameMaxChars = 256;
 
 /** How long a refused connection has to take why: a client that doesn't read it isn't waited for. */
@@ -40,3 +40,61 @@ export const certificateReminderMs = 1 * dayMs;
 
 /** A name that `proglog certs` gives: X.509 has common names end there. */
 export const certificateNameMaxChars = 64;
+
+// What is access's (docs/security.md).
+
+/** Rules of a policy, roles given among them: each uncached decision looks at some of them, and the policy travels whole at each change. */
+export const accessRulesMaxCount = 2_000;
+
+/** Tokens of a policy: some 250 bytes each. */
+export const accessTokensMaxCount = 1_000;
+
+/** The text of a policy: with what JSON adds in a command of the catalog far below `catalogCommandMaxBytes`. */
+export const policyMaxBytes = 512 * KiB;
+
+/** Roles that one principal may have, through others too: as many questions are put to the model at most. */
+export const rolesMaxCount = 64;
+
+/** How often a change of the policy is made anew, since another one came between. */
+export const policyChangeTriesMaxCount = 20;
+
+/** Decisions that are remembered: those of 100 principals on 100 topics, some 2 MiB. */
+export const decisionsMaxCount = 10_000;
+
+/** A token lives for 100 years at most: what is longer is none. */
+export const tokenLifeMaxMs = 100 * 365 * 24 * 60 * minuteMs;
+
+/** How often open streams are looked at for tokens whose time is over. Well below the 5 s within which they are to end. */
+export const tokenSweepMs = 1 * secondMs;
+
+/** Before a wrong token is refused: doubled with each further one of the same address, from the first to the last. */
+export const failedTokenMinMs = 100;
+export const failedTokenMaxMs = 5 * secondMs;
+
+/** Addresses whose wrong tokens are remembered, and for how long after the last one. */
+export const failedSourcesMaxCount = 4_096;
+export const failedSourceMs = 1 * minuteMs;
+
+/** Refusals that wait; further ones go out at once, so that wrong tokens can't fill the memory. */
+export const refusalsWaitingMaxCount = 1_024;
+
+/** Characters of a token of any kind: one of an identity provider has some 2,000, and all headers of a request together 16 KiB. */
+export const bearerTokenMaxChars = 8 * KiB;
+
+/** Characters of the token in `--admin-token-file`: as many as 24 random bytes have. */
+export const adminTokenMinChars = 32;
+
+/** Bytes of one audit file, and how many there are besides the newest. */
+export const auditFileMaxBytes = 10 * MiB;
+export const auditFilesMaxCount = 4;
+
+/** Lines that wait for the disk; further ones are counted. */
+export const auditWaitingMaxCount = 10_000;
+
+/** Denials of one principal from one address that are written each minute; further ones are counted. */
+export const auditDenialsMaxCount = 10;
+export const auditDenialsMs = 1 * minuteMs;
+export const auditSourcesMaxCount = 4_096;
+
+/** Topics of one ProduceStream that are looked at again when the policy changes: some kilobytes. */
+export const watchedTopicsMaxCount = 1_000;

@@ -19,7 +19,7 @@ async function serving<Result>(
   const server = createServer(answer).listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
-  const source = new BackupServer([{ host: "127.0.0.1", port }], new AbortController().signal);
+  const source = new BackupServer([{ host: "127.0.0.1", port }], { signal: new AbortController().signal });
   try {
     return await use(source, port);
   } finally {
@@ -112,7 +112,7 @@ describe("a server that a backup is made of", () => {
       (_request, response) => response.end("here"),
       async (_one, port) => {
         const addresses = [1, port].map((number) => ({ host: "127.0.0.1", port: number }));
-        const source = new BackupServer(addresses, new AbortController().signal);
+        const source = new BackupServer(addresses, { signal: new AbortController().signal });
         await assert.rejects(source.read(partition, piece), { code: "UNAVAILABLE" });
         assert.equal(String(await source.read(partition, piece)), "here");
         await source.close();

@@ -15,14 +15,20 @@ export class BackupServer implements BackupSource {
   readonly #addresses: readonly ServerAddress[];
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 4 });
   readonly #signal: AbortSignal;
+  readonly #token: string | undefined;
   /** Who answered last, of the addresses. */
   #at = 0;
   /** Who leads, as it was said: so that not each piece is asked for twice. */
   readonly #leaders = new Map<string, string>();
 
-  constructor(addresses: readonly ServerAddress[], signal: AbortSignal) {
+  /** With a token each request says who asks. */
+  constructor(
+    addresses: readonly ServerAddress[],
+    { signal, token }: { readonly signal: AbortSignal; readonly token?: string | undefined },
+  ) {
     this.#addresses = addresses;
     this.#signal = signal;
+    this.#token = token;
   }
 
   async topics() {
@@ -86,8 +92,8 @@ export class BackupServer implements BackupSource {
   }
 
   #send(url: URL, maxBytes: number): Promise<HttpAnswer> {
-    const [agent, signal] = [this.#agent, this.#signal];
-    return askHttp(url, { attempt: "read from", maxBytes, timeoutMs: backupAnswerMaxMs, agent, signal });
+    const [agent, signal, token] = [this.#agent, this.#signal, this.#token];
+    return askHttp(url, { attempt: "read from", maxBytes, timeoutMs: backupAnswerMaxMs, agent, signal, token });
   }
 }
 

@@ -14,6 +14,8 @@ export interface CommandContext {
   action<Parameters extends readonly unknown[]>(
     run: (...parameters: Parameters) => Promise<ExitCode>,
   ): (...parameters: Parameters) => Promise<void>;
+  /** What the command shows to say who it is, or undefined. Throws INVALID_CONFIG. */
+  readonly findToken: () => string | undefined;
   /** To the server that `--server` names, else the environment, else the default. Who asks for it closes it. */
   connect(server: string | undefined): Promise<ServerConnection>;
 }

@@ -13,6 +13,8 @@ export interface HttpQuestion {
   /** Default: a connection of its own. */
   readonly agent?: Agent;
   readonly signal?: AbortSignal;
+  /** Says who asks. */
+  readonly token?: string | undefined;
 }
 
 export interface HttpAnswer {
@@ -23,7 +25,7 @@ export interface HttpAnswer {
 
 /** Asks a server over HTTP. Throws UNAVAILABLE where it isn't reached, is silent, or answers with more than it may; any status is an answer. */
 export function askHttp(url: URL, question: HttpQuestion): Promise<HttpAnswer> {
-  const { method = "GET", body, attempt, maxBytes, timeoutMs, agent, signal } = question;
+  const { method = "GET", body, attempt, maxBytes, timeoutMs, agent, signal, token } = question;
   const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>();
   const fail = (reason: string, cause?: unknown): void =>
     reject(
@@ -34,7 +36,10 @@ export function askHttp(url: URL, question: HttpQuestion): Promise<HttpAnswer> {
   const sent = request(url, {
     ...{ method, agent: agent ?? false, timeout: timeoutMs },
     ...(signal === undefined ? {} : { signal }),
-    ...(body === undefined ? {} : { headers: { "content-type": "application/json" } }),
+    headers: {
+      ...(body === undefined ? {} : { "content-type": "application/json" }),
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+    },
   });
   sent.once("timeout", () => sent.destroy(new Error(`no answer for ${timeoutMs / 1000} s`)));
   sent.once("error", (error) => fail(messageOf(error), error));

@@ -71,10 +71,21 @@ test("every command has help with an example", async () => {
   ];
   const topics = ["list", "create", "describe", "alter", "delete"].map((command) => ["topics", command]);
   const clusters = ["status", "remove", "transfer", "move"].map((command) => ["cluster", command]);
+  const acls = ["add", "remove", "list", "test"].map((command) => ["acl", command]);
+  const tokens = ["create", "list", "revoke"].map((command) => ["tokens", command]);
   const benches = ["produce", "consume"].map((command) => ["bench", command]);
   const configs = ["check", "show"].map((command) => ["config", command]);
   const certs = ["init", "node", "client", "revoke"].map((command) => ["certs", command]);
-  for (const command of [...commands.map((name) => [name]), ...topics, ...clusters, ...benches, ...configs, ...certs]) {
+  for (const command of [
+    ...commands.map((name) => [name]),
+    ...topics,
+    ...clusters,
+    ...acls,
+    ...tokens,
+    ...benches,
+    ...configs,
+    ...certs,
+  ]) {
     const { code, stdout } = await run([...command, "--help"]);
     assert.equal(code, exitCodes.done);
     assert.match(stdout, new RegExp(`Example[\\s\\S]*\\$ .*proglog ${command.join(" ")}`), command.join(" "));

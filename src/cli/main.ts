@@ -1,8 +1,11 @@
 import { createRequire } from "node:module";
 import { Command, CommanderError } from "commander";
+import { isBearerToken, readTokenFile } from "../base/bearer-token.ts";
 import { ProglogError } from "../base/error.ts";
+import { nodeDisk } from "../base/node-disk.ts";
 import type { CommandContext } from "./command-context.ts";
 import { type CommandIo, processIo } from "./command-io.ts";
+import { addAclCommand } from "./commands/acl.ts";
 import { addBackupCommand, addRestoreCommand } from "./commands/backup.ts";
 import { addBenchCommand } from "./commands/bench.ts";
 import { addCertsCommand } from "./commands/certs.ts";
@@ -17,6 +20,7 @@ import { addLogLevelCommand } from "./commands/log-level.ts";
 import { addProduceCommand } from "./commands/produce.ts";
 import { addRepairCommand } from "./commands/repair.ts";
 import { addServeCommand } from "./commands/serve.ts";
+import { addTokensCommand } from "./commands/tokens.ts";
 import { addTopicsCommand } from "./commands/topics.ts";
 import { addVerifyCommand } from "./commands/verify.ts";
 import { errorCauses, errorLine } from "./error-line.ts";
@@ -42,16 +46,18 @@ export async function main(argv: readonly string[], io: CommandIo = processIo())
       async (...parameters) => {
         exitCode = await run(...parameters);
       },
+    findToken: () => findToken(program.opts()["tokenFile"], io),
     async connect(server) {
       // Loaded here: what works on files only has no use for it.
       const { connect } = await import("../client/index.ts");
       const named = server ?? (io.env["PROGLOG_SERVER"] || serverDefault);
       const addresses = named.split(",").map((one) => formatServerAddress(parseServerAddress(one.trim())));
-      return { address: addresses.join(","), client: connect(addresses) };
+      const token = context.findToken();
+      return { address: addresses.join(","), client: connect(addresses, token === undefined ? {} : { token }) };
     },
   };
 
-  const program = await buildProgram(argv, context);
+  const program: Command = await buildProgram(argv, context);
   try {
     await program.parseAsync(argv, { from: "user" });
     await stdout.finish();
@@ -68,6 +74,10 @@ async function buildProgram(argv: readonly string[], context: CommandContext): P
     .description("A durable commit log: a server, and what works with it and its files.")
     .version(context.version, "--version", "print the version")
     .option("--verbose", "print an error's causes and stack")
+    .option(
+      "--token-file <path>",
+      "file of the token to show to the server (env: PROGLOG_TOKEN_FILE, or PROGLOG_TOKEN: the token)",
+    )
     .helpOption("-h, --help", "show help")
     .addHelpText("after", () => exitCodesHelp())
     // What goes wrong is said by `report`, in one line.
@@ -79,7 +89,8 @@ async function buildProgram(argv: readonly string[], context: CommandContext): P
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     })
-    .configureHelp({ showGlobalOptions: true });
+    .configureHelp({ showGlobalOptions: true })
+    .hook("preAction", (_, action) => checkTokenFile(program, action));
   await addServeCommand(program, context, argv);
   addProduceCommand(program, context);
   addConsumeCommand(program, context);
@@ -87,6 +98,8 @@ async function buildProgram(argv: readonly string[], context: CommandContext): P
   addGetServersCommand(program, context);
   addHealthCommand(program, context);
   addClusterCommand(program, context);
+  addAclCommand(program, context);
+  addTokensCommand(program, context);
   addBenchCommand(program, context);
   addCertsCommand(program, context);
   addLogLevelCommand(program, context);
@@ -98,6 +111,30 @@ async function buildProgram(argv: readonly string[], context: CommandContext): P
   await addConfigCommand(program, context, argv);
   await addDoctorCommand(program, context, argv);
   return program;
+}
+
+/** It must not seem to do something where nobody is shown it. Throws INVALID_ARGUMENT. */
+function checkTokenFile(program: Command, action: Command): void {
+  const asksServer = action.options.some(({ long }) => long === "--server" || long === "--addr");
+  if (asksServer || program.opts()["tokenFile"] === undefined) return;
+  throw new ProglogError(
+    "INVALID_ARGUMENT",
+    `Cannot run proglog ${action.name()}: --token-file is for commands that ask a server`,
+  );
+}
+
+/**
+ * Whom the command speaks for. A token is never an argument: whoever is on the machine sees those. Throws INVALID_CONFIG for one that can't be
+ * had, and doesn't tell what is in its place.
+ */
+function findToken(tokenFile: unknown, { env }: CommandIo): string | undefined {
+  if (typeof tokenFile === "string") return readTokenFile(nodeDisk, tokenFile, "--token-file");
+  const { PROGLOG_TOKEN: token = "", PROGLOG_TOKEN_FILE: path = "" } = env;
+  if (token === "") return path === "" ? undefined : readTokenFile(nodeDisk, path, "PROGLOG_TOKEN_FILE");
+  if (isBearerToken(token)) return token;
+  throw new ProglogError("INVALID_CONFIG", "Cannot use PROGLOG_TOKEN: it is no token", {
+    hint: 'It is one word of visible characters, without "Bearer" before it.',
+  });
 }
 
 /** Says what was thrown and returns its exit code. */

@@ -18,6 +18,7 @@ import {
 import { healthCheck } from "../grpc/index.ts";
 import type { RecordInput } from "../batch/record.ts";
 import { decodeProduceResponse, encodeProduceRequest } from "../wire/produce-message.ts";
+import { Access } from "./access.ts";
 import { Cluster } from "./cluster.ts";
 import { Consumer, type ConsumeOptions, type ReadFrom } from "./consumer.ts";
 import type { SentRange } from "./partition-producer.ts";
@@ -37,6 +38,7 @@ import type { Transport } from "./transport.ts";
 export class Client implements AsyncDisposable {
   readonly #routes: Routes;
   readonly #cluster: Cluster;
+  readonly #access: Access;
   readonly #parts: ClientParts;
   readonly #producers = new Set<Producer>();
   readonly #closed = new AbortController();
@@ -45,6 +47,7 @@ export class Client implements AsyncDisposable {
     this.#parts = parts;
     this.#routes = new Routes(addresses, parts);
     this.#cluster = new Cluster((method, request, isRead) => this.#call(method, request, isRead));
+    this.#access = new Access((method, request, isRead) => this.#call(method, request, isRead));
   }
 
   /** Sends records to one topic. Close it, or the client, so that what it holds goes out. */
@@ -84,6 +87,11 @@ export class Client implements AsyncDisposable {
   /** What the cluster is made of, and how it is; and what an operator does to it. */
   get cluster(): Cluster {
     return this.#cluster;
+  }
+
+  /** Who may do what, and tokens. */
+  get access(): Access {
+    return this.#access;
   }
 
   async listTopics(): Promise<readonly TopicSummary[]> {

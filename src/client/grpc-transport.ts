@@ -6,27 +6,33 @@ import {
   Channel,
   type ChannelOptions,
   type EncodedMessage,
+  type CallOptions as GrpcCallOptions,
   type GrpcStatusError,
   isGrpcStatusError,
+  Metadata,
   type Method,
 } from "../grpc/index.ts";
 import { fromGrpcStatus } from "../wire/grpc-status.ts";
+import { type TokenSource, takeToken } from "./token-source.ts";
 import type { CallOptions, RequestStream, StreamListener, Transport } from "./transport.ts";
 
 /** The way to a node by gRPC: one connection, made when it is needed and again when it is lost. */
 export class GrpcTransport implements Transport {
   readonly address: string;
   readonly #channel: Channel;
+  readonly #token: TokenSource | undefined;
   readonly #methods = new Map<string, Method<EncodedMessage, Buffer>>();
 
-  constructor(options: ChannelOptions) {
+  /** With a token each call says who makes it. */
+  constructor({ token, ...options }: ChannelOptions & { readonly token?: TokenSource | undefined }) {
     this.address = options.address;
+    this.#token = token;
     this.#channel = new Channel(options);
   }
 
   async call(path: string, request: Buffer, options: CallOptions = {}): Promise<Buffer> {
     try {
-      return await this.#channel.unary(this.#method(path, "unary"), request, defined(options));
+      return await this.#channel.unary(this.#method(path, "unary"), request, await this.#optionsOf(options));
     } catch (error) {
       throw toProglogError(error, this.address);
     }
@@ -34,7 +40,8 @@ export class GrpcTransport implements Transport {
 
   async *openServerStream(path: string, request: Buffer, options: CallOptions = {}): AsyncGenerator<Buffer, void, undefined> {
     try {
-      const call = await this.#channel.serverStream(this.#method(path, "server-stream"), request, defined(options));
+      const callOptions = await this.#optionsOf(options);
+      const call = await this.#channel.serverStream(this.#method(path, "server-stream"), request, callOptions);
       yield* call.responses;
     } catch (error) {
       throw toProglogError(error, this.address);
@@ -42,12 +49,24 @@ export class GrpcTransport implements Transport {
   }
 
   openStream(path: string, listener: StreamListener): RequestStream {
-    const call = this.#channel.bidiStream(this.#method(path, "bidi-stream"));
+    const method = this.#method(path, "bidi-stream");
+    const call = this.#optionsOf({}).then((options) => this.#channel.bidiStream(method, options));
     return new GrpcStream(call, listener, this.address);
   }
 
   async close(): Promise<void> {
     await this.#channel.close();
+  }
+
+  /** The token is asked for each time: it may be another by now. */
+  async #optionsOf({ timeoutMs, signal }: CallOptions): Promise<GrpcCallOptions> {
+    const metadata =
+      this.#token === undefined ? undefined : Metadata.of({ authorization: `Bearer ${await takeToken(this.#token)}` });
+    return {
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+      ...(signal === undefined ? {} : { signal }),
+      ...(metadata === undefined ? {} : { metadata }),
+    };
   }
 
   /** Messages are bytes here: whoever calls knows what they mean. */
@@ -137,10 +156,6 @@ class GrpcStream implements RequestStream {
 }
 
 const bytesCodec = { encode: (bytes: EncodedMessage) => bytes, decode: (bytes: Buffer) => bytes };
-
-function defined({ timeoutMs, signal }: CallOptions): { readonly timeoutMs?: number; readonly signal?: AbortSignal } {
-  return { ...(timeoutMs === undefined ? {} : { timeoutMs }), ...(signal === undefined ? {} : { signal }) };
-}
 
 function toProglogError(error: unknown, address: string): unknown {
   if (isProglogError(error) || !isGrpcStatusError(error)) return error;

@@ -6,6 +6,7 @@ import { isAddress } from "./address.ts";
 import { Client } from "./client.ts";
 import type { ReadFrom } from "./consumer.ts";
 import { GrpcTransport } from "./grpc-transport.ts";
+import { checkTokenSource, type TokenSource } from "./token-source.ts";
 
 /** `proglog/client`: a client of a node or a cluster. */
 export { type ErrorCode, type ErrorDetails, isProglogError, ProglogError } from "../base/error.ts";
@@ -29,6 +30,16 @@ export type {
   TopicDescription,
   TopicSummary,
 } from "../wire/topic-message.ts";
+export type {
+  AccessGrant,
+  CreatedToken,
+  PolicyDescription,
+  TestPolicyRequest,
+  TestPolicyResult,
+  TokenDescription,
+} from "../wire/access-message.ts";
+export type { Access, AccessChange, Grant } from "./access.ts";
+export type { TokenSource } from "./token-source.ts";
 export type { Cluster, MoveOptions, TransferOptions } from "./cluster.ts";
 export type { AppendOptions, Client, CreateTopicOptions } from "./client.ts";
 export type {
@@ -49,6 +60,11 @@ export interface ConnectOptions {
    * and the leader where none does. Records are always produced to the leader. So "follower" is the rule of the book's picker.
    */
   readonly readFrom?: ReadFrom;
+  /**
+   * Says who the client is: a token (`proglog tokens create`), or a function that gives one, which is called for each call and each
+   * stream, so that it may be another each time. Default: none; then it is whom its certificate names, or nobody.
+   */
+  readonly token?: TokenSource;
   /** Handed in by tests. */
   readonly clock?: Clock;
   readonly random?: Random;
@@ -71,6 +87,8 @@ export function connect(address: string | readonly string[], options: ConnectOpt
   const addresses = typeof address === "string" ? [address] : [...address];
   if (addresses.length === 0) throw new ProglogError("INVALID_ARGUMENT", "Cannot connect: no address is given");
   for (const each of addresses) checkAddress(each);
+  const { token } = options;
+  checkTokenSource(token);
   const random = options.random ?? systemRandom;
   const windows = { streamBytes: clientWindowBytes };
   const keepalive = { intervalMs: clientKeepaliveMs, timeoutMs: clientKeepaliveTimeoutMs };
@@ -78,7 +96,7 @@ export function connect(address: string | readonly string[], options: ConnectOpt
   const clock = options.clock ?? holdingClock;
   const transportClock = options.clock ?? systemClock;
   return new Client(addresses, {
-    connect: (node) => new GrpcTransport({ address: node, windows, keepalive, clock: transportClock, random }),
+    connect: (node) => new GrpcTransport({ address: node, windows, keepalive, clock: transportClock, random, token }),
     clock,
     random,
     readFrom: options.readFrom,

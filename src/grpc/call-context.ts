@@ -1,4 +1,6 @@
 import type { ServerHttp2Session } from "node:http2";
+import type { Duplex } from "node:stream";
+import type { GrpcStatusError } from "./grpc-status-error.ts";
 import type { Metadata } from "./metadata.ts";
 
 /** What a handler knows of its call besides the messages. */
@@ -19,10 +21,14 @@ export interface CallContext {
   readonly isOver: boolean;
   /** The connection, for who has to know its other end. */
   readonly session: ServerHttp2Session;
+  /** What the connection came by, as it was handed to the server; undefined where only its session, or the stream, was. */
+  readonly socket: Duplex | undefined;
   /** Whether the message taken last came compressed. */
   readonly isRequestCompressed: boolean;
   /** Compress the messages sent from now on; it does where the client accepts gzip. Set it for the first time before the headers go. */
   isCompressing: boolean;
   /** Sends the headers now, before there is a message. Later calls do nothing. */
   sendHeaders(): void;
+  /** Ends the call with a status that isn't the handler's, whatever it is doing. Once it is over, nothing changes. */
+  end(error: GrpcStatusError): void;
 }

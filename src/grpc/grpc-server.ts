@@ -188,6 +188,7 @@ export class GrpcServer {
       clock: this.#clock,
       random: this.#random,
       limits: this.#limits,
+      socket,
       cut: () => socket?.destroy(),
       onError: (error) => observer.sessionFailed?.(error),
       onRefused: (reason) => observer.sessionRefused?.(reason),

@@ -5,6 +5,7 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from "node:http2";
+import type { Duplex } from "node:stream";
 import { unreachable } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import { grpcStatusDetailsMaxBytes } from "../base/limits.ts";
@@ -36,6 +37,7 @@ export interface ServerCallHost {
 
 /** What a call needs of its connection. */
 export interface ServerCallOwner {
+  readonly socket: Duplex | undefined;
   /** Bytes of messages came or went: an honest peer's pings come with them. */
   traffic(bytes: number): void;
   /** `wasReset`: the client ended it before it was answered. */
@@ -109,6 +111,10 @@ export class ServerCall implements CallContext, Expirable, StreamedResponses<unk
 
   get session(): ServerHttp2Session {
     return this.#session;
+  }
+
+  get socket(): Duplex | undefined {
+    return this.#owner.socket;
   }
 
   get timeLeftMs(): number | undefined {

@@ -1,4 +1,5 @@
 import { constants, type ServerHttp2Session } from "node:http2";
+import type { Duplex } from "node:stream";
 import type { Clock } from "../base/clock.ts";
 import {
   grpcCloseMaxMs,
@@ -21,6 +22,7 @@ import { TokenBucket } from "./token-bucket.ts";
  */
 export class ServerSession implements ServerCallOwner {
   readonly calls = new Set<ServerCall>();
+  readonly socket: Duplex | undefined;
   /** Resolves when the connection is closed. */
   readonly closed: Promise<void>;
   readonly #session: ServerHttp2Session;
@@ -40,6 +42,7 @@ export class ServerSession implements ServerCallOwner {
   constructor(session: ServerHttp2Session, options: ServerSessionOptions) {
     this.#session = session;
     this.#options = options;
+    this.socket = options.socket;
     const { clock, random, limits } = options;
     const nowMs = clock.monotonic();
     this.#bornMs = nowMs;
@@ -144,6 +147,7 @@ export interface ServerSessionOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly limits: GrpcServerLimits;
+  readonly socket: Duplex | undefined;
   /** Drops the connection without a word. */
   readonly cut: () => void;
   readonly onError: (error: Error) => void;

@@ -3,10 +3,12 @@ import type { ErrorCode } from "../base/error.ts";
 import { integerMax } from "../base/limits.ts";
 import { errorTableEntry } from "../wire/error-table.ts";
 import { problemMediaType } from "../wire/problem.ts";
+import { httpAccessRules } from "./access/access-rules.ts";
 import {
   type ApiAnswer,
   type ApiOperation,
   type ApiTag,
+  accessErrors,
   anyRouteErrors,
   apiOperations,
   apiTags,
@@ -52,7 +54,8 @@ export function buildApiDocument(routes: readonly RegisteredRoute[], version: st
     servers: [{ url: "/" }],
     tags: Object.entries(apiTags).map(([name, description]) => ({ name, description })),
     paths,
-    components: { schemas: shapes },
+    security: [{}, { bearer: [] }],
+    components: { schemas: shapes, securitySchemes: { bearer: { type: "http", scheme: "bearer" } } },
   };
 }
 
@@ -105,7 +108,13 @@ function headerParameters({ headers = {} }: ApiOperation): Schema[] {
 }
 
 function describeResponses(route: RegisteredRoute, operation: ApiOperation): Schema {
-  const codes = new Set([...anyRouteErrors, ...(route.isAlwaysServed ? [] : servingErrors), ...operation.errors]);
+  const isGuarded = httpAccessRules[`${route.method} ${route.url}`]?.kind !== "open";
+  const codes = new Set([
+    ...anyRouteErrors,
+    ...(isGuarded ? accessErrors : []),
+    ...(route.isAlwaysServed ? [] : servingErrors),
+    ...operation.errors,
+  ]);
   const isPlain = operation.hasPlainErrors === true;
   const byStatus = Map.groupBy(codes, (code) => (isPlain ? plainStatusOf(code) : errorTableEntry(code).http));
   const errors = [...byStatus].map(([status, ofStatus]) => [status, describeError(status, ofStatus, isPlain)] as const);

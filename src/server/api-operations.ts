@@ -46,6 +46,7 @@ export const apiTags = {
   records: "Producing and consuming.",
   topics: "Topics, their settings and partitions.",
   cluster: "The nodes of a cluster, and who has and leads what.",
+  access: "Who may do what, and tokens.",
   node: "How the node is.",
   backup: "What `proglog backup` reads a node through.",
   book: "The two routes of the book's first chapter, on the topic `default`.",
@@ -62,6 +63,11 @@ const bodyErrors = ["REQUEST_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE", "OVERLOADED",
 
 /** What the catalog can meet: on a single node its disk, in a cluster that nobody decides, or not soon. */
 const catalogErrors = ["DISK_FULL", "DISK_FAILED", "NOT_LEADER", "OVERLOADED", "TIMEOUT"] as const;
+
+/** What a change of the access policy can meet: others that come in between, over and over. */
+const accessChangeErrors = [...catalogErrors, "CHANGE_IN_PROGRESS", "UNSUPPORTED_FORMAT"] as const;
+
+const policy = { [json]: ref("AccessPolicy") };
 
 /** What a change of who has or leads a partition can meet. */
 const partitionErrors = [
@@ -334,6 +340,48 @@ export const apiOperations: Readonly<Record<string, ApiOperation>> = {
     errors: [...bodyErrors, ...catalogErrors, ...partitionErrors, "NODE_NOT_FOUND"],
   },
 
+  "GET /v1/access": {
+    operationId: "getAccess",
+    tag: "access",
+    summary: "Rules, roles and tokens",
+    description: "Without the tokens' secrets.",
+    answers: { 200: { description: "As they are.", content: policy } },
+    errors: [...catalogErrors, "UNSUPPORTED_FORMAT"],
+  },
+  "POST /v1/access": {
+    operationId: "changeAccess",
+    tag: "access",
+    summary: "Add and take away rules and roles",
+    description: "All or nothing. Refused when nobody would have `admin` on `*` any more, unless forced.",
+    body: { [json]: ref("AccessChange") },
+    answers: { 200: { description: "Changed: what there is now.", content: policy } },
+    errors: [...bodyErrors, ...accessChangeErrors],
+  },
+  "POST /v1/access/test": {
+    operationId: "testAccess",
+    tag: "access",
+    summary: "What would be decided",
+    body: { [json]: ref("AccessQuestion") },
+    answers: { 200: { description: "The decision.", content: { [json]: ref("AccessDecision") } } },
+    errors: bodyErrors,
+  },
+  "POST /v1/access/tokens": {
+    operationId: "createToken",
+    tag: "access",
+    summary: "Make a token",
+    body: { [json]: ref("NewAccessToken") },
+    answers: { 201: { description: "Made.", content: { [json]: ref("CreatedAccessToken") } } },
+    errors: [...bodyErrors, ...accessChangeErrors],
+  },
+  "DELETE /v1/access/tokens/:id": {
+    operationId: "revokeToken",
+    tag: "access",
+    summary: "Revoke a token",
+    query: { force: { default: "false", description: "Though it is the one that asks." } },
+    answers: { 204: { description: "Revoked: what was opened with it is ended." } },
+    errors: accessChangeErrors,
+  },
+
   ...backupOperations,
 
   "GET /v1/status": {
@@ -422,3 +470,6 @@ export const apiOperations: Readonly<Record<string, ApiOperation>> = {
 export const servingErrors = ["UNAVAILABLE", "SHUTTING_DOWN"] as const satisfies readonly ErrorCode[];
 
 export const anyRouteErrors = ["INVALID_ARGUMENT", "FORBIDDEN_ORIGIN", "INTERNAL"] as const satisfies readonly ErrorCode[];
+
+/** What any route can meet that asks who it is that asks. */
+export const accessErrors = ["UNAUTHENTICATED", "PERMISSION_DENIED", "UNAVAILABLE"] as const satisfies readonly ErrorCode[];

@@ -6,6 +6,7 @@ import {
   topicSettingNames,
 } from "../base/topic-settings.ts";
 import { replicaStates } from "../replica/replica.ts";
+import { accessShapes } from "./access-shapes.ts";
 import { backupShapes } from "./backup-operations.ts";
 import { clusterShapes } from "./cluster-shapes.ts";
 import { logLevels } from "./levelled-logger.ts";
@@ -203,6 +204,7 @@ export const shapes = {
     properties: { topic: ref("TopicName"), uuid: uuid(), ...partitionProperties(), group: ref("GroupState") },
   },
   ...clusterShapes(),
+  ...accessShapes(),
   ...backupShapes,
   Status: {
     type: "object",

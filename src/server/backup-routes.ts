@@ -1,8 +1,10 @@
+import type { FastifyRequest } from "fastify";
 import { backupPieceBytes, backupSegmentsMaxCount } from "../base/backup-limits.ts";
 import { ProglogError } from "../base/error.ts";
 import type { Replica } from "../replica/replica.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
 import { type BackupTopics, formatBackupLog } from "../wire/backup-message.ts";
+import type { Access } from "./access/access-control.ts";
 import { HeldShare } from "./held-bytes.ts";
 import { goneSignal, type HttpApp, sendJson } from "./http-app.ts";
 import { integerParameter, querySchema, querySchemas } from "./query.ts";
@@ -12,8 +14,9 @@ import type { RouteServices } from "./route-services.ts";
  * What `proglog backup` asks a node for (docs/backup.md): the topics, and of each partition what its log is made of and the bytes. In a
  * cluster it is the leader that answers, since it alone knows at once what is committed.
  */
-export function addBackupRoutes(app: HttpApp, { storage, answers, clusterId }: BackupRouteParts): void {
-  app.fastify.get("/v1/backup/topics", { schema: { querystring: querySchema({}) } }, async (_request, reply) => {
+export function addBackupRoutes(app: HttpApp, { storage, answers, access, clusterId }: BackupRouteParts): void {
+  app.fastify.get("/v1/backup/topics", { schema: { querystring: querySchema({}) } }, async ({ caller }, reply) => {
+    access.check(caller, "consume", "*");
     const topics = await storage.catalog.listTopics();
     const answer: BackupTopics = {
       storageId: storage.storageId,
@@ -29,7 +32,7 @@ export function addBackupRoutes(app: HttpApp, { storage, answers, clusterId }: B
     `${partitionPath}/log`,
     { schema: { querystring: querySchema({}) } },
     async (request, reply) => {
-      const replica = getLeader(request.params);
+      const replica = getLeader(request);
       // Else a leader that was elected just now would tell of less than others have acknowledged.
       await replica.confirm();
       const snapshot = await replica.copy((snapshots) => snapshots.take());
@@ -42,7 +45,7 @@ export function addBackupRoutes(app: HttpApp, { storage, answers, clusterId }: B
     { schema: { querystring: segmentsSchema } },
     async (request, reply) => {
       const { version, fromIndex, lastIndex } = request.query;
-      const segments = await getLeader(request.params).copy((snapshots) =>
+      const segments = await getLeader(request).copy((snapshots) =>
         snapshots.segments({
           version,
           fromIndex: integerParameter(fromIndex, "fromIndex", 1),
@@ -64,7 +67,7 @@ export function addBackupRoutes(app: HttpApp, { storage, answers, clusterId }: B
       const [from, to] = [integerParameter(position, "position", 0), integerParameter(endPosition, "endPosition", 0)];
       const maxBytes = Math.max(0, Math.min(to - from, backupPieceBytes));
       held.take(maxBytes);
-      const bytes = await getLeader(request.params).copy((snapshots) =>
+      const bytes = await getLeader(request).copy((snapshots) =>
         snapshots.read({
           version,
           baseIndex: integerParameter(baseIndex, "baseIndex", 1),
@@ -77,7 +80,8 @@ export function addBackupRoutes(app: HttpApp, { storage, answers, clusterId }: B
     },
   );
 
-  function getLeader({ topic, partition }: PartitionParams): Replica {
+  function getLeader({ caller, params: { topic, partition } }: FastifyRequest<PartitionRoute>): Replica {
+    access.check(caller, "consume", topic);
     checkTopicName(topic);
     if (!/^[0-9]{1,9}$/.test(partition)) {
       const text = JSON.stringify(partition.slice(0, 64));
@@ -88,6 +92,7 @@ export function addBackupRoutes(app: HttpApp, { storage, answers, clusterId }: B
 }
 
 export interface BackupRouteParts extends Pick<RouteServices, "storage" | "answers"> {
+  readonly access: Access;
   /** Of the cluster that the node is in. */
   readonly clusterId: () => string | undefined;
 }

@@ -2,6 +2,7 @@ import { isProglogError, ProglogError } from "../base/error.ts";
 import { defaultTopicName } from "../replica/topic-name.ts";
 import { decodeBase64 } from "../wire/base64.ts";
 import { parseFirstJsonValue } from "../wire/first-json-value.ts";
+import type { Caller } from "./access/caller.ts";
 import { goneSignal, type HttpApp, sendJson, sendText } from "./http-app.ts";
 import type { RouteServices } from "./route-services.ts";
 
@@ -13,7 +14,8 @@ export function addBookRoutes(app: HttpApp, { produce, consume, bodies }: RouteS
   app.fastify.post("/", { onRequest: forgetContentType }, async (request, reply) => {
     const body = parseBody(await bodies.read(request.raw, reply.raw));
     const value = parseValue(findField(findField(body, "record"), "value"));
-    const [range] = await produce.produce({ topic: defaultTopicName, partition: 0, records: [{ value }], packing: "one" });
+    const place = { topic: defaultTopicName, partition: 0, caller: request.caller };
+    const [range] = await produce.produce({ ...place, records: [{ value }], packing: "one" });
     return sendJson(reply, { offset: range?.baseOffset });
   });
 
@@ -23,7 +25,7 @@ export function addBookRoutes(app: HttpApp, { produce, consume, bodies }: RouteS
       text === undefined
         ? parseOffset(findField(parseBody(await bodies.read(request.raw, reply.raw)), "offset") ?? 0)
         : parseOffset(typeof text === "string" && /^\d+$/.test(text) ? Number(text) : text);
-    const record = await findRecord(offset, goneSignal(reply)).catch((error: unknown) => {
+    const record = await findRecord(offset, goneSignal(reply), request.caller).catch((error: unknown) => {
       if (isProglogError(error, "OFFSET_OUT_OF_RANGE") || isProglogError(error, "TOPIC_NOT_FOUND")) return undefined;
       throw error;
     });
@@ -32,9 +34,9 @@ export function addBookRoutes(app: HttpApp, { produce, consume, bodies }: RouteS
   });
 
   /** Undefined for an offset whose record compaction or repair took away. */
-  const findRecord = async (offset: number, signal: AbortSignal) => {
+  const findRecord = async (offset: number, signal: AbortSignal, caller: Caller) => {
     const bounds = { limit: 1, maxBytes: 1, waitMs: 0, signal };
-    const { records } = await consume.consume({ topic: defaultTopicName, partition: 0, from: offset, ...bounds });
+    const { records } = await consume.consume({ topic: defaultTopicName, partition: 0, from: offset, caller, ...bounds });
     return records.find((record) => record.offset === offset);
   };
 }

@@ -1,7 +1,7 @@
 import { ProglogError } from "../base/error.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
 import { parseJson } from "../wire/record-body.ts";
-import type { ClusterAdmin } from "./cluster-admin.ts";
+import type { ClusterService } from "./cluster-service.ts";
 import { type HttpApp, sendJson } from "./http-app.ts";
 import { parseMediaType } from "./media-type.ts";
 import { querySchema } from "./query.ts";
@@ -13,7 +13,7 @@ export function addClusterRoutes(app: HttpApp, { cluster, bodies }: ClusterRoute
     "/v1/cluster",
     { schema: { querystring: querySchema({ troubledOnly: flag }) } },
     async (request, reply) => {
-      return sendJson(reply, await cluster.getStatus({ troubledOnly: request.query.troubledOnly === "true" }));
+      return sendJson(reply, await cluster.getStatus(request.caller, { troubledOnly: request.query.troubledOnly === "true" }));
     },
   );
 
@@ -22,14 +22,14 @@ export function addClusterRoutes(app: HttpApp, { cluster, bodies }: ClusterRoute
     { schema: { querystring: querySchema({ force: flag }) } },
     async (request, reply) => {
       const { params, query } = request;
-      return sendJson(reply, await cluster.removeNode({ name: params.node, force: query.force === "true" }));
+      return sendJson(reply, await cluster.removeNode(request.caller, { name: params.node, force: query.force === "true" }));
     },
   );
 
   app.fastify.put<{ Params: { readonly node: string } }>(
     "/v1/cluster/nodes/:node",
     { schema: { querystring: querySchema({}) } },
-    async (request, reply) => sendJson(reply, await cluster.addNode({ name: request.params.node })),
+    async (request, reply) => sendJson(reply, await cluster.addNode(request.caller, { name: request.params.node })),
   );
 
   const readBody = async (request: BodyRequest, reply: { readonly raw: Parameters<RequestBodies["read"]>[1] }) => {
@@ -43,7 +43,7 @@ export function addClusterRoutes(app: HttpApp, { cluster, bodies }: ClusterRoute
     { schema: { querystring: querySchema({}), body: leaderSchema }, preValidation: readBody },
     async (request, reply) => {
       const { node = "" } = request.body;
-      return sendJson(reply, await cluster.transferLeadership({ ...placeOf(request.params), to: node }));
+      return sendJson(reply, await cluster.transferLeadership(request.caller, { ...placeOf(request.params), to: node }));
     },
   );
 
@@ -51,14 +51,14 @@ export function addClusterRoutes(app: HttpApp, { cluster, bodies }: ClusterRoute
     "/v1/topics/:topic/partitions/:partition/replicas",
     { schema: { querystring: querySchema({}), body: replicasSchema }, preValidation: readBody },
     async (request, reply) => {
-      await cluster.movePartition({ ...placeOf(request.params), replicas: request.body.nodes });
+      await cluster.movePartition(request.caller, { ...placeOf(request.params), replicas: request.body.nodes });
       return reply.code(204).send();
     },
   );
 }
 
 export interface ClusterRouteParts {
-  readonly cluster: ClusterAdmin;
+  readonly cluster: ClusterService;
   readonly bodies: RequestBodies;
 }
 

@@ -92,6 +92,9 @@ export const configDefinitions: { readonly [Property in keyof Config]: ConfigDef
   peerTlsKeyFile: fileOf("Key of --peer-tls-cert-file. Refused when others than its owner may read it."),
   peerTlsCaFile: fileOf("Authorities of other nodes' certificates, PEM; not those of clients."),
   peerTlsCrlFile: fileOf("Lists of revoked certificates of nodes, PEM, one of each authority."),
+  aclModelFile: fileOf("Model of casbin for --acl-policy-file; none: subject, object and action are compared."),
+  aclPolicyFile: fileOf("Policy of casbin that the access policy begins with; ignored where there is one already."),
+  adminTokenFile: fileOf("File with a token that may do everything on this node; nobody else may read it. The last resort."),
   allowOrigin: {
     kind: "origins",
     default: null,

@@ -34,6 +34,11 @@ export interface Config {
   readonly peerTlsKeyFile: string | null;
   readonly peerTlsCaFile: string | null;
   readonly peerTlsCrlFile: string | null;
+  /** A model of casbin, and a policy: what the access policy begins with, where there is none. Null: none. */
+  readonly aclModelFile: string | null;
+  readonly aclPolicyFile: string | null;
+  /** Who sends what stands in it may do everything. Null: none. */
+  readonly adminTokenFile: string | null;
   /** Origins with a comma between. Null: off, none but the node's own. */
   readonly allowOrigin: string | null;
   readonly autoCreateTopics: boolean;
@@ -166,6 +171,8 @@ function isForeign(name: string, value: string): boolean {
 
 const clientEnvironment = [
   "PROGLOG_SERVER",
+  "PROGLOG_TOKEN",
+  "PROGLOG_TOKEN_FILE",
   "PROGLOG_TLS_CA_FILE",
   "PROGLOG_TLS_CERT_FILE",
   "PROGLOG_TLS_KEY_FILE",

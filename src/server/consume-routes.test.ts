@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 import { createVirtualClock } from "../../sim/clock.ts";
 import { silentLogger } from "../base/logger.ts";
 import type { ReplicaRead } from "../replica/replica.ts";
+import { openHttpAccess } from "./access/http-access.ts";
 import { addBookRoutes } from "./book-routes.ts";
 import { addConsumeRoutes } from "./consume-routes.ts";
 import type { ConsumeRequest } from "./consume-service.ts";
@@ -68,6 +69,7 @@ class World implements AsyncDisposable {
       logger: silentLogger,
       metrics: this.#metrics,
       clock: createVirtualClock(),
+      access: openHttpAccess,
       isLoopbackOnly: true,
     });
     const services = { consume: { consume }, answers: this.answers } as unknown as RouteServices;

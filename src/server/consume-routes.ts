@@ -40,7 +40,7 @@ export function addConsumeRoutes(app: HttpApp, { consume, tails, answers }: Rout
   });
 
   function readOnce(
-    { params, query }: FastifyRequest<ConsumeRoute>,
+    { params, query, caller }: FastifyRequest<ConsumeRoute>,
     signal: AbortSignal,
     take: (bytes: number) => void,
   ): Promise<ReplicaRead> {
@@ -53,6 +53,7 @@ export function addConsumeRoutes(app: HttpApp, { consume, tails, answers }: Rout
       waitMs: within(integerParameter(query.waitMs, "waitMs", 0), 0, consumeWaitMaxMs),
       signal,
       take,
+      caller,
     });
   }
 
@@ -61,6 +62,7 @@ export function addConsumeRoutes(app: HttpApp, { consume, tails, answers }: Rout
     const lastId = headers["last-event-id"];
     app.letLast(request, reply);
     await tails.open({
+      caller: request.caller,
       topic: params.topic,
       partition: integerParameter(query.partition, "partition", undefined),
       from: parseStartingPoint(query.from ?? "start"),

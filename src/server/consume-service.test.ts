@@ -4,15 +4,18 @@ import { createVirtualClock } from "../../sim/clock.ts";
 import { ProglogError } from "../base/error.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
 import type { ReadBounds, ReplicaRead } from "../replica/replica.ts";
+import { openAccess } from "./access/access-control.ts";
+import { insider } from "./access/caller.ts";
 import { ConsumeService } from "./consume-service.ts";
 
 const record = { offset: 7, timestamp: 0, key: null, value: null, headers: [] };
-const request = { topic: "orders", partition: 0, from: 0, limit: 10, maxBytes: 10, signal: new AbortController().signal };
+const place = { topic: "orders", partition: 0, from: 0, caller: insider };
+const request = { ...place, limit: 10, maxBytes: 10, signal: new AbortController().signal };
 
 describe("consuming", () => {
   test("goes on over batches that have no records, without waiting", async () => {
     const script = scriptedDirectory([read(3, 9), read(7, 9), read(9, 9, [record])]);
-    const service = new ConsumeService(script.storage, createVirtualClock());
+    const service = new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess });
     const result = await service.consume({ ...request, waitMs: 0 });
     assert.deepEqual(result.records, [record]);
     assert.deepEqual(script.calls, ["read 0", "read 3", "read 7"]);
@@ -25,7 +28,7 @@ describe("consuming", () => {
         if (kind === "left") gone.abort();
         else service.stop();
       });
-      const service = new ConsumeService(script.storage, createVirtualClock());
+      const service = new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess });
       const { records, nextOffset } = await service.consume({ ...request, signal: gone.signal, waitMs: 1000 });
       assert.deepEqual([records, nextOffset], [[], 3]);
       assert.deepEqual(script.calls, ["read 0"]);
@@ -35,13 +38,16 @@ describe("consuming", () => {
   test("hands on the signal of its client, so that a read under way ends with it", async () => {
     const signals: unknown[] = [];
     const script = scriptedDirectory([read(9, 9, [record])], (bounds) => signals.push(bounds.signal));
-    await new ConsumeService(script.storage, createVirtualClock()).consume({ ...request, waitMs: 0 });
+    await new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess }).consume({
+      ...request,
+      waitMs: 0,
+    });
     assert.deepEqual(signals, [request.signal]);
   });
 
   test("waits where the records end, and reads again once it is woken", async () => {
     const script = scriptedDirectory([read(0, 0), read(1, 1, [record])]);
-    const service = new ConsumeService(script.storage, createVirtualClock());
+    const service = new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess });
     const result = await service.consume({ ...request, waitMs: 1000 });
     assert.deepEqual(result.records, [record]);
     assert.deepEqual(script.calls, ["read 0", "wait 0", "read 0"]);
@@ -50,7 +56,7 @@ describe("consuming", () => {
 
   test("without a wait ends where the records end", async () => {
     const script = scriptedDirectory([read(0, 0)]);
-    const service = new ConsumeService(script.storage, createVirtualClock());
+    const service = new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess });
     assert.deepEqual((await service.consume({ ...request, waitMs: 0 })).records, []);
     assert.deepEqual(script.calls, ["read 0"]);
   });
@@ -58,7 +64,7 @@ describe("consuming", () => {
   test("of a service that stops doesn't wait, and leaves no timer", async () => {
     const clock = createVirtualClock();
     const script = scriptedDirectory([read(0, 0)]);
-    const service = new ConsumeService(script.storage, clock);
+    const service = new ConsumeService(script.storage, { clock, access: openAccess });
     service.stop();
     assert.deepEqual((await service.consume({ ...request, waitMs: 1000 })).records, []);
     assert.deepEqual(script.calls, ["read 0"]);
@@ -67,21 +73,21 @@ describe("consuming", () => {
 
   test("for a client that is gone already doesn't wait", async () => {
     const script = scriptedDirectory([read(0, 0)]);
-    const service = new ConsumeService(script.storage, createVirtualClock());
+    const service = new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess });
     await service.consume({ ...request, waitMs: 1000, signal: AbortSignal.abort() });
     assert.deepEqual(script.calls, ["read 0"]);
   });
 
   test("in a cluster says that there is nothing only once that is confirmed", async () => {
     const script = scriptedDirectory([read(0, 0)], undefined, { confirmed: [0] });
-    const service = new ConsumeService(script.storage, createVirtualClock());
+    const service = new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess });
     assert.deepEqual((await service.consume({ ...request, waitMs: 0 })).records, []);
     assert.deepEqual(script.calls, ["read 0", "confirm"]);
   });
 
   test("in a cluster reads again what only a confirmation has brought here", async () => {
     const script = scriptedDirectory([read(0, 0), read(1, 1, [record])], undefined, { confirmed: [1] });
-    const service = new ConsumeService(script.storage, createVirtualClock());
+    const service = new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess });
     assert.deepEqual((await service.consume({ ...request, waitMs: 0 })).records, [record]);
     assert.deepEqual(script.calls, ["read 0", "confirm", "read 0"]);
   });
@@ -90,7 +96,7 @@ describe("consuming", () => {
     const leading = new AbortController();
     const lost = new ProglogError("NOT_LEADER", "of a test");
     const script = scriptedDirectory([read(0, 0), read(0, 0)], () => leading.abort(lost), { leadership: leading.signal });
-    const service = new ConsumeService(script.storage, createVirtualClock());
+    const service = new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess });
     await assert.rejects(service.consume({ ...request, waitMs: 1000, leaderOnly: true }), lost);
     assert.deepEqual(script.calls, ["read 0"]);
   });

@@ -2,17 +2,21 @@ import type { Clock } from "../base/clock.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
 import type { ReadBounds, Replica, ReplicaRead } from "../replica/replica.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
+import type { Access } from "./access/access-control.ts";
+import type { Caller } from "./access/caller.ts";
 import type { StartingPoint } from "../wire/starting-point.ts";
 
 /** Reads for clients, and lets them wait for what isn't there yet: woken by the append, never by looking again. */
 export class ConsumeService {
   readonly #storage: NodeStorage;
   readonly #clock: Clock;
+  readonly #access: Access;
   readonly #waits = new Set<AbortController>();
   #isStopping = false;
 
-  constructor(storage: NodeStorage, clock: Clock) {
+  constructor(storage: NodeStorage, { clock, access }: { readonly clock: Clock; readonly access: Access }) {
     this.#storage = storage;
+    this.#access = access;
     this.#clock = clock;
   }
 
@@ -26,7 +30,10 @@ export class ConsumeService {
    * returns no records: in a cluster only once it is certain that there were none. With `leaderOnly` NOT_LEADER as soon as another leads,
    * or may.
    */
-  async consume({ topic, partition, from, waitMs, signal, leaderOnly, ...bounds }: ConsumeRequest): Promise<ReplicaRead> {
+  async consume(request: ConsumeRequest): Promise<ReplicaRead> {
+    const { topic, partition, from, waitMs, signal, leaderOnly, caller, ...bounds } = request;
+    const check = (): void => this.#access.check(caller, "consume", topic);
+    check();
     checkTopicName(topic);
     const replica = this.#storage.getReplica(topic, partition);
     const leadership = leaderOnly === true ? replica.leadership("read from the leader") : undefined;
@@ -39,8 +46,10 @@ export class ConsumeService {
     leadership?.addEventListener("abort", end, { once: true });
     if (leadership?.aborted === true) end();
     this.#waits.add(wait);
+    const release = this.#access.hold(caller, check, end);
     try {
       while (true) {
+        check();
         const read = await replica.read(offset, { ...bounds, signal });
         if (leadership?.aborted === true) throw leadership.reason;
         if (read.records.length > 0 || signal.aborted) return read;
@@ -53,6 +62,7 @@ export class ConsumeService {
         else if (!(await showsMore(replica, read))) return read;
       }
     } finally {
+      release();
       this.#waits.delete(wait);
       signal.removeEventListener("abort", end);
       leadership?.removeEventListener("abort", end);
@@ -79,6 +89,7 @@ export interface ConsumeRequest extends ReadBounds {
   readonly partition: number;
   readonly from: StartingPoint;
   readonly waitMs: number;
+  readonly caller: Caller;
   /** Aborted when the client goes away: then nothing is read any more. */
   readonly signal: AbortSignal;
   /** Only while this node leads the partition. Default false. */

@@ -29,6 +29,7 @@ export function answerPreflight(request: FastifyRequest, reply: FastifyReply, al
 
 /** Headers of ours that a request may have. */
 const requestHeaders = [
+  "authorization",
   "content-type",
   "if-match",
   "last-event-id",

@@ -23,6 +23,8 @@ import { fit, unpackedBytes } from "../replica/read-records.ts";
 import type { LargeBatch, Portion, Replica } from "../replica/replica.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
 import { type ConsumeRequest, type ConsumeResponse, encodeConsumeResponseHead } from "../wire/consume-message.ts";
+import type { Access } from "./access/access-control.ts";
+import { type Caller, callerOf } from "./access/caller.ts";
 import type { ConsumeService } from "./consume-service.ts";
 import { type Unfolded, UnfoldedRoom } from "./unfolded-room.ts";
 
@@ -57,7 +59,8 @@ export class GrpcConsume {
   async consume(request: ConsumeRequest, call: CallContext): Promise<ConsumeResponse> {
     const { partition, from, maxRecords, maxBytes, isPacked, leaderOnly } = request;
     const topic = nameOf(request);
-    const replica = this.#findReplica(topic, partition);
+    const caller = callerOf(call);
+    const replica = this.#findReplica(topic, partition, caller);
     if (leaderOnly) replica.leadership("read from the leader");
     const waitMs = Math.min(request.waitMs, consumeWaitMaxMs);
     await this.#reach(replica, request, call);
@@ -66,6 +69,7 @@ export class GrpcConsume {
     const read = await this.#parts.consume.consume({
       topic,
       partition,
+      caller,
       from,
       limit: isSingle ? 1 : Math.min(maxRecords, consumeRecordsMaxCount),
       maxBytes: isSingle ? 1 : boundOf(maxBytes, consumeBytesDefault, consumeCallMaxBytes),
@@ -96,7 +100,7 @@ export class GrpcConsume {
     this.#streamCount += 1;
     const piece = { bytes: 0 };
     try {
-      const replica = this.#findReplica(nameOf(request), request.partition);
+      const replica = this.#findReplica(nameOf(request), request.partition, callerOf(call));
       if (request.leaderOnly) replica.leadership("read from the leader");
       await this.#reach(replica, request, call);
       const offset = await replica.findOffset(request.from);
@@ -251,7 +255,8 @@ export class GrpcConsume {
     }
   }
 
-  #findReplica(topic: string, partition: number): Replica {
+  #findReplica(topic: string, partition: number, caller: Caller): Replica {
+    this.#parts.access.check(caller, "consume", topic);
     checkTopicName(topic);
     return this.#parts.storage.getReplica(topic, partition);
   }
@@ -299,6 +304,7 @@ function unfoldedBytes(batch: Buffer, records: readonly StoredRecord[]): number 
 }
 
 export interface GrpcConsumeParts {
+  readonly access: Access;
   readonly storage: NodeStorage;
   readonly consume: ConsumeService;
   readonly clock: Clock;

@@ -4,6 +4,15 @@ import { type ErrorCode, isProglogError, ProglogError } from "../base/error.ts";
 import type { Logger } from "../base/logger.ts";
 import type { Random } from "../base/random.ts";
 import { GrpcServer, type GrpcServerObserver, Health, reflectionMethods, serve, type ServedMethod } from "../grpc/index.ts";
+import {
+  decodeChangePolicyRequest,
+  decodeCreateTokenRequest,
+  decodeRevokeTokenRequest,
+  decodeTestPolicyRequest,
+  encodeCreateTokenResponse,
+  encodePolicyResponse,
+  encodeTestPolicyResponse,
+} from "../wire/access-message.ts";
 import { encodeDescriptorSet } from "../wire/descriptor-set.ts";
 import {
   decodeAddNodeRequest,
@@ -27,13 +36,18 @@ import {
   encodeTopicResponse,
   type ServerDescription,
 } from "../wire/topic-message.ts";
-import type { ClusterAdmin } from "./cluster-admin.ts";
+import type { AccessAdmin } from "./access/access-admin.ts";
+import type { AccessControl } from "./access/access-control.ts";
+import { callerOf } from "./access/caller.ts";
+import { GrpcAccess } from "./access/grpc-access.ts";
+import type { ClusterService } from "./cluster-service.ts";
 import type { ConsumeService } from "./consume-service.ts";
 import { consumeMessages, produceMessages, serverMethod, toStatusError } from "./grpc-codecs.ts";
 import { GrpcConsume } from "./grpc-consume.ts";
 import { GrpcProduce } from "./grpc-produce.ts";
 import { GrpcTopics } from "./grpc-topics.ts";
 import type { ProduceService } from "./produce-service.ts";
+import type { TopicService } from "./topic-service.ts";
 
 /** The services that a node offers over gRPC, and the connections that speak it. */
 export class GrpcDoor {
@@ -49,14 +63,17 @@ export class GrpcDoor {
     const stopping = this.#stopping.signal;
     this.#consume = new GrpcConsume({ ...parts, stopping });
     this.#produce = new GrpcProduce({ ...parts, stopping });
+    const access = new GrpcAccess(parts.access);
     const methods = [
       ...logMethods({ ...parts, consume: this.#consume, produce: this.#produce }),
-      ...topicMethods(new GrpcTopics(storage)),
+      ...topicMethods(new GrpcTopics(storage, parts.topics)),
       ...clusterMethods(parts.cluster),
-    ].map((served) => this.#admitted(served));
+      ...accessMethods(parts.accessAdmin),
+    ].map((served) => this.#admitted(access.guarded(served)));
+    const always = [...this.#health.methods, ...reflectionMethods(encodeDescriptorSet())];
     this.#setHealth("NOT_SERVING");
     this.#server = new GrpcServer({
-      methods: [...methods, ...this.#health.methods, ...reflectionMethods(encodeDescriptorSet())],
+      methods: [...methods, ...always.map((served) => access.guarded(served))],
       clock,
       random,
       statusOf: (error) => {
@@ -118,7 +135,8 @@ export class GrpcDoor {
   }
 
   #setHealth(status: "SERVING" | "NOT_SERVING"): void {
-    for (const service of ["", "log.v1.Log", "log.v1.Topics", "log.v1.Cluster"]) this.#health.set(service, status);
+    for (const service of ["", "log.v1.Log", "log.v1.Topics", "log.v1.Cluster", "log.v1.Access"])
+      this.#health.set(service, status);
   }
 
   /** Whoever comes before the logs are open must not hear that a topic isn't there. */
@@ -151,7 +169,10 @@ export interface GrpcDoorParts {
   readonly onError: (code: ErrorCode) => void;
   /** The nodes, as this one sees them. */
   readonly listServers: () => readonly ServerDescription[];
-  readonly cluster: ClusterAdmin;
+  readonly topics: TopicService;
+  readonly cluster: ClusterService;
+  readonly access: AccessControl;
+  readonly accessAdmin: AccessAdmin;
 }
 
 interface LogHandlers {
@@ -180,36 +201,69 @@ function topicMethods(topics: GrpcTopics): readonly ServedMethod[] {
   const named = { decodeRequest: decodeTopicNameRequest };
   const topic = { encodeResponse: encodeTopicResponse };
   return [
-    serve(serverMethod("/log.v1.Topics/ListTopics", "unary", { ...nothing, encodeResponse: encodeListTopicsResponse }), () =>
-      topics.list(),
+    serve(
+      serverMethod("/log.v1.Topics/ListTopics", "unary", { ...nothing, encodeResponse: encodeListTopicsResponse }),
+      (_, call) => topics.list(call),
     ),
     serve(
       serverMethod("/log.v1.Topics/CreateTopic", "unary", { decodeRequest: decodeCreateTopicRequest, ...topic }),
-      (request) => topics.create(request),
+      (request, call) => topics.create(request, call),
     ),
-    serve(serverMethod("/log.v1.Topics/DescribeTopic", "unary", { ...named, ...topic }), (name) => topics.describe(name)),
-    serve(serverMethod("/log.v1.Topics/AlterTopic", "unary", { decodeRequest: decodeAlterTopicRequest, ...topic }), (request) =>
-      topics.alter(request),
+    serve(serverMethod("/log.v1.Topics/DescribeTopic", "unary", { ...named, ...topic }), (name, call) =>
+      topics.describe(name, call),
     ),
-    serve(serverMethod("/log.v1.Topics/DeleteTopic", "unary", { ...named, encodeResponse: () => emptyMessage }), (name) =>
-      topics.delete(name),
+    serve(
+      serverMethod("/log.v1.Topics/AlterTopic", "unary", { decodeRequest: decodeAlterTopicRequest, ...topic }),
+      (request, call) => topics.alter(request, call),
+    ),
+    serve(serverMethod("/log.v1.Topics/DeleteTopic", "unary", { ...named, encodeResponse: () => emptyMessage }), (name, call) =>
+      topics.delete(name, call),
     ),
   ];
 }
 
-function clusterMethods(cluster: ClusterAdmin): readonly ServedMethod[] {
+function clusterMethods(cluster: ClusterService): readonly ServedMethod[] {
   const status = { decodeRequest: decodeGetStatusRequest, encodeResponse: encodeGetStatusResponse };
   const removal = { decodeRequest: decodeRemoveNodeRequest, encodeResponse: encodeRemoveNodeResponse };
   const addition = { decodeRequest: decodeAddNodeRequest, encodeResponse: encodeAddNodeResponse };
   const transfer = { decodeRequest: decodeTransferLeadershipRequest, encodeResponse: encodeTransferLeadershipResponse };
   const move = { decodeRequest: decodeMovePartitionRequest, encodeResponse: () => emptyMessage };
   return [
-    serve(serverMethod("/log.v1.Cluster/GetStatus", "unary", status), (request) => cluster.getStatus(request)),
-    serve(serverMethod("/log.v1.Cluster/RemoveNode", "unary", removal), (request) => cluster.removeNode(request)),
-    serve(serverMethod("/log.v1.Cluster/AddNode", "unary", addition), (request) => cluster.addNode(request)),
-    serve(serverMethod("/log.v1.Cluster/TransferLeadership", "unary", transfer), (request) =>
-      cluster.transferLeadership(request),
+    serve(serverMethod("/log.v1.Cluster/GetStatus", "unary", status), (request, call) =>
+      cluster.getStatus(callerOf(call), request),
     ),
-    serve(serverMethod("/log.v1.Cluster/MovePartition", "unary", move), (request) => cluster.movePartition(request)),
+    serve(serverMethod("/log.v1.Cluster/RemoveNode", "unary", removal), (request, call) =>
+      cluster.removeNode(callerOf(call), request),
+    ),
+    serve(serverMethod("/log.v1.Cluster/AddNode", "unary", addition), (request, call) =>
+      cluster.addNode(callerOf(call), request),
+    ),
+    serve(serverMethod("/log.v1.Cluster/TransferLeadership", "unary", transfer), (request, call) =>
+      cluster.transferLeadership(callerOf(call), request),
+    ),
+    serve(serverMethod("/log.v1.Cluster/MovePartition", "unary", move), (request, call) =>
+      cluster.movePartition(callerOf(call), request),
+    ),
+  ];
+}
+
+function accessMethods(admin: AccessAdmin): readonly ServedMethod[] {
+  const policy = { decodeRequest: () => undefined, encodeResponse: encodePolicyResponse };
+  const change = { decodeRequest: decodeChangePolicyRequest, encodeResponse: encodePolicyResponse };
+  const question = { decodeRequest: decodeTestPolicyRequest, encodeResponse: encodeTestPolicyResponse };
+  const token = { decodeRequest: decodeCreateTokenRequest, encodeResponse: encodeCreateTokenResponse };
+  const revocation = { decodeRequest: decodeRevokeTokenRequest, encodeResponse: () => emptyMessage };
+  return [
+    serve(serverMethod("/log.v1.Access/GetPolicy", "unary", policy), (_, call) => admin.describe(callerOf(call))),
+    serve(serverMethod("/log.v1.Access/ChangePolicy", "unary", change), (request, call) =>
+      admin.change(callerOf(call), request),
+    ),
+    serve(serverMethod("/log.v1.Access/TestPolicy", "unary", question), (request, call) => admin.test(callerOf(call), request)),
+    serve(serverMethod("/log.v1.Access/CreateToken", "unary", token), (request, call) =>
+      admin.createToken(callerOf(call), request),
+    ),
+    serve(serverMethod("/log.v1.Access/RevokeToken", "unary", revocation), (request, call) =>
+      admin.revokeToken(callerOf(call), request),
+    ),
   ];
 }

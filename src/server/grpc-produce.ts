@@ -1,14 +1,16 @@
 import { type ErrorCode, isProglogError, ProglogError } from "../base/error.ts";
 import { producesMaxBytes, producesWaitingMaxBytes } from "../base/limits.ts";
+import { watchedTopicsMaxCount } from "../base/security-limits.ts";
 import type { Logger } from "../base/logger.ts";
 import { type CallContext, GrpcStatusError, type Requests, type Responses } from "../grpc/index.ts";
 import type { Topic } from "../replica/catalog.ts";
 import type { ReplicaAppendOptions } from "../replica/replica.ts";
 import type { ProduceRequest, ProduceResponse } from "../wire/produce-message.ts";
 import { toProtoError } from "../wire/proto-error.ts";
+import { type Caller, callerOf } from "./access/caller.ts";
 import type { ReceivedProduce } from "./grpc-codecs.ts";
 import { ProduceRoom, roomOf } from "./produce-room.ts";
-import type { ProducedRange, ProduceService } from "./produce-service.ts";
+import type { ProducedRange, ProducePlace, ProduceService } from "./produce-service.ts";
 import { ProduceStream, type StreamAppend } from "./produce-stream.ts";
 
 /** `Produce` and `ProduceStream` of `log.v1.Log`. */
@@ -40,7 +42,7 @@ export class GrpcProduce {
       throw new GrpcStatusError("CANCELLED", "Cannot produce: the call is over");
     let settled: Promise<unknown> | undefined;
     try {
-      const topic = this.#produce.getTopic(placeOf(request));
+      const topic = this.#produce.getTopic(placeOf(request, callerOf(call)));
       const appended = this.#append(topic instanceof Promise ? await topic : topic, request);
       ({ settled } = appended);
       return await appended.answer;
@@ -51,22 +53,44 @@ export class GrpcProduce {
     }
   }
 
-  produceStream(requests: Requests<ReceivedProduce>, responses: Responses<ProduceResponse>, call: CallContext): Promise<void> {
-    return new ProduceStream({
-      requests,
-      responses,
-      call,
-      room: this.#room,
-      stopping: this.#stopping,
-      getTopic: (request) => this.#getTopic(request),
-      whenRoom: (bytes) => this.#produce.whenRoom(bytes),
-      append: (topic, request) => this.#appendOrExplain(topic, request),
-    }).run();
+  async produceStream(
+    requests: Requests<ReceivedProduce>,
+    responses: Responses<ProduceResponse>,
+    call: CallContext,
+  ): Promise<void> {
+    const caller = callerOf(call);
+    const topics = new Set<string>();
+    const revoked = new AbortController();
+    const release = this.#produce.hold(
+      caller,
+      () => topics,
+      (error) => revoked.abort(error),
+    );
+    const getTopic = (request: ProduceRequest): Topic | ProglogError | Promise<Topic | ProglogError> => {
+      const topic = this.#getTopic(request, caller);
+      // Who may append to so many isn't watched over for each; each further request is checked.
+      if (!(topic instanceof ProglogError) && topics.size < watchedTopicsMaxCount) topics.add(placeOf(request, caller).topic);
+      return topic;
+    };
+    try {
+      await new ProduceStream({
+        requests,
+        responses,
+        call,
+        room: this.#room,
+        stopping: AbortSignal.any([this.#stopping, revoked.signal]),
+        getTopic,
+        whenRoom: (bytes) => this.#produce.whenRoom(bytes),
+        append: (topic, request) => this.#appendOrExplain(topic, request),
+      }).run();
+    } finally {
+      release();
+    }
   }
 
-  #getTopic(request: ProduceRequest): Topic | ProglogError | Promise<Topic | ProglogError> {
+  #getTopic(request: ProduceRequest, caller: Caller): Topic | ProglogError | Promise<Topic | ProglogError> {
     try {
-      const topic = this.#produce.getTopic(placeOf(request));
+      const topic = this.#produce.getTopic(placeOf(request, caller));
       return topic instanceof Promise ? topic.catch(toProglogError) : topic;
     } catch (error) {
       return toProglogError(error);
@@ -144,8 +168,8 @@ export interface GrpcProduceParts {
 
 const nothing: ProduceResponse = { offset: 0, partition: 0, count: 0, appendTime: 0, isDurable: false, isDuplicate: false };
 
-function placeOf({ topic, partition }: ProduceRequest): { readonly topic: string; readonly partition: number | undefined } {
-  return { topic: topic === "" ? "default" : topic, partition };
+function placeOf({ topic, partition }: ProduceRequest, caller: Caller): ProducePlace {
+  return { topic: topic === "" ? "default" : topic, partition, caller };
 }
 
 /** Throws INVALID_ARGUMENT unless there is exactly one of a record, records and a batch. */

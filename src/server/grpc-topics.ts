@@ -3,6 +3,7 @@ import type { TopicSettingChanges } from "../base/topic-settings.ts";
 import type { Partition, Topic } from "../replica/catalog.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
+import type { CallContext } from "../grpc/index.ts";
 import type { ReplicaStatus } from "../replica/replica.ts";
 import { type ProtoError, toProtoError } from "../wire/proto-error.ts";
 import type {
@@ -13,33 +14,38 @@ import type {
   TopicSummary,
 } from "../wire/topic-message.ts";
 import { ProglogError } from "../base/error.ts";
+import { callerOf } from "./access/caller.ts";
+import type { TopicService } from "./topic-service.ts";
 
 /** `log.v1.Topics`: the catalog, in the words of gRPC. */
 export class GrpcTopics {
   readonly #storage: NodeStorage;
+  readonly #topics: TopicService;
 
-  constructor(storage: NodeStorage) {
+  constructor(storage: NodeStorage, topics: TopicService) {
     this.#storage = storage;
+    this.#topics = topics;
   }
 
-  async list(): Promise<readonly TopicSummary[]> {
-    const topics = await this.#storage.catalog.listTopics();
+  async list(call: CallContext): Promise<readonly TopicSummary[]> {
+    const topics = await this.#topics.list(callerOf(call));
     return topics.map(({ name, partitions, createdAt }) => ({ name, partitionCount: partitions.length, createdAt }));
   }
 
-  async create({ name, partitionCount, settings, replicationFactor = 0 }: CreateTopicRequest): Promise<TopicDescription> {
+  async create(request: CreateTopicRequest, call: CallContext): Promise<TopicDescription> {
+    const { name, partitionCount, settings, replicationFactor = 0 } = request;
     const partitions = partitionCount === 0 ? undefined : partitionCount;
     const factor = replicationFactor === 0 ? undefined : replicationFactor;
     const topic = { name, partitions, replicationFactor: factor, settings: parseSettings(settings) };
-    return this.#describe(await this.#storage.catalog.createTopic(topic));
+    return this.#describe(await this.#topics.create(callerOf(call), topic));
   }
 
-  async describe(name: string): Promise<TopicDescription> {
-    checkTopicName(name);
-    return this.#describe(await this.#storage.catalog.describeTopic(name));
+  async describe(name: string, call: CallContext): Promise<TopicDescription> {
+    return this.#describe(await this.#topics.describe(callerOf(call), name));
   }
 
-  async alter({ name, settings, unset, partitionCount, replicationFactor = 0 }: AlterTopicRequest): Promise<TopicDescription> {
+  async alter(request: AlterTopicRequest, call: CallContext): Promise<TopicDescription> {
+    const { name, settings, unset, partitionCount, replicationFactor = 0 } = request;
     checkTopicName(name);
     const both = unset.find((setting) => Object.hasOwn(settings, setting));
     if (both !== undefined) {
@@ -54,12 +60,11 @@ export class GrpcTopics {
       replicationFactor: replicationFactor === 0 ? undefined : replicationFactor,
       settings: changes,
     };
-    return this.#describe(await this.#storage.catalog.changeTopic(name, change));
+    return this.#describe(await this.#topics.change(callerOf(call), name, change));
   }
 
-  async delete(name: string): Promise<void> {
-    checkTopicName(name);
-    await this.#storage.catalog.deleteTopic(name);
+  async delete(name: string, call: CallContext): Promise<void> {
+    await this.#topics.delete(callerOf(call), name);
   }
 
   #describe(topic: Topic): TopicDescription {

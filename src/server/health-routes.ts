@@ -1,6 +1,7 @@
 import { orphansMaxCount } from "../base/limits.ts";
 import type { ClusteredNode } from "../replica/cluster/clustered-node.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
+import type { Access } from "./access/access-control.ts";
 import { describeClusterNode, describeReplica } from "./cluster-status.ts";
 import { type HttpApp, sendJson, sendText } from "./http-app.ts";
 import type { Metrics } from "./metrics.ts";
@@ -13,7 +14,7 @@ import type { SecurityStatus } from "./security.ts";
  */
 export function addHealthRoutes(
   app: HttpApp,
-  { storage, cluster, metrics, startedAt, now, version, security }: HealthOptions,
+  { storage, access, cluster, metrics, startedAt, now, version, security }: HealthOptions,
 ): void {
   const config = { isAlwaysServed: true };
   const schema = { querystring: querySchema({}) };
@@ -28,7 +29,7 @@ export function addHealthRoutes(
     return reply.header("content-type", metrics.contentType).send(await metrics.text());
   });
 
-  app.fastify.get("/v1/status", { config, schema }, async (_request, reply) => {
+  app.fastify.get("/v1/status", { config, schema }, async ({ caller }, reply) => {
     return sendJson(reply, {
       ...(version === undefined ? {} : { version }),
       phase: app.phase,
@@ -38,7 +39,9 @@ export function addHealthRoutes(
       security,
       ...(cluster === undefined ? {} : { cluster: describeClusterNode(cluster) }),
       orphans: { count: storage.orphans.length, names: storage.orphans.slice(0, orphansMaxCount) },
-      partitions: [...storage.replicas.values()].map((replica) => describeReplica(replica.status())),
+      partitions: [...storage.replicas.values()]
+        .filter(({ identity }) => access.permits(caller, "describe", identity.topic))
+        .map((replica) => describeReplica(replica.status())),
     });
   });
 }
@@ -47,6 +50,7 @@ export interface HealthOptions {
   readonly storage: NodeStorage;
   /** How its port is protected. */
   readonly security: SecurityStatus;
+  readonly access: Access;
   /** Undefined on a node that is in no cluster, nor about to be. */
   readonly cluster: ClusteredNode | undefined;
   readonly metrics: Metrics;

@@ -4,6 +4,7 @@ import { describe, test } from "node:test";
 import { systemClock } from "../base/clock.ts";
 import { type ErrorDetails, ProglogError } from "../base/error.ts";
 import { silentLogger } from "../base/logger.ts";
+import { openHttpAccess } from "./access/http-access.ts";
 import { HttpApp, type HttpTimeouts } from "./http-app.ts";
 import { Metrics } from "./metrics.ts";
 
@@ -61,7 +62,14 @@ describe("a request for somebody else", () => {
 /** All that an app answers until it closes the connection. */
 async function talk(timeouts: HttpTimeouts, bytes: string, onX?: () => Promise<never>): Promise<string> {
   const metrics = new Metrics();
-  const app = new HttpApp({ logger: silentLogger, metrics, clock: systemClock, isLoopbackOnly: true, timeouts });
+  const app = new HttpApp({
+    logger: silentLogger,
+    metrics,
+    clock: systemClock,
+    access: openHttpAccess,
+    isLoopbackOnly: true,
+    timeouts,
+  });
   app.fastify.post("/", (request) => {
     request.raw.resume();
     return new Promise<never>(() => {});

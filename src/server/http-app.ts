@@ -12,6 +12,7 @@ import {
   uploadRestMaxMs,
 } from "../base/limits.ts";
 import type { Logger } from "../base/logger.ts";
+import type { HttpAccess } from "./access/http-access.ts";
 import { type Problem, problemMediaType, toProblem } from "../wire/problem.ts";
 import { checkBrowser } from "./browser-guard.ts";
 import { answerPreflight, nameOrigin } from "./cross-origin.ts";
@@ -127,7 +128,12 @@ export class HttpApp {
       nameOrigin(request, reply, this.#options.allowedOrigins);
       if (answerPreflight(request, reply, this.#options.allowedOrigins)) return reply;
       if (request.routeOptions.config.isAlwaysServed !== true) this.#checkServing();
+      await this.#options.access.admit(request);
       return undefined;
+    });
+    app.addHook("preHandler", async (request) => this.#options.access.admitBody(request));
+    app.addHook("onRoute", ({ method, url }) => {
+      for (const name of [method].flat()) this.#options.access.checkRoute(name, url);
     });
     app.addHook("onSend", async (_request, reply, payload) => {
       if (this.#phase === "stopping") reply.header("connection", "close");
@@ -190,6 +196,7 @@ export class HttpApp {
     const leader = leaderAddressOf(problem);
     if (leader !== undefined)
       return redirect(reply, { problem, url: `${this.#options.scheme ?? "http"}://${leader}${request.url}` });
+    if (problem.status === 401) reply.header("www-authenticate", "Bearer");
     if (problem.status === 503) reply.header("retry-after", "1");
     return isV1(request) ? sendProblem(reply, problem) : sendPlainError(reply, problem);
   }
@@ -233,6 +240,7 @@ export interface HttpAppOptions {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly clock: Clock;
+  readonly access: HttpAccess;
   /** The node can be reached from this machine only. */
   readonly isLoopbackOnly: boolean;
   /** Sites whose pages may use the node, beside its own. Default: none. */

@@ -4,6 +4,7 @@ import type { LogObserver } from "../replica/data-directory.ts";
 import type { GroupObserver } from "../replica/group/group-options.ts";
 import type { Acks } from "../replica/replica.ts";
 import { type GrpcServerObserver, nameOfStatus } from "../grpc/index.ts";
+import type { AccessAction } from "./access/access-action.ts";
 import { addClusterMetrics, type WatchedCluster } from "./cluster-metrics.ts";
 import type { GrpcDoor } from "./grpc-door.ts";
 import type { Listener, RefusedReason } from "./listener.ts";
@@ -96,6 +97,15 @@ export class Metrics {
   readonly #unheardFailures = this.#add.counter(
     "proglog_grpc_unheard_failures_total",
     "Appends that failed when their client had its answer already (acks none)",
+  );
+  readonly #accessDenials = this.#add.counter(
+    "proglog_access_denials_total",
+    "Requests and streams refused by access control, by what was asked for",
+    ["action"],
+  );
+  readonly #badTokens = this.#add.counter(
+    "proglog_bad_tokens_total",
+    "Requests with a token that is wrong, expired or revoked",
   );
   readonly #grpcCalls = this.#add.counter("proglog_grpc_calls_total", "gRPC calls ended, by status", ["method", "status"]);
 
@@ -252,6 +262,23 @@ export class Metrics {
   /** An append failed whose client had its answer before. */
   unheardFailure(): void {
     this.#unheardFailures.inc();
+  }
+
+  watchAccess(access: { readonly heldCount: number }): void {
+    this.#add.gauge(
+      "proglog_access_held",
+      "Streams, tails, uploads and waits that end when what allows them is taken back",
+      [],
+      (gauge) => gauge.set(access.heldCount),
+    );
+  }
+
+  accessDenied(action: AccessAction): void {
+    this.#accessDenials.inc({ action });
+  }
+
+  badToken(): void {
+    this.#badTokens.inc();
   }
 
   connectionAccepted(protocol: Protocol): void {

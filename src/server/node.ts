@@ -9,9 +9,15 @@ import { DataDirectory, type LogSettings } from "../replica/data-directory.ts";
 import { isClustered } from "../replica/cluster/cluster-identity.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
 import type { ServerDescription } from "../wire/topic-message.ts";
+import { AccessAdmin } from "./access/access-admin.ts";
+import { RouteAccess } from "./access/http-access.ts";
+import { openAccessControl } from "./access/open-access-control.ts";
+import { addAccessRoutes } from "./access-routes.ts";
 import { addApiRoutes } from "./api-routes.ts";
 import { addBackupRoutes } from "./backup-routes.ts";
 import { checkBindAddress, isLoopback } from "./bind-address.ts";
+import { ClusterService } from "./cluster-service.ts";
+import { TopicService } from "./topic-service.ts";
 import { clusterFlags } from "./cluster-config.ts";
 import { addClusterRoutes } from "./cluster-routes.ts";
 import { ClusteredAdmin } from "./clustered-admin.ts";
@@ -99,10 +105,20 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       : undefined;
     const storage: NodeStorage = clustered?.node ?? (await DataDirectory.open(config.dataDir, shared));
     undo.push(() => storage.close(new ProglogError("SHUTTING_DOWN", "Cannot go on: the node didn't start")));
+    const opened = await openAccessControl(config, {
+      ...{ store: storage.policy, disk, clock, logger },
+      onDenied: (action) => metrics.accessDenied(action),
+      onBadToken: () => metrics.badToken(),
+    });
+    const { access, audit } = opened;
+    const closeAccess = (): Promise<void> => opened.close();
+    undo.push(closeAccess);
+    metrics.watchAccess(access);
     const app = new HttpApp({
       logger,
       metrics,
       clock,
+      access: new RouteAccess(access),
       isLoopbackOnly: isLoopback(config.bindAddr),
       allowedOrigins: config.allowOrigin?.split(",") ?? [],
       scheme: tls?.clients === undefined ? "http" : "https",
@@ -111,13 +127,15 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
     const held = new HeldBytes(bodiesMaxBytes);
     const services: RouteServices = {
       storage,
+      topics: new TopicService(storage, { access, audit }),
       produce: new ProduceService(storage, {
         isAutoCreating: config.autoCreateTopics,
+        access,
         clock: new TurnClock(clock),
         onProduced: (acks, durationMs) => metrics.produced(acks, durationMs),
       }),
-      consume: new ConsumeService(storage, clock),
-      tails: new TailService(storage, clock),
+      consume: new ConsumeService(storage, { clock, access }),
+      tails: new TailService(storage, { clock, access }),
       bodies: new RequestBodies({ bodyMaxBytes: config.maxBodyBytes, held, clock }),
       answers: new HeldBytes(answersMaxBytes),
     };
@@ -130,17 +148,20 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       isVoter: true,
     });
     const admin = clustered === undefined ? undefined : new ClusteredAdmin(clustered.node, clock);
-    const cluster = admin ?? new SingleNodeCluster(storage, describeSelf);
+    const cluster = new ClusterService(admin ?? new SingleNodeCluster(storage, describeSelf), { access, audit });
+    const accessAdmin = new AccessAdmin({ store: storage.policy, access, audit, clock, random });
     addApiRoutes(app, { version });
     addBookRoutes(app, services);
     addProduceRoutes(app, services);
     addConsumeRoutes(app, services);
     addTopicRoutes(app, services);
     addClusterRoutes(app, { cluster, bodies: services.bodies });
-    addBackupRoutes(app, { ...services, clusterId: () => clustered?.node.clusterId });
+    addBackupRoutes(app, { ...services, access, clusterId: () => clustered?.node.clusterId });
+    addAccessRoutes(app, { admin: accessAdmin, bodies: services.bodies });
     addLogLevelRoutes(app, { logger, bodies: services.bodies });
     addHealthRoutes(app, {
       storage,
+      access,
       cluster: clustered?.node,
       metrics,
       security: describeSecurity(config),
@@ -155,7 +176,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       random,
       logger,
       observer: metrics.grpcObserver,
-      cluster,
+      ...{ cluster, access, accessAdmin },
       listServers: () => admin?.listServers() ?? [describeSelf()],
       onUnheardFailure: () => metrics.unheardFailure(),
       onError: (code) => metrics.errorAnswered(code),
@@ -192,7 +213,19 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
     parts.signal?.removeEventListener("abort", abandon);
     app.serve();
     door.serve();
-    const node = new RunningNode({ ...services, config, app, door, listener, metrics, clock, logger, tls, reminder });
+    const node = new RunningNode({
+      ...services,
+      config,
+      app,
+      door,
+      listener,
+      metrics,
+      closeAccess,
+      clock,
+      logger,
+      tls,
+      reminder,
+    });
     logger.info({ url: node.url, dataDir: config.dataDir, storageId: node.storageId }, "serving");
     return node;
   } catch (error) {
@@ -234,7 +267,8 @@ class RunningNode implements Node {
   }
 
   async #close(): Promise<void> {
-    const { config, storage, app, door, listener, consume, tails, bodies, metrics, clock, logger, tls, reminder } = this.#parts;
+    const { config, storage, app, door, listener, consume, tails, bodies, metrics, closeAccess, clock, logger, tls, reminder } =
+      this.#parts;
     listener.stop();
     tls?.close();
     reminder?.cancel();
@@ -253,6 +287,8 @@ class RunningNode implements Node {
     timer.cancel();
     listener.destroyConnections();
     try {
+      // While the directory is still ours.
+      await closeAccess();
       await storage.close(stopError);
     } finally {
       await app.close().catch((error: unknown) => logFailure(logger, error));
@@ -270,6 +306,7 @@ interface RunningParts extends RouteServices {
   readonly door: GrpcDoor;
   readonly listener: Listener;
   readonly metrics: Metrics;
+  readonly closeAccess: () => Promise<void>;
   readonly clock: Clock;
   readonly tls: TlsDoor | undefined;
   readonly reminder: { cancel(): void } | undefined;

@@ -5,6 +5,8 @@ import { ProglogError } from "../base/error.ts";
 import { silentLogger } from "../base/logger.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
 import type { AppendOptions, ReplicaAppend } from "../replica/replica.ts";
+import { openAccess } from "./access/access-control.ts";
+import { openHttpAccess } from "./access/http-access.ts";
 import { HeldBytes } from "./held-bytes.ts";
 import { HttpApp } from "./http-app.ts";
 import { Metrics } from "./metrics.ts";
@@ -90,7 +92,13 @@ class World implements AsyncDisposable {
   readonly #metrics = new Metrics();
 
   private constructor({ partitions = 1, isDuplicate = false, error }: WorldOptions) {
-    this.#app = new HttpApp({ logger: silentLogger, metrics: this.#metrics, clock: systemClock, isLoopbackOnly: false });
+    this.#app = new HttpApp({
+      logger: silentLogger,
+      metrics: this.#metrics,
+      clock: systemClock,
+      access: openHttpAccess,
+      isLoopbackOnly: false,
+    });
     const replica = {
       append: async (records: readonly unknown[], options?: AppendOptions): Promise<ReplicaAppend> => {
         this.options.push(options);
@@ -104,7 +112,7 @@ class World implements AsyncDisposable {
       getLeaderOf: () => replica,
       effectiveSettings: () => ({ maxRecordBytes: 1000 }),
     } as unknown as NodeStorage;
-    const produce = new ProduceService(storage, { isAutoCreating: true });
+    const produce = new ProduceService(storage, { isAutoCreating: true, access: openAccess });
     const bodies = new RequestBodies({ bodyMaxBytes: 1000, held: new HeldBytes(1000) });
     addProduceRoutes(this.#app, { produce, bodies } as unknown as RouteServices);
   }

@@ -29,7 +29,7 @@ export function addProduceRoutes(app: HttpApp, { produce, bodies }: RouteService
       const key = mediaType === bytesMediaType ? parseRecordKey(query, headers) : null;
       const options = parseAppendOptions(headers);
       if (mediaType === linesMediaType && options !== undefined) throw linesWithOptions();
-      const target = produce.findTarget({ topic: request.params.topic, partition });
+      const target = produce.findTarget({ topic: request.params.topic, partition, caller: request.caller });
       const { acks } = query;
       if (mediaType === linesMediaType) return upload(request, reply, { target, acks });
       const body = await bodies.read(request.raw, reply.raw);
@@ -46,12 +46,18 @@ export function addProduceRoutes(app: HttpApp, { produce, bodies }: RouteService
   );
 
   async function upload(
-    request: FastifyRequest,
+    request: FastifyRequest<{ Params: TopicParams }>,
     reply: FastifyReply,
     { target, acks }: { readonly target: ProduceTarget; readonly acks: ProduceQuery["acks"] },
   ): Promise<FastifyReply> {
     const body = bodies.open(request.raw);
     app.letLast(request, reply);
+    const release = produce.hold(
+      request.caller,
+      () => [request.params.topic],
+      (error) => body.stop(error),
+    );
+    reply.raw.once("close", release);
     const append = (records: readonly RecordInput[]) => target.append({ records, packing: "one", acks });
     const answers = uploadLines({ body, append, held: bodies.held });
     const first = await answers.next();

@@ -7,12 +7,15 @@ import type { Topic } from "../replica/catalog.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
 import type { Acks, Replica, ReplicaAppend, ReplicaAppendOptions } from "../replica/replica.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
+import type { Access } from "./access/access-control.ts";
+import type { Caller } from "./access/caller.ts";
 import { partitionOfKey } from "../wire/partitioner.ts";
 
 /** Appends what clients produce, whichever way they came in. */
 export class ProduceService {
   readonly #storage: NodeStorage;
   readonly #isAutoCreating: boolean;
+  readonly #access: Access;
   readonly #clock: Pick<Clock, "monotonic"> | undefined;
   readonly #onProduced: ProduceOptions["onProduced"];
   /** Counts appends with records that have no key: each takes the next partition, and all its records go there. */
@@ -20,25 +23,42 @@ export class ProduceService {
   /** Topics that are being made here: they are there before anybody leads them. */
   readonly #creating = new Map<string, Promise<Topic>>();
 
-  constructor(storage: NodeStorage, { isAutoCreating, clock, onProduced }: ProduceOptions) {
+  constructor(storage: NodeStorage, { isAutoCreating, access, clock, onProduced }: ProduceOptions) {
     this.#storage = storage;
     this.#isAutoCreating = isAutoCreating;
+    this.#access = access;
     this.#clock = clock;
     this.#onProduced = onProduced;
   }
 
   /** As `findTarget` and one `append` to it. */
-  async produce({ topic, partition, ...append }: ProduceRequest): Promise<readonly ProducedRange[]> {
-    return this.findTarget({ topic, partition }).append(append);
+  async produce({ topic, partition, caller, ...append }: ProduceRequest): Promise<readonly ProducedRange[]> {
+    return this.findTarget({ topic, partition, caller }).append(append);
   }
 
   /** The topic, as it is now; one that isn't there is made. Throws as `findTarget` does. */
-  getTopic({ topic: name, partition }: ProducePlace): Topic | Promise<Topic> {
+  getTopic({ topic: name, partition, caller }: ProducePlace): Topic | Promise<Topic> {
+    this.#access.check(caller, "produce", name);
     checkTopicName(name);
     const topic = this.#creating.get(name) ?? this.#storage.catalog.findTopic(name);
     if (topic !== undefined) return topic;
     this.#checkCreatable(name, partition);
     return this.#createTopic(name);
+  }
+
+  /**
+   * While a stream or an upload of somebody is open: see `Access.hold`. `topics` are those that it has appended to. It may go on as long as one of
+   * them is allowed: what it sends for others is refused one by one, and what many producers share isn't ended for one of them.
+   */
+  hold(caller: Caller, topics: () => Iterable<string>, end: (error: ProglogError) => void): () => void {
+    const check = (): void => {
+      this.#access.checkKnown(caller, "produce");
+      const names = [...topics()];
+      const [first] = names;
+      if (first === undefined || names.some((name) => this.#access.permits(caller, "produce", name))) return;
+      this.#access.check(caller, "produce", first);
+    };
+    return this.#access.hold(caller, check, end);
   }
 
   /** See `NodeStorage.whenRoom`. */
@@ -75,13 +95,15 @@ export class ProduceService {
   }
 
   /** Where records are to go. Throws what is wrong with it before any of them is read. A topic that isn't there is made by the first append. */
-  findTarget({ topic: name, partition }: ProducePlace): ProduceTarget {
+  findTarget({ topic: name, partition, caller }: ProducePlace): ProduceTarget {
+    this.#access.check(caller, "produce", name);
     checkTopicName(name);
     let topic = this.#creating.has(name) ? undefined : this.#storage.catalog.findTopic(name);
     if (topic === undefined) this.#checkCreatable(name, partition);
     else if (partition !== undefined) this.#storage.getLeaderOf(topic, partition);
     return {
       append: async (append) => {
+        this.#access.check(caller, "produce", name);
         topic ??= await this.#createTopic(name);
         // An upload may last for days: partitions and settings are those of now. A topic that is deleted meanwhile isn't made again, nor
         // is another of its name taken for it: its replica says what became of it.
@@ -194,6 +216,7 @@ export class ProduceService {
 
 export interface ProduceOptions {
   readonly isAutoCreating: boolean;
+  readonly access: Access;
   /** For the durations that `onProduced` is told. */
   readonly clock?: Pick<Clock, "monotonic">;
   /** Records were appended: so long after they had been handed to their partitions. Called with each append. */
@@ -212,6 +235,7 @@ export interface ProducePlace {
   readonly topic: string;
   /** Default: by key, else in turn. */
   readonly partition?: number | undefined;
+  readonly caller: Caller;
 }
 
 export interface ProduceAppend {

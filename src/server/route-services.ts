@@ -4,10 +4,12 @@ import type { HeldBytes } from "./held-bytes.ts";
 import type { ProduceService } from "./produce-service.ts";
 import type { RequestBodies } from "./request-bodies.ts";
 import type { TailService } from "./tail-service.ts";
+import type { TopicService } from "./topic-service.ts";
 
 /** What routes are made of. */
 export interface RouteServices {
   readonly storage: NodeStorage;
+  readonly topics: TopicService;
   readonly produce: ProduceService;
   readonly consume: ConsumeService;
   readonly tails: TailService;

@@ -7,11 +7,13 @@ import { ProglogError } from "../base/error.ts";
 import { tailHeartbeatMs, tailsMaxCount } from "../base/limits.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
 import type { TailFormat } from "./tail-format.ts";
+import { openAccess } from "./access/access-control.ts";
+import { insider } from "./access/caller.ts";
 import { TailService } from "./tail-service.ts";
 
 describe("the live tails of a node", () => {
   test("are refused beyond their number, and one that ends makes room", async () => {
-    const service = new TailService(quietDirectory(), createVirtualClock());
+    const service = new TailService(quietDirectory(), { clock: createVirtualClock(), access: openAccess });
     const answers: FakeAnswer[] = [];
     for (let count = 0; count < tailsMaxCount; count += 1) answers.push(await open(service));
     await assert.rejects(open(service), { code: "OVERLOADED" });
@@ -23,7 +25,7 @@ describe("the live tails of a node", () => {
 
   test("that can't begin are counted until their refusal is out", async () => {
     const error = new ProglogError("LOG_CORRUPT", "Cannot read");
-    const service = new TailService(quietDirectory({ readError: error }), createVirtualClock());
+    const service = new TailService(quietDirectory({ readError: error }), { clock: createVirtualClock(), access: openAccess });
     const answer = new FakeAnswer();
     await assert.rejects(open(service, answer), error);
     assert.equal(service.count, 1);
@@ -34,7 +36,7 @@ describe("the live tails of a node", () => {
 
   test("beat by one timer, which goes with the last of them", async () => {
     const clock = createVirtualClock();
-    const service = new TailService(quietDirectory(), clock);
+    const service = new TailService(quietDirectory(), { clock, access: openAccess });
     const answers = [await open(service), await open(service)];
     assert.equal(clock.timerCount, 1);
     clock.advance(3 * tailHeartbeatMs);
@@ -49,7 +51,7 @@ describe("the live tails of a node", () => {
 
   test("aren't told that the node is there while they don't listen", async () => {
     const clock = createVirtualClock();
-    const service = new TailService(quietDirectory(), clock);
+    const service = new TailService(quietDirectory(), { clock, access: openAccess });
     const answer = await open(service);
     answer.writableLength = 1;
     clock.advance(3 * tailHeartbeatMs);
@@ -57,7 +59,7 @@ describe("the live tails of a node", () => {
   });
 
   test("end with the reason of a stop, and there are none any more", async () => {
-    const service = new TailService(quietDirectory(), createVirtualClock());
+    const service = new TailService(quietDirectory(), { clock: createVirtualClock(), access: openAccess });
     const answers = [await open(service), await open(service)];
     const stuck = await open(service);
     stuck.writableLength = 1;
@@ -69,7 +71,7 @@ describe("the live tails of a node", () => {
   });
 
   test("come back at different times", async () => {
-    const service = new TailService(quietDirectory(), createVirtualClock());
+    const service = new TailService(quietDirectory(), { clock: createVirtualClock(), access: openAccess });
     const retries = new Set<number>();
     const format = { ...plainFormat, hello: (_: string, retryMs: number) => String(retries.add(retryMs).size) };
     for (let count = 0; count < 10; count += 1) await open(service, new FakeAnswer(), format);
@@ -120,6 +122,7 @@ async function open(service: TailService, answer = new FakeAnswer(), format = pl
       answer.isTaken = true;
     },
     format,
+    caller: insider,
     topic: "orders",
     partition: undefined,
     from: "start",

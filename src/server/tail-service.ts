@@ -7,6 +7,8 @@ import type { Replica } from "../replica/replica.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
 import type { StartingPoint } from "../wire/starting-point.ts";
 import type { TailPosition } from "../wire/tail-position.ts";
+import type { Access } from "./access/access-control.ts";
+import type { Caller } from "./access/caller.ts";
 import { findTrimmedTo, Tail, type TailStart } from "./tail.ts";
 import type { TailFormat } from "./tail-format.ts";
 import { TailReads } from "./tail-reads.ts";
@@ -15,6 +17,7 @@ import { TailReads } from "./tail-reads.ts";
 export class TailService {
   readonly #storage: NodeStorage;
   readonly #clock: Clock;
+  readonly #access: Access;
   readonly #reads = new TailReads();
   readonly #tails = new Set<Tail>();
   /** Tails there are, and those that are about to be. */
@@ -24,8 +27,9 @@ export class TailService {
   #beating: Timer | undefined;
   #stopError: ProglogError | undefined;
 
-  constructor(storage: NodeStorage, clock: Clock) {
+  constructor(storage: NodeStorage, { clock, access }: { readonly clock: Clock; readonly access: Access }) {
     this.#storage = storage;
+    this.#access = access;
     this.#clock = clock;
   }
 
@@ -47,7 +51,9 @@ export class TailService {
    * Makes `answer` a live tail, once it is known that it can begin: else throws what a read would, OVERLOADED when there are as many as may be,
    * and INVALID_ARGUMENT for a position that isn't one of this tail. `takeAnswer` is called right before the first byte.
    */
-  async open({ answer, takeAnswer, format, ...place }: TailRequest): Promise<void> {
+  async open({ answer, takeAnswer, format, caller, ...place }: TailRequest): Promise<void> {
+    const check = (): void => this.#access.check(caller, "consume", place.topic);
+    check();
     this.#checkRoom();
     this.#count += 1;
     answer.once("close", () => {
@@ -60,6 +66,7 @@ export class TailService {
         if (findTrimmedTo(error, nextOffset) === undefined) throw error;
       });
     if (this.#stopError !== undefined) throw this.#stopError;
+    check();
     takeAnswer();
     const tail = new Tail({
       answer,
@@ -72,7 +79,11 @@ export class TailService {
       },
     });
     this.#tails.add(tail);
-    answer.once("close", () => this.#forget(tail));
+    const release = this.#access.hold(caller, check, (error) => tail.end(error));
+    answer.once("close", () => {
+      release();
+      this.#forget(tail);
+    });
     this.#beat();
     this.#openedCount += 1;
     tail.start(retryMinMs + (this.#openedCount % retrySpread) * (retryMinMs / retrySpread));
@@ -136,6 +147,7 @@ export interface TailPlace {
 }
 
 export interface TailRequest extends TailPlace {
+  readonly caller: Caller;
   readonly answer: ServerResponse;
   readonly takeAnswer: () => void;
   readonly format: TailFormat;

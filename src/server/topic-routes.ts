@@ -9,12 +9,10 @@ import { querySchema } from "./query.ts";
 import type { RouteServices } from "./route-services.ts";
 
 /** Listing, making, describing, changing and deleting topics (docs/http.md). */
-export function addTopicRoutes(app: HttpApp, { storage, bodies }: RouteServices): void {
-  const { catalog } = storage;
-
-  app.fastify.get("/v1/topics", { schema: { querystring: noQuery } }, async (_request, reply) => {
-    const topics = await catalog.listTopics();
-    return sendJson(reply, { topics: topics.map((topic) => describeTopic(topic, storage)) });
+export function addTopicRoutes(app: HttpApp, { storage, topics, bodies }: RouteServices): void {
+  app.fastify.get("/v1/topics", { schema: { querystring: noQuery } }, async ({ caller }, reply) => {
+    const listed = await topics.list(caller);
+    return sendJson(reply, { topics: listed.map((topic) => describeTopic(topic, storage)) });
   });
 
   app.fastify.post<{ Body: NewTopic }>(
@@ -27,7 +25,7 @@ export function addTopicRoutes(app: HttpApp, { storage, bodies }: RouteServices)
       },
     },
     async (request, reply) => {
-      const topic = await catalog.createTopic(request.body);
+      const topic = await topics.create(request.caller, request.body);
       return sendJson(reply.code(201).header("location", `/v1/topics/${topic.name}`), describeTopic(topic, storage));
     },
   );
@@ -36,8 +34,7 @@ export function addTopicRoutes(app: HttpApp, { storage, bodies }: RouteServices)
     "/v1/topics/:topic",
     { schema: { querystring: noQuery } },
     async (request, reply) => {
-      checkTopicName(request.params.topic);
-      return sendJson(reply, describeTopic(await catalog.describeTopic(request.params.topic), storage));
+      return sendJson(reply, describeTopic(await topics.describe(request.caller, request.params.topic), storage));
     },
   );
 
@@ -52,7 +49,7 @@ export function addTopicRoutes(app: HttpApp, { storage, bodies }: RouteServices)
       },
     },
     async (request, reply) => {
-      const topic = await catalog.changeTopic(request.params.topic, request.body);
+      const topic = await topics.change(request.caller, request.params.topic, request.body);
       return sendJson(reply, describeTopic(topic, storage));
     },
   );
@@ -61,8 +58,7 @@ export function addTopicRoutes(app: HttpApp, { storage, bodies }: RouteServices)
     "/v1/topics/:topic",
     { schema: { querystring: noQuery } },
     async (request, reply) => {
-      checkTopicName(request.params.topic);
-      await catalog.deleteTopic(request.params.topic);
+      await topics.delete(request.caller, request.params.topic);
       return reply.code(204).send();
     },
   );

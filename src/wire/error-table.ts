@@ -58,6 +58,8 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorTableEntry>> = {
   UNSUPPORTED_MEDIA_TYPE: refusal(grpc.invalidArgument, 415),
   METHOD_NOT_ALLOWED: refusal(grpc.unimplemented, 405),
   FORBIDDEN_ORIGIN: refusal(grpc.permissionDenied, 403),
+  UNAUTHENTICATED: refusal(grpc.unauthenticated, 401),
+  PERMISSION_DENIED: refusal(grpc.permissionDenied, 403),
   ROUTE_NOT_FOUND: refusal(grpc.unimplemented, 404),
 
   // What it names is not there, or is there already.

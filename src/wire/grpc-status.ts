@@ -67,7 +67,7 @@ const codesOfStatus: readonly ErrorCode[] = [
   "TIMEOUT",
   "TOPIC_NOT_FOUND",
   "TOPIC_ALREADY_EXISTS",
-  "FORBIDDEN_ORIGIN",
+  "PERMISSION_DENIED",
   "OVERLOADED",
   "INVALID_ARGUMENT",
   "UNAVAILABLE",
@@ -76,7 +76,7 @@ const codesOfStatus: readonly ErrorCode[] = [
   "INTERNAL",
   "UNAVAILABLE",
   "LOG_CORRUPT",
-  "INTERNAL",
+  "UNAUTHENTICATED",
 ];
 
 function encodeError(error: ProtoError): Buffer {

@@ -275,7 +275,7 @@ function errorFromGenerated({ code, message, hint, isRetryable, outcome, details
   return { code, message, hint, isRetryable, outcome: word, details: new Map(Object.entries(details)) };
 }
 
-function toNumber(value: bigint): number {
+export function toNumber(value: bigint): number {
   const number = Number(value);
   if (Number.isSafeInteger(number)) return number;
   throw new ProglogError("INVALID_ARGUMENT", `Cannot take the number ${value}: it is beyond 2^53-1`);

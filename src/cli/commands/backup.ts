@@ -94,7 +94,7 @@ async function create(context: CommandContext, folder: string, options: CreateOp
 }
 
 async function openSource(
-  { io }: CommandContext,
+  { io, findToken }: CommandContext,
   { server, dataDir }: CreateOptions,
   signal: AbortSignal,
 ): Promise<BackupSource> {
@@ -103,7 +103,7 @@ async function openSource(
     const named = server ?? (io.env["PROGLOG_SERVER"] || serverDefault);
     return new BackupServer(
       named.split(",").map((one) => parseServerAddress(one.trim())),
-      signal,
+      { signal, token: findToken() },
     );
   }
   if (server !== undefined)

@@ -44,6 +44,7 @@ async function logLevel(context: CommandContext, level: string | undefined, opti
     ...(level === undefined ? {} : { method: "PUT", body: { level, ...(forMs === undefined ? {} : { forMs }) } }),
     maxBytes: answerMaxBytes,
     timeoutMs: answerMaxMs,
+    token: context.findToken(),
   };
   const answer = await askHttp(new URL(`http://${formatServerAddress(server)}/v1/log-level`), question);
   const told = parseAnswer(answer);

@@ -19,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file log/v1/log.proto.
  */
 export const file_log_v1_log: GenFile = /*@__PURE__*/
-  fileDesc("ChBsb2cvdjEvbG9nLnByb3RvEgZsb2cudjEitQEKBlJlY29yZBINCgV2YWx1ZRgBIAEoDBIOCgZvZmZzZXQYAiABKAQSDAoEdGVybRgDIAEoBBIMCgR0eXBlGAQgASgNEhAKA2tleRgFIAEoDEgAiAEBEh8KB2hlYWRlcnMYBiADKAsyDi5sb2cudjEuSGVhZGVyEhYKCXRpbWVzdGFtcBgHIAEoA0gBiAEBEg8KB2lzX251bGwYCCABKAhCBgoEX2tleUIMCgpfdGltZXN0YW1wIjMKBkhlYWRlchILCgNrZXkYASABKAkSEgoFdmFsdWUYAiABKAxIAIgBAUIICgZfdmFsdWUinwIKDlByb2R1Y2VSZXF1ZXN0Eh4KBnJlY29yZBgBIAEoCzIOLmxvZy52MS5SZWNvcmQSDQoFdG9waWMYAiABKAkSFgoJcGFydGl0aW9uGAMgASgNSACIAQESHwoHcmVjb3JkcxgEIAMoCzIOLmxvZy52MS5SZWNvcmQSDQoFYmF0Y2gYBSABKAwSGgoEYWNrcxgGIAEoDjIMLmxvZy52MS5BY2tzEiIKCHByb2R1Y2VyGAcgASgLMhAubG9nLnYxLlByb2R1Y2VyEhwKD2V4cGVjdGVkX29mZnNldBgIIAEoBEgBiAEBEhYKDmFuc3dlcnNfZXJyb3JzGAkgASgIQgwKCl9wYXJ0aXRpb25CEgoQX2V4cGVjdGVkX29mZnNldCI8CghQcm9kdWNlchIKCgJpZBgBIAEoBBINCgVlcG9jaBgCIAEoDRIVCg1iYXNlX3NlcXVlbmNlGAMgASgNIqABCg9Qcm9kdWNlUmVzcG9uc2USDgoGb2Zmc2V0GAEgASgEEhEKCXBhcnRpdGlvbhgCIAEoDRINCgVjb3VudBgDIAEoDRITCgthcHBlbmRfdGltZRgEIAEoAxISCgppc19kdXJhYmxlGAUgASgIEhQKDGlzX2R1cGxpY2F0ZRgGIAEoCBIcCgVlcnJvchgHIAEoCzINLmxvZy52MS5FcnJvciKBAgoOQ29uc3VtZVJlcXVlc3QSDgoGb2Zmc2V0GAEgASgEEg0KBXRvcGljGAIgASgJEhEKCXBhcnRpdGlvbhgDIAEoDRIaCgRmcm9tGAQgASgOMgwubG9nLnYxLkZyb20SEQoJdGltZXN0YW1wGAUgASgDEhMKC21heF9yZWNvcmRzGAYgASgNEhEKCW1heF9ieXRlcxgHIAEoDRIPCgd3YWl0X21zGAggASgNEhEKCWlzX3BhY2tlZBgJIAEoCBIUCgxzdG9wc19hdF9lbmQYCiABKAgSFwoPYXRfbGVhc3Rfb2Zmc2V0GAsgASgEEhMKC2xlYWRlcl9vbmx5GAwgASgIIrABCg9Db25zdW1lUmVzcG9uc2USHgoGcmVjb3JkGAIgASgLMg4ubG9nLnYxLlJlY29yZBIfCgdyZWNvcmRzGAMgAygLMg4ubG9nLnYxLlJlY29yZBIPCgdiYXRjaGVzGAQgASgMEhMKC25leHRfb2Zmc2V0GAUgASgEEhgKEGxvZ19zdGFydF9vZmZzZXQYBiABKAQSFgoOaGlnaF93YXRlcm1hcmsYByABKARKBAgBEAIiEwoRR2V0U2VydmVyc1JlcXVlc3QiNQoSR2V0U2VydmVyc1Jlc3BvbnNlEh8KB3NlcnZlcnMYASADKAsyDi5sb2cudjEuU2VydmVyIpsBCgZTZXJ2ZXISCgoCaWQYASABKAkSEAoIcnBjX2FkZHIYAiABKAkSEQoJaXNfbGVhZGVyGAMgASgIEg0KBXN0YXRlGAQgASgJEhIKCnN0b3JhZ2VfaWQYBSABKAkSEAoIaXNfdm90ZXIYBiABKAgSFQoNcmVwbGljYV9jb3VudBgHIAEoDRIUCgxsZWFkZXJfY291bnQYCCABKA0iEwoRTGlzdFRvcGljc1JlcXVlc3QiOgoSTGlzdFRvcGljc1Jlc3BvbnNlEiQKBnRvcGljcxgBIAMoCzIULmxvZy52MS5Ub3BpY1N1bW1hcnkiSQoMVG9waWNTdW1tYXJ5EgwKBG5hbWUYASABKAkSFwoPcGFydGl0aW9uX2NvdW50GAIgASgNEhIKCmNyZWF0ZWRfYXQYAyABKAMixAEKEkNyZWF0ZVRvcGljUmVxdWVzdBIMCgRuYW1lGAEgASgJEhcKD3BhcnRpdGlvbl9jb3VudBgCIAEoDRI6CghzZXR0aW5ncxgDIAMoCzIoLmxvZy52MS5DcmVhdGVUb3BpY1JlcXVlc3QuU2V0dGluZ3NFbnRyeRIaChJyZXBsaWNhdGlvbl9mYWN0b3IYBCABKA0aLwoNU2V0dGluZ3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjMKE0NyZWF0ZVRvcGljUmVzcG9uc2USHAoFdG9waWMYASABKAsyDS5sb2cudjEuVG9waWMiJAoURGVzY3JpYmVUb3BpY1JlcXVlc3QSDAoEbmFtZRgBIAEoCSI1ChVEZXNjcmliZVRvcGljUmVzcG9uc2USHAoFdG9waWMYASABKAsyDS5sb2cudjEuVG9waWMi0QEKEUFsdGVyVG9waWNSZXF1ZXN0EgwKBG5hbWUYASABKAkSOQoIc2V0dGluZ3MYAiADKAsyJy5sb2cudjEuQWx0ZXJUb3BpY1JlcXVlc3QuU2V0dGluZ3NFbnRyeRINCgV1bnNldBgDIAMoCRIXCg9wYXJ0aXRpb25fY291bnQYBCABKA0SGgoScmVwbGljYXRpb25fZmFjdG9yGAUgASgNGi8KDVNldHRpbmdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIyChJBbHRlclRvcGljUmVzcG9uc2USHAoFdG9waWMYASABKAsyDS5sb2cudjEuVG9waWMiIgoSRGVsZXRlVG9waWNSZXF1ZXN0EgwKBG5hbWUYASABKAkiFQoTRGVsZXRlVG9waWNSZXNwb25zZSLWAgoFVG9waWMSDAoEbmFtZRgBIAEoCRIlCgpwYXJ0aXRpb25zGAIgAygLMhEubG9nLnYxLlBhcnRpdGlvbhItCghzZXR0aW5ncxgDIAMoCzIbLmxvZy52MS5Ub3BpYy5TZXR0aW5nc0VudHJ5EgwKBHV1aWQYBCABKAkSEgoKY3JlYXRlZF9hdBgFIAEoAxJAChJlZmZlY3RpdmVfc2V0dGluZ3MYBiADKAsyJC5sb2cudjEuVG9waWMuRWZmZWN0aXZlU2V0dGluZ3NFbnRyeRIaChJyZXBsaWNhdGlvbl9mYWN0b3IYByABKA0aLwoNU2V0dGluZ3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjgKFkVmZmVjdGl2ZVNldHRpbmdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLeAwoJUGFydGl0aW9uEhEKCXBhcnRpdGlvbhgBIAEoDRIMCgR1dWlkGAIgASgJEhEKCWxlYWRlcl9pZBgDIAEoCRIXCg9sZWFkZXJfcnBjX2FkZHIYBCABKAkSGAoQbG9nX3N0YXJ0X29mZnNldBgFIAEoBBIWCg5oaWdoX3dhdGVybWFyaxgGIAEoBBIcCgVlcnJvchgHIAEoCzINLmxvZy52MS5FcnJvchINCgVzdGF0ZRgIIAEoCRIbCg5sb2dfZW5kX29mZnNldBgJIAEoBEgAiAEBEhgKC3N0b3JlX2J5dGVzGAogASgESAGIAQESFQoIc2VnbWVudHMYCyABKA1IAogBARIZCgxxdWV1ZWRfYnl0ZXMYDCABKARIA4gBARIUCgdkYW1hZ2VzGA0gASgNSASIAQESGAoLZGlydHlfcmF0aW8YDiABKAFIBYgBARIhCghyZXBsaWNhcxgPIAMoCzIPLmxvZy52MS5SZXBsaWNhEgwKBHRlcm0YECABKA1CEQoPX2xvZ19lbmRfb2Zmc2V0Qg4KDF9zdG9yZV9ieXRlc0ILCglfc2VnbWVudHNCDwoNX3F1ZXVlZF9ieXRlc0IKCghfZGFtYWdlc0IOCgxfZGlydHlfcmF0aW8ibAoHUmVwbGljYRIPCgdub2RlX2lkGAEgASgJEhAKCHJwY19hZGRyGAIgASgJEhAKCGlzX3ZvdGVyGAMgASgIEhIKCmlzX2luX3N5bmMYBCABKAgSEAoDbGFnGAUgASgESACIAQFCBgoEX2xhZyIpChBHZXRTdGF0dXNSZXF1ZXN0EhUKDXRyb3VibGVkX29ubHkYASABKAgi0AEKEUdldFN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSHQoFbm9kZXMYAiADKAsyDi5sb2cudjEuU2VydmVyEiMKBmdyb3VwcxgDIAMoCzITLmxvZy52MS5Hcm91cFN0YXR1cxITCgtncm91cF9jb3VudBgEIAEoDRIYChBsZWFkZXJsZXNzX2NvdW50GAUgASgNEh4KFnVuZGVyX3JlcGxpY2F0ZWRfY291bnQYBiABKA0SFAoMbW92aW5nX2NvdW50GAcgASgNIsgBCgtHcm91cFN0YXR1cxINCgV0b3BpYxgBIAEoCRIRCglwYXJ0aXRpb24YAiABKA0SDAoEdXVpZBgDIAEoCRIRCglsZWFkZXJfaWQYBCABKAkSDAoEdGVybRgFIAEoDRIhCghyZXBsaWNhcxgGIAMoCzIPLmxvZy52MS5SZXBsaWNhEhsKE2lzX3VuZGVyX3JlcGxpY2F0ZWQYByABKAgSHwoEbW92ZRgIIAEoCzIMLmxvZy52MS5Nb3ZlSACIAQFCBwoFX21vdmUiJwoETW92ZRIQCghyZXBsaWNhcxgBIAMoCRINCgVwaGFzZRgCIAEoCSIwChFSZW1vdmVOb2RlUmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBWZvcmNlGAIgASgIIigKElJlbW92ZU5vZGVSZXNwb25zZRISCgppc19yZW1vdmVkGAEgASgIIh4KDkFkZE5vZGVSZXF1ZXN0EgwKBG5hbWUYASABKAkiJwoPQWRkTm9kZVJlc3BvbnNlEhQKDHdhc19kcmFpbmluZxgBIAEoCCJJChlUcmFuc2ZlckxlYWRlcnNoaXBSZXF1ZXN0Eg0KBXRvcGljGAEgASgJEhEKCXBhcnRpdGlvbhgCIAEoDRIKCgJ0bxgDIAEoCSIvChpUcmFuc2ZlckxlYWRlcnNoaXBSZXNwb25zZRIRCglsZWFkZXJfaWQYASABKAkiSgoUTW92ZVBhcnRpdGlvblJlcXVlc3QSDQoFdG9waWMYASABKAkSEQoJcGFydGl0aW9uGAIgASgNEhAKCHJlcGxpY2FzGAMgAygJIhcKFU1vdmVQYXJ0aXRpb25SZXNwb25zZSLJAQoFRXJyb3ISDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEgwKBGhpbnQYAyABKAkSFAoMaXNfcmV0cnlhYmxlGAQgASgIEiAKB291dGNvbWUYBSABKA4yDy5sb2cudjEuT3V0Y29tZRIrCgdkZXRhaWxzGAYgAygLMhoubG9nLnYxLkVycm9yLkRldGFpbHNFbnRyeRouCgxEZXRhaWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASo3CgRBY2tzEg8KC0FDS1NfUVVPUlVNEAASDwoLQUNLU19MRUFERVIQARINCglBQ0tTX05PTkUQAipJCgRGcm9tEg8KC0ZST01fT0ZGU0VUEAASDgoKRlJPTV9TVEFSVBABEgwKCEZST01fRU5EEAISEgoORlJPTV9USU1FU1RBTVAQAyo4CgdPdXRjb21lEhgKFE9VVENPTUVfTk9UX0FQUEVOREVEEAASEwoPT1VUQ09NRV9VTktOT1dOEAEy1gIKA0xvZxI8CgdQcm9kdWNlEhYubG9nLnYxLlByb2R1Y2VSZXF1ZXN0GhcubG9nLnYxLlByb2R1Y2VSZXNwb25zZSIAEjwKB0NvbnN1bWUSFi5sb2cudjEuQ29uc3VtZVJlcXVlc3QaFy5sb2cudjEuQ29uc3VtZVJlc3BvbnNlIgASRAoNQ29uc3VtZVN0cmVhbRIWLmxvZy52MS5Db25zdW1lUmVxdWVzdBoXLmxvZy52MS5Db25zdW1lUmVzcG9uc2UiADABEkYKDVByb2R1Y2VTdHJlYW0SFi5sb2cudjEuUHJvZHVjZVJlcXVlc3QaFy5sb2cudjEuUHJvZHVjZVJlc3BvbnNlIgAoATABEkUKCkdldFNlcnZlcnMSGS5sb2cudjEuR2V0U2VydmVyc1JlcXVlc3QaGi5sb2cudjEuR2V0U2VydmVyc1Jlc3BvbnNlIgAy+gIKBlRvcGljcxJFCgpMaXN0VG9waWNzEhkubG9nLnYxLkxpc3RUb3BpY3NSZXF1ZXN0GhoubG9nLnYxLkxpc3RUb3BpY3NSZXNwb25zZSIAEkgKC0NyZWF0ZVRvcGljEhoubG9nLnYxLkNyZWF0ZVRvcGljUmVxdWVzdBobLmxvZy52MS5DcmVhdGVUb3BpY1Jlc3BvbnNlIgASTgoNRGVzY3JpYmVUb3BpYxIcLmxvZy52MS5EZXNjcmliZVRvcGljUmVxdWVzdBodLmxvZy52MS5EZXNjcmliZVRvcGljUmVzcG9uc2UiABJFCgpBbHRlclRvcGljEhkubG9nLnYxLkFsdGVyVG9waWNSZXF1ZXN0GhoubG9nLnYxLkFsdGVyVG9waWNSZXNwb25zZSIAEkgKC0RlbGV0ZVRvcGljEhoubG9nLnYxLkRlbGV0ZVRvcGljUmVxdWVzdBobLmxvZy52MS5EZWxldGVUb3BpY1Jlc3BvbnNlIgAygQMKB0NsdXN0ZXISQgoJR2V0U3RhdHVzEhgubG9nLnYxLkdldFN0YXR1c1JlcXVlc3QaGS5sb2cudjEuR2V0U3RhdHVzUmVzcG9uc2UiABJFCgpSZW1vdmVOb2RlEhkubG9nLnYxLlJlbW92ZU5vZGVSZXF1ZXN0GhoubG9nLnYxLlJlbW92ZU5vZGVSZXNwb25zZSIAEjwKB0FkZE5vZGUSFi5sb2cudjEuQWRkTm9kZVJlcXVlc3QaFy5sb2cudjEuQWRkTm9kZVJlc3BvbnNlIgASXQoSVHJhbnNmZXJMZWFkZXJzaGlwEiEubG9nLnYxLlRyYW5zZmVyTGVhZGVyc2hpcFJlcXVlc3QaIi5sb2cudjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVzcG9uc2UiABJOCg1Nb3ZlUGFydGl0aW9uEhwubG9nLnYxLk1vdmVQYXJ0aXRpb25SZXF1ZXN0Gh0ubG9nLnYxLk1vdmVQYXJ0aXRpb25SZXNwb25zZSIAYgZwcm90bzM");
+  fileDesc("ChBsb2cvdjEvbG9nLnByb3RvEgZsb2cudjEitQEKBlJlY29yZBINCgV2YWx1ZRgBIAEoDBIOCgZvZmZzZXQYAiABKAQSDAoEdGVybRgDIAEoBBIMCgR0eXBlGAQgASgNEhAKA2tleRgFIAEoDEgAiAEBEh8KB2hlYWRlcnMYBiADKAsyDi5sb2cudjEuSGVhZGVyEhYKCXRpbWVzdGFtcBgHIAEoA0gBiAEBEg8KB2lzX251bGwYCCABKAhCBgoEX2tleUIMCgpfdGltZXN0YW1wIjMKBkhlYWRlchILCgNrZXkYASABKAkSEgoFdmFsdWUYAiABKAxIAIgBAUIICgZfdmFsdWUinwIKDlByb2R1Y2VSZXF1ZXN0Eh4KBnJlY29yZBgBIAEoCzIOLmxvZy52MS5SZWNvcmQSDQoFdG9waWMYAiABKAkSFgoJcGFydGl0aW9uGAMgASgNSACIAQESHwoHcmVjb3JkcxgEIAMoCzIOLmxvZy52MS5SZWNvcmQSDQoFYmF0Y2gYBSABKAwSGgoEYWNrcxgGIAEoDjIMLmxvZy52MS5BY2tzEiIKCHByb2R1Y2VyGAcgASgLMhAubG9nLnYxLlByb2R1Y2VyEhwKD2V4cGVjdGVkX29mZnNldBgIIAEoBEgBiAEBEhYKDmFuc3dlcnNfZXJyb3JzGAkgASgIQgwKCl9wYXJ0aXRpb25CEgoQX2V4cGVjdGVkX29mZnNldCI8CghQcm9kdWNlchIKCgJpZBgBIAEoBBINCgVlcG9jaBgCIAEoDRIVCg1iYXNlX3NlcXVlbmNlGAMgASgNIqABCg9Qcm9kdWNlUmVzcG9uc2USDgoGb2Zmc2V0GAEgASgEEhEKCXBhcnRpdGlvbhgCIAEoDRINCgVjb3VudBgDIAEoDRITCgthcHBlbmRfdGltZRgEIAEoAxISCgppc19kdXJhYmxlGAUgASgIEhQKDGlzX2R1cGxpY2F0ZRgGIAEoCBIcCgVlcnJvchgHIAEoCzINLmxvZy52MS5FcnJvciKBAgoOQ29uc3VtZVJlcXVlc3QSDgoGb2Zmc2V0GAEgASgEEg0KBXRvcGljGAIgASgJEhEKCXBhcnRpdGlvbhgDIAEoDRIaCgRmcm9tGAQgASgOMgwubG9nLnYxLkZyb20SEQoJdGltZXN0YW1wGAUgASgDEhMKC21heF9yZWNvcmRzGAYgASgNEhEKCW1heF9ieXRlcxgHIAEoDRIPCgd3YWl0X21zGAggASgNEhEKCWlzX3BhY2tlZBgJIAEoCBIUCgxzdG9wc19hdF9lbmQYCiABKAgSFwoPYXRfbGVhc3Rfb2Zmc2V0GAsgASgEEhMKC2xlYWRlcl9vbmx5GAwgASgIIrABCg9Db25zdW1lUmVzcG9uc2USHgoGcmVjb3JkGAIgASgLMg4ubG9nLnYxLlJlY29yZBIfCgdyZWNvcmRzGAMgAygLMg4ubG9nLnYxLlJlY29yZBIPCgdiYXRjaGVzGAQgASgMEhMKC25leHRfb2Zmc2V0GAUgASgEEhgKEGxvZ19zdGFydF9vZmZzZXQYBiABKAQSFgoOaGlnaF93YXRlcm1hcmsYByABKARKBAgBEAIiEwoRR2V0U2VydmVyc1JlcXVlc3QiNQoSR2V0U2VydmVyc1Jlc3BvbnNlEh8KB3NlcnZlcnMYASADKAsyDi5sb2cudjEuU2VydmVyIpsBCgZTZXJ2ZXISCgoCaWQYASABKAkSEAoIcnBjX2FkZHIYAiABKAkSEQoJaXNfbGVhZGVyGAMgASgIEg0KBXN0YXRlGAQgASgJEhIKCnN0b3JhZ2VfaWQYBSABKAkSEAoIaXNfdm90ZXIYBiABKAgSFQoNcmVwbGljYV9jb3VudBgHIAEoDRIUCgxsZWFkZXJfY291bnQYCCABKA0iEwoRTGlzdFRvcGljc1JlcXVlc3QiOgoSTGlzdFRvcGljc1Jlc3BvbnNlEiQKBnRvcGljcxgBIAMoCzIULmxvZy52MS5Ub3BpY1N1bW1hcnkiSQoMVG9waWNTdW1tYXJ5EgwKBG5hbWUYASABKAkSFwoPcGFydGl0aW9uX2NvdW50GAIgASgNEhIKCmNyZWF0ZWRfYXQYAyABKAMixAEKEkNyZWF0ZVRvcGljUmVxdWVzdBIMCgRuYW1lGAEgASgJEhcKD3BhcnRpdGlvbl9jb3VudBgCIAEoDRI6CghzZXR0aW5ncxgDIAMoCzIoLmxvZy52MS5DcmVhdGVUb3BpY1JlcXVlc3QuU2V0dGluZ3NFbnRyeRIaChJyZXBsaWNhdGlvbl9mYWN0b3IYBCABKA0aLwoNU2V0dGluZ3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjMKE0NyZWF0ZVRvcGljUmVzcG9uc2USHAoFdG9waWMYASABKAsyDS5sb2cudjEuVG9waWMiJAoURGVzY3JpYmVUb3BpY1JlcXVlc3QSDAoEbmFtZRgBIAEoCSI1ChVEZXNjcmliZVRvcGljUmVzcG9uc2USHAoFdG9waWMYASABKAsyDS5sb2cudjEuVG9waWMi0QEKEUFsdGVyVG9waWNSZXF1ZXN0EgwKBG5hbWUYASABKAkSOQoIc2V0dGluZ3MYAiADKAsyJy5sb2cudjEuQWx0ZXJUb3BpY1JlcXVlc3QuU2V0dGluZ3NFbnRyeRINCgV1bnNldBgDIAMoCRIXCg9wYXJ0aXRpb25fY291bnQYBCABKA0SGgoScmVwbGljYXRpb25fZmFjdG9yGAUgASgNGi8KDVNldHRpbmdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIyChJBbHRlclRvcGljUmVzcG9uc2USHAoFdG9waWMYASABKAsyDS5sb2cudjEuVG9waWMiIgoSRGVsZXRlVG9waWNSZXF1ZXN0EgwKBG5hbWUYASABKAkiFQoTRGVsZXRlVG9waWNSZXNwb25zZSLWAgoFVG9waWMSDAoEbmFtZRgBIAEoCRIlCgpwYXJ0aXRpb25zGAIgAygLMhEubG9nLnYxLlBhcnRpdGlvbhItCghzZXR0aW5ncxgDIAMoCzIbLmxvZy52MS5Ub3BpYy5TZXR0aW5nc0VudHJ5EgwKBHV1aWQYBCABKAkSEgoKY3JlYXRlZF9hdBgFIAEoAxJAChJlZmZlY3RpdmVfc2V0dGluZ3MYBiADKAsyJC5sb2cudjEuVG9waWMuRWZmZWN0aXZlU2V0dGluZ3NFbnRyeRIaChJyZXBsaWNhdGlvbl9mYWN0b3IYByABKA0aLwoNU2V0dGluZ3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjgKFkVmZmVjdGl2ZVNldHRpbmdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLeAwoJUGFydGl0aW9uEhEKCXBhcnRpdGlvbhgBIAEoDRIMCgR1dWlkGAIgASgJEhEKCWxlYWRlcl9pZBgDIAEoCRIXCg9sZWFkZXJfcnBjX2FkZHIYBCABKAkSGAoQbG9nX3N0YXJ0X29mZnNldBgFIAEoBBIWCg5oaWdoX3dhdGVybWFyaxgGIAEoBBIcCgVlcnJvchgHIAEoCzINLmxvZy52MS5FcnJvchINCgVzdGF0ZRgIIAEoCRIbCg5sb2dfZW5kX29mZnNldBgJIAEoBEgAiAEBEhgKC3N0b3JlX2J5dGVzGAogASgESAGIAQESFQoIc2VnbWVudHMYCyABKA1IAogBARIZCgxxdWV1ZWRfYnl0ZXMYDCABKARIA4gBARIUCgdkYW1hZ2VzGA0gASgNSASIAQESGAoLZGlydHlfcmF0aW8YDiABKAFIBYgBARIhCghyZXBsaWNhcxgPIAMoCzIPLmxvZy52MS5SZXBsaWNhEgwKBHRlcm0YECABKA1CEQoPX2xvZ19lbmRfb2Zmc2V0Qg4KDF9zdG9yZV9ieXRlc0ILCglfc2VnbWVudHNCDwoNX3F1ZXVlZF9ieXRlc0IKCghfZGFtYWdlc0IOCgxfZGlydHlfcmF0aW8ibAoHUmVwbGljYRIPCgdub2RlX2lkGAEgASgJEhAKCHJwY19hZGRyGAIgASgJEhAKCGlzX3ZvdGVyGAMgASgIEhIKCmlzX2luX3N5bmMYBCABKAgSEAoDbGFnGAUgASgESACIAQFCBgoEX2xhZyIpChBHZXRTdGF0dXNSZXF1ZXN0EhUKDXRyb3VibGVkX29ubHkYASABKAgi0AEKEUdldFN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSHQoFbm9kZXMYAiADKAsyDi5sb2cudjEuU2VydmVyEiMKBmdyb3VwcxgDIAMoCzITLmxvZy52MS5Hcm91cFN0YXR1cxITCgtncm91cF9jb3VudBgEIAEoDRIYChBsZWFkZXJsZXNzX2NvdW50GAUgASgNEh4KFnVuZGVyX3JlcGxpY2F0ZWRfY291bnQYBiABKA0SFAoMbW92aW5nX2NvdW50GAcgASgNIsgBCgtHcm91cFN0YXR1cxINCgV0b3BpYxgBIAEoCRIRCglwYXJ0aXRpb24YAiABKA0SDAoEdXVpZBgDIAEoCRIRCglsZWFkZXJfaWQYBCABKAkSDAoEdGVybRgFIAEoDRIhCghyZXBsaWNhcxgGIAMoCzIPLmxvZy52MS5SZXBsaWNhEhsKE2lzX3VuZGVyX3JlcGxpY2F0ZWQYByABKAgSHwoEbW92ZRgIIAEoCzIMLmxvZy52MS5Nb3ZlSACIAQFCBwoFX21vdmUiJwoETW92ZRIQCghyZXBsaWNhcxgBIAMoCRINCgVwaGFzZRgCIAEoCSIwChFSZW1vdmVOb2RlUmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBWZvcmNlGAIgASgIIigKElJlbW92ZU5vZGVSZXNwb25zZRISCgppc19yZW1vdmVkGAEgASgIIh4KDkFkZE5vZGVSZXF1ZXN0EgwKBG5hbWUYASABKAkiJwoPQWRkTm9kZVJlc3BvbnNlEhQKDHdhc19kcmFpbmluZxgBIAEoCCJJChlUcmFuc2ZlckxlYWRlcnNoaXBSZXF1ZXN0Eg0KBXRvcGljGAEgASgJEhEKCXBhcnRpdGlvbhgCIAEoDRIKCgJ0bxgDIAEoCSIvChpUcmFuc2ZlckxlYWRlcnNoaXBSZXNwb25zZRIRCglsZWFkZXJfaWQYASABKAkiSgoUTW92ZVBhcnRpdGlvblJlcXVlc3QSDQoFdG9waWMYASABKAkSEQoJcGFydGl0aW9uGAIgASgNEhAKCHJlcGxpY2FzGAMgAygJIhcKFU1vdmVQYXJ0aXRpb25SZXNwb25zZSISChBHZXRQb2xpY3lSZXF1ZXN0Io0BChFHZXRQb2xpY3lSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoBBINCgVpc19vbhgCIAEoCBINCgVtb2RlbBgDIAEoCRIjCgZncmFudHMYBCADKAsyEy5sb2cudjEuQWNjZXNzR3JhbnQSIwoGdG9rZW5zGAUgAygLMhMubG9nLnYxLkFjY2Vzc1Rva2VuIk4KC0FjY2Vzc0dyYW50Eg8KB3N1YmplY3QYASABKAkSEAoIcmVzb3VyY2UYAiABKAkSDgoGYWN0aW9uGAMgASgJEgwKBHJvbGUYBCABKAkiTwoLQWNjZXNzVG9rZW4SCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRISCgpjcmVhdGVkX2F0GAMgASgDEhIKCmV4cGlyZXNfYXQYBCABKAMiawoTQ2hhbmdlUG9saWN5UmVxdWVzdBIgCgNhZGQYASADKAsyEy5sb2cudjEuQWNjZXNzR3JhbnQSIwoGcmVtb3ZlGAIgAygLMhMubG9nLnYxLkFjY2Vzc0dyYW50Eg0KBWZvcmNlGAMgASgIIkYKEVRlc3RQb2xpY3lSZXF1ZXN0Eg8KB3N1YmplY3QYASABKAkSEAoIcmVzb3VyY2UYAiABKAkSDgoGYWN0aW9uGAMgASgJIjkKElRlc3RQb2xpY3lSZXNwb25zZRIUCgxpc19wZXJtaXR0ZWQYASABKAgSDQoFaXNfb24YAiABKAgiNgoSQ3JlYXRlVG9rZW5SZXF1ZXN0EgwKBG5hbWUYASABKAkSEgoKZXhwaXJlc19hdBgCIAEoAyJmChNDcmVhdGVUb2tlblJlc3BvbnNlEgoKAmlkGAEgASgJEg0KBXRva2VuGAIgASgJEgwKBG5hbWUYAyABKAkSEgoKY3JlYXRlZF9hdBgEIAEoAxISCgpleHBpcmVzX2F0GAUgASgDIi8KElJldm9rZVRva2VuUmVxdWVzdBIKCgJpZBgBIAEoCRINCgVmb3JjZRgCIAEoCCIVChNSZXZva2VUb2tlblJlc3BvbnNlIskBCgVFcnJvchIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSDAoEaGludBgDIAEoCRIUCgxpc19yZXRyeWFibGUYBCABKAgSIAoHb3V0Y29tZRgFIAEoDjIPLmxvZy52MS5PdXRjb21lEisKB2RldGFpbHMYBiADKAsyGi5sb2cudjEuRXJyb3IuRGV0YWlsc0VudHJ5Gi4KDERldGFpbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBKjcKBEFja3MSDwoLQUNLU19RVU9SVU0QABIPCgtBQ0tTX0xFQURFUhABEg0KCUFDS1NfTk9ORRACKkkKBEZyb20SDwoLRlJPTV9PRkZTRVQQABIOCgpGUk9NX1NUQVJUEAESDAoIRlJPTV9FTkQQAhISCg5GUk9NX1RJTUVTVEFNUBADKjgKB091dGNvbWUSGAoUT1VUQ09NRV9OT1RfQVBQRU5ERUQQABITCg9PVVRDT01FX1VOS05PV04QATLWAgoDTG9nEjwKB1Byb2R1Y2USFi5sb2cudjEuUHJvZHVjZVJlcXVlc3QaFy5sb2cudjEuUHJvZHVjZVJlc3BvbnNlIgASPAoHQ29uc3VtZRIWLmxvZy52MS5Db25zdW1lUmVxdWVzdBoXLmxvZy52MS5Db25zdW1lUmVzcG9uc2UiABJECg1Db25zdW1lU3RyZWFtEhYubG9nLnYxLkNvbnN1bWVSZXF1ZXN0GhcubG9nLnYxLkNvbnN1bWVSZXNwb25zZSIAMAESRgoNUHJvZHVjZVN0cmVhbRIWLmxvZy52MS5Qcm9kdWNlUmVxdWVzdBoXLmxvZy52MS5Qcm9kdWNlUmVzcG9uc2UiACgBMAESRQoKR2V0U2VydmVycxIZLmxvZy52MS5HZXRTZXJ2ZXJzUmVxdWVzdBoaLmxvZy52MS5HZXRTZXJ2ZXJzUmVzcG9uc2UiADL6AgoGVG9waWNzEkUKCkxpc3RUb3BpY3MSGS5sb2cudjEuTGlzdFRvcGljc1JlcXVlc3QaGi5sb2cudjEuTGlzdFRvcGljc1Jlc3BvbnNlIgASSAoLQ3JlYXRlVG9waWMSGi5sb2cudjEuQ3JlYXRlVG9waWNSZXF1ZXN0GhsubG9nLnYxLkNyZWF0ZVRvcGljUmVzcG9uc2UiABJOCg1EZXNjcmliZVRvcGljEhwubG9nLnYxLkRlc2NyaWJlVG9waWNSZXF1ZXN0Gh0ubG9nLnYxLkRlc2NyaWJlVG9waWNSZXNwb25zZSIAEkUKCkFsdGVyVG9waWMSGS5sb2cudjEuQWx0ZXJUb3BpY1JlcXVlc3QaGi5sb2cudjEuQWx0ZXJUb3BpY1Jlc3BvbnNlIgASSAoLRGVsZXRlVG9waWMSGi5sb2cudjEuRGVsZXRlVG9waWNSZXF1ZXN0GhsubG9nLnYxLkRlbGV0ZVRvcGljUmVzcG9uc2UiADKBAwoHQ2x1c3RlchJCCglHZXRTdGF0dXMSGC5sb2cudjEuR2V0U3RhdHVzUmVxdWVzdBoZLmxvZy52MS5HZXRTdGF0dXNSZXNwb25zZSIAEkUKClJlbW92ZU5vZGUSGS5sb2cudjEuUmVtb3ZlTm9kZVJlcXVlc3QaGi5sb2cudjEuUmVtb3ZlTm9kZVJlc3BvbnNlIgASPAoHQWRkTm9kZRIWLmxvZy52MS5BZGROb2RlUmVxdWVzdBoXLmxvZy52MS5BZGROb2RlUmVzcG9uc2UiABJdChJUcmFuc2ZlckxlYWRlcnNoaXASIS5sb2cudjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVxdWVzdBoiLmxvZy52MS5UcmFuc2ZlckxlYWRlcnNoaXBSZXNwb25zZSIAEk4KDU1vdmVQYXJ0aXRpb24SHC5sb2cudjEuTW92ZVBhcnRpdGlvblJlcXVlc3QaHS5sb2cudjEuTW92ZVBhcnRpdGlvblJlc3BvbnNlIgAy8QIKBkFjY2VzcxJCCglHZXRQb2xpY3kSGC5sb2cudjEuR2V0UG9saWN5UmVxdWVzdBoZLmxvZy52MS5HZXRQb2xpY3lSZXNwb25zZSIAEkgKDENoYW5nZVBvbGljeRIbLmxvZy52MS5DaGFuZ2VQb2xpY3lSZXF1ZXN0GhkubG9nLnYxLkdldFBvbGljeVJlc3BvbnNlIgASRQoKVGVzdFBvbGljeRIZLmxvZy52MS5UZXN0UG9saWN5UmVxdWVzdBoaLmxvZy52MS5UZXN0UG9saWN5UmVzcG9uc2UiABJICgtDcmVhdGVUb2tlbhIaLmxvZy52MS5DcmVhdGVUb2tlblJlcXVlc3QaGy5sb2cudjEuQ3JlYXRlVG9rZW5SZXNwb25zZSIAEkgKC1Jldm9rZVRva2VuEhoubG9nLnYxLlJldm9rZVRva2VuUmVxdWVzdBobLmxvZy52MS5SZXZva2VUb2tlblJlc3BvbnNlIgBiBnByb3RvMw");
 
 /**
  * @generated from message log.v1.Record
@@ -1294,6 +1294,320 @@ export const MovePartitionResponseSchema: GenMessage<MovePartitionResponse> = /*
   messageDesc(file_log_v1_log, 35);
 
 /**
+ * @generated from message log.v1.GetPolicyRequest
+ */
+export type GetPolicyRequest = Message<"log.v1.GetPolicyRequest"> & {
+};
+
+/**
+ * Describes the message log.v1.GetPolicyRequest.
+ * Use `create(GetPolicyRequestSchema)` to create a new message.
+ */
+export const GetPolicyRequestSchema: GenMessage<GetPolicyRequest> = /*@__PURE__*/
+  messageDesc(file_log_v1_log, 36);
+
+/**
+ * @generated from message log.v1.GetPolicyResponse
+ */
+export type GetPolicyResponse = Message<"log.v1.GetPolicyResponse"> & {
+  /**
+   * Counts up with each change; 0 where there is no policy.
+   *
+   * @generated from field: uint64 revision = 1;
+   */
+  revision: bigint;
+
+  /**
+   * What no rule allows is denied. False: there never was a rule.
+   *
+   * @generated from field: bool is_on = 2;
+   */
+  isOn: boolean;
+
+  /**
+   * Of casbin; empty where subject, resource and action are compared.
+   *
+   * @generated from field: string model = 3;
+   */
+  model: string;
+
+  /**
+   * @generated from field: repeated log.v1.AccessGrant grants = 4;
+   */
+  grants: AccessGrant[];
+
+  /**
+   * @generated from field: repeated log.v1.AccessToken tokens = 5;
+   */
+  tokens: AccessToken[];
+};
+
+/**
+ * Describes the message log.v1.GetPolicyResponse.
+ * Use `create(GetPolicyResponseSchema)` to create a new message.
+ */
+export const GetPolicyResponseSchema: GenMessage<GetPolicyResponse> = /*@__PURE__*/
+  messageDesc(file_log_v1_log, 37);
+
+/**
+ * A rule, or a role that somebody has.
+ *
+ * @generated from message log.v1.AccessGrant
+ */
+export type AccessGrant = Message<"log.v1.AccessGrant"> & {
+  /**
+   * A principal or a role.
+   *
+   * @generated from field: string subject = 1;
+   */
+  subject: string;
+
+  /**
+   * A topic, a prefix of topics ("orders-*"), or "*". Empty with a role.
+   *
+   * @generated from field: string resource = 2;
+   */
+  resource: string;
+
+  /**
+   * "produce", "consume", "describe", "admin" or "cluster"; a later server may know more. Empty with a role.
+   *
+   * @generated from field: string action = 3;
+   */
+  action: string;
+
+  /**
+   * The role that the subject has. Empty in a rule.
+   *
+   * @generated from field: string role = 4;
+   */
+  role: string;
+};
+
+/**
+ * Describes the message log.v1.AccessGrant.
+ * Use `create(AccessGrantSchema)` to create a new message.
+ */
+export const AccessGrantSchema: GenMessage<AccessGrant> = /*@__PURE__*/
+  messageDesc(file_log_v1_log, 38);
+
+/**
+ * @generated from message log.v1.AccessToken
+ */
+export type AccessToken = Message<"log.v1.AccessToken"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The principal that shows it.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * @generated from field: int64 created_at = 3;
+   */
+  createdAt: bigint;
+
+  /**
+   * 0: never.
+   *
+   * @generated from field: int64 expires_at = 4;
+   */
+  expiresAt: bigint;
+};
+
+/**
+ * Describes the message log.v1.AccessToken.
+ * Use `create(AccessTokenSchema)` to create a new message.
+ */
+export const AccessTokenSchema: GenMessage<AccessToken> = /*@__PURE__*/
+  messageDesc(file_log_v1_log, 39);
+
+/**
+ * @generated from message log.v1.ChangePolicyRequest
+ */
+export type ChangePolicyRequest = Message<"log.v1.ChangePolicyRequest"> & {
+  /**
+   * @generated from field: repeated log.v1.AccessGrant add = 1;
+   */
+  add: AccessGrant[];
+
+  /**
+   * @generated from field: repeated log.v1.AccessGrant remove = 2;
+   */
+  remove: AccessGrant[];
+
+  /**
+   * Though nobody would have "admin" on "*" any more.
+   *
+   * @generated from field: bool force = 3;
+   */
+  force: boolean;
+};
+
+/**
+ * Describes the message log.v1.ChangePolicyRequest.
+ * Use `create(ChangePolicyRequestSchema)` to create a new message.
+ */
+export const ChangePolicyRequestSchema: GenMessage<ChangePolicyRequest> = /*@__PURE__*/
+  messageDesc(file_log_v1_log, 40);
+
+/**
+ * @generated from message log.v1.TestPolicyRequest
+ */
+export type TestPolicyRequest = Message<"log.v1.TestPolicyRequest"> & {
+  /**
+   * @generated from field: string subject = 1;
+   */
+  subject: string;
+
+  /**
+   * @generated from field: string resource = 2;
+   */
+  resource: string;
+
+  /**
+   * @generated from field: string action = 3;
+   */
+  action: string;
+};
+
+/**
+ * Describes the message log.v1.TestPolicyRequest.
+ * Use `create(TestPolicyRequestSchema)` to create a new message.
+ */
+export const TestPolicyRequestSchema: GenMessage<TestPolicyRequest> = /*@__PURE__*/
+  messageDesc(file_log_v1_log, 41);
+
+/**
+ * @generated from message log.v1.TestPolicyResponse
+ */
+export type TestPolicyResponse = Message<"log.v1.TestPolicyResponse"> & {
+  /**
+   * @generated from field: bool is_permitted = 1;
+   */
+  isPermitted: boolean;
+
+  /**
+   * False: there is no rule yet, so it is asked of nobody.
+   *
+   * @generated from field: bool is_on = 2;
+   */
+  isOn: boolean;
+};
+
+/**
+ * Describes the message log.v1.TestPolicyResponse.
+ * Use `create(TestPolicyResponseSchema)` to create a new message.
+ */
+export const TestPolicyResponseSchema: GenMessage<TestPolicyResponse> = /*@__PURE__*/
+  messageDesc(file_log_v1_log, 42);
+
+/**
+ * @generated from message log.v1.CreateTokenRequest
+ */
+export type CreateTokenRequest = Message<"log.v1.CreateTokenRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * 0: never.
+   *
+   * @generated from field: int64 expires_at = 2;
+   */
+  expiresAt: bigint;
+};
+
+/**
+ * Describes the message log.v1.CreateTokenRequest.
+ * Use `create(CreateTokenRequestSchema)` to create a new message.
+ */
+export const CreateTokenRequestSchema: GenMessage<CreateTokenRequest> = /*@__PURE__*/
+  messageDesc(file_log_v1_log, 43);
+
+/**
+ * @generated from message log.v1.CreateTokenResponse
+ */
+export type CreateTokenResponse = Message<"log.v1.CreateTokenResponse"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * What is sent as `authorization: Bearer …`.
+   *
+   * @generated from field: string token = 2;
+   */
+  token: string;
+
+  /**
+   * @generated from field: string name = 3;
+   */
+  name: string;
+
+  /**
+   * @generated from field: int64 created_at = 4;
+   */
+  createdAt: bigint;
+
+  /**
+   * @generated from field: int64 expires_at = 5;
+   */
+  expiresAt: bigint;
+};
+
+/**
+ * Describes the message log.v1.CreateTokenResponse.
+ * Use `create(CreateTokenResponseSchema)` to create a new message.
+ */
+export const CreateTokenResponseSchema: GenMessage<CreateTokenResponse> = /*@__PURE__*/
+  messageDesc(file_log_v1_log, 44);
+
+/**
+ * @generated from message log.v1.RevokeTokenRequest
+ */
+export type RevokeTokenRequest = Message<"log.v1.RevokeTokenRequest"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Though it is the one that asks.
+   *
+   * @generated from field: bool force = 2;
+   */
+  force: boolean;
+};
+
+/**
+ * Describes the message log.v1.RevokeTokenRequest.
+ * Use `create(RevokeTokenRequestSchema)` to create a new message.
+ */
+export const RevokeTokenRequestSchema: GenMessage<RevokeTokenRequest> = /*@__PURE__*/
+  messageDesc(file_log_v1_log, 45);
+
+/**
+ * @generated from message log.v1.RevokeTokenResponse
+ */
+export type RevokeTokenResponse = Message<"log.v1.RevokeTokenResponse"> & {
+};
+
+/**
+ * Describes the message log.v1.RevokeTokenResponse.
+ * Use `create(RevokeTokenResponseSchema)` to create a new message.
+ */
+export const RevokeTokenResponseSchema: GenMessage<RevokeTokenResponse> = /*@__PURE__*/
+  messageDesc(file_log_v1_log, 46);
+
+/**
  * What is in `grpc-status-details-bin` beside the status, and in `ProduceResponse.error`.
  *
  * @generated from message log.v1.Error
@@ -1343,7 +1657,7 @@ export type Error = Message<"log.v1.Error"> & {
  * Use `create(ErrorSchema)` to create a new message.
  */
 export const ErrorSchema: GenMessage<Error> = /*@__PURE__*/
-  messageDesc(file_log_v1_log, 36);
+  messageDesc(file_log_v1_log, 47);
 
 /**
  * When a produce is answered; never what is done for it.
@@ -1629,4 +1943,64 @@ export const Cluster: GenService<{
   },
 }> = /*@__PURE__*/
   serviceDesc(file_log_v1_log, 2);
+
+/**
+ * Who may do what, and the tokens by which callers say who they are. Asked of any node, it holds on all. Every call asks for "admin" on "*".
+ *
+ * @generated from service log.v1.Access
+ */
+export const Access: GenService<{
+  /**
+   * Rules, roles and tokens, without the tokens' secrets.
+   *
+   * @generated from rpc log.v1.Access.GetPolicy
+   */
+  getPolicy: {
+    methodKind: "unary";
+    input: typeof GetPolicyRequestSchema;
+    output: typeof GetPolicyResponseSchema;
+  },
+  /**
+   * Adds and takes away rules and roles, all or nothing, and answers what there is then. INVALID_ARGUMENT when nobody would have "admin" on "*"
+   * any more.
+   *
+   * @generated from rpc log.v1.Access.ChangePolicy
+   */
+  changePolicy: {
+    methodKind: "unary";
+    input: typeof ChangePolicyRequestSchema;
+    output: typeof GetPolicyResponseSchema;
+  },
+  /**
+   * What would be decided.
+   *
+   * @generated from rpc log.v1.Access.TestPolicy
+   */
+  testPolicy: {
+    methodKind: "unary";
+    input: typeof TestPolicyRequestSchema;
+    output: typeof TestPolicyResponseSchema;
+  },
+  /**
+   * Makes a token. Its secret is in this answer, and nowhere else ever again.
+   *
+   * @generated from rpc log.v1.Access.CreateToken
+   */
+  createToken: {
+    methodKind: "unary";
+    input: typeof CreateTokenRequestSchema;
+    output: typeof CreateTokenResponseSchema;
+  },
+  /**
+   * From now on it is none. Streams that were opened with it are ended.
+   *
+   * @generated from rpc log.v1.Access.RevokeToken
+   */
+  revokeToken: {
+    methodKind: "unary";
+    input: typeof RevokeTokenRequestSchema;
+    output: typeof RevokeTokenResponseSchema;
+  },
+}> = /*@__PURE__*/
+  serviceDesc(file_log_v1_log, 3);
 
