@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { connect as connectSocket, type Socket } from "node:net";
 import { setTimeout } from "node:timers/promises";
-import { type Client, connect } from "../src/client/index.ts";
+import { type Client, type ClientTls, connect, type ConnectOptions } from "../src/client/index.ts";
 import type { TopicDescription } from "../src/wire/topic-message.ts";
 import { startTestNode, type TestNode } from "./test-node.ts";
 
@@ -11,17 +11,20 @@ export class ThreeNodes implements AsyncDisposable {
   readonly client: Client;
   readonly #nodes: ReadonlyMap<string, TestNode>;
   readonly #links: Links;
+  readonly #options: ConnectOptions;
 
-  private constructor(nodes: ReadonlyMap<string, TestNode>, links: Links) {
+  private constructor(nodes: ReadonlyMap<string, TestNode>, links: Links, options: ConnectOptions) {
     this.#nodes = nodes;
     this.#links = links;
-    this.client = connect([...nodes.values()].map(({ port }) => `127.0.0.1:${port}`));
+    this.#options = options;
+    const addresses = [...nodes.values()].map(({ port }) => `127.0.0.1:${port}`);
+    this.client = connect(addresses, options);
   }
 
   /** Named n1, n2 and n3; n1 began the cluster. With `flagsOf` each has flags of its own, and dials by itself: it can't be isolated. */
   static async start(
     flags: Readonly<Record<string, unknown>> = {},
-    { flagsOf }: { readonly flagsOf?: (name: string) => Readonly<Record<string, unknown>> } = {},
+    { flagsOf, tls }: ThreeNodesOptions = {},
   ): Promise<ThreeNodes> {
     const links = new Links();
     const nodes = new Map<string, TestNode>();
@@ -39,7 +42,7 @@ export class ThreeNodes implements AsyncDisposable {
       const join = { "start-join-addrs": `127.0.0.1:${first.port}` };
       const started = await Promise.allSettled([start("n2", join), start("n3", join)]);
       for (const result of started) if (result.status === "rejected") throw result.reason;
-      const cluster = new ThreeNodes(nodes, links);
+      const cluster = new ThreeNodes(nodes, links, tls === undefined ? {} : { tls });
       for (const name of cluster.names) await cluster.until(() => cluster.#isWhole(name));
       return cluster;
     } catch (error) {
@@ -50,7 +53,7 @@ export class ThreeNodes implements AsyncDisposable {
 
   /** Whether a node knows all nodes, that they are there, and that all keep the catalog: one may go then. */
   async #isWhole(name: string): Promise<boolean> {
-    await using client = connect(`127.0.0.1:${this.node(name).port}`);
+    await using client = connect(`127.0.0.1:${this.node(name).port}`, this.#options);
     const { nodes } = await client.cluster.status().catch(() => ({ nodes: [] }));
     return nodes.length === this.names.length && nodes.every(({ state, isVoter }) => state === "up" && isVoter);
   }
@@ -79,7 +82,7 @@ export class ThreeNodes implements AsyncDisposable {
 
   /** What one node says of a topic. */
   async describe(name: string, topic: string): Promise<TopicDescription> {
-    await using client = connect(`127.0.0.1:${this.node(name).port}`);
+    await using client = connect(`127.0.0.1:${this.node(name).port}`, this.#options);
     return await client.describeTopic(topic);
   }
 
@@ -100,6 +103,12 @@ export class ThreeNodes implements AsyncDisposable {
     await this.client.close();
     await Promise.all([...this.#nodes.values()].map((node) => node[Symbol.asyncDispose]()));
   }
+}
+
+export interface ThreeNodesOptions {
+  readonly flagsOf?: (name: string) => Readonly<Record<string, unknown>>;
+  /** What clients trust and show. Default: they speak in clear. */
+  readonly tls?: ClientTls;
 }
 
 /** Nodes form a cluster and elect by timers of theirs, so what they bring about takes its time, and on a busy machine more. */

@@ -329,6 +329,9 @@ export const grpcClientCallsMaxCount = 10_000;
 
 /** How long a client tries to connect, and how long it waits between two tries: from the first to the last, by a factor, and a fifth by chance. */
 export const grpcConnectMaxMs = 10_000;
+
+/** Of that, how long a server that is reached may take for the TLS handshake: as long as ours gives its clients. */
+export const grpcHandshakeMaxMs = 5_000;
 export const grpcBackoffStartMs = 100;
 export const grpcBackoffMaxMs = 5_000;
 export const grpcBackoffFactor = 1.6;

@@ -19,7 +19,8 @@ async function serving<Result>(
   const server = createServer(answer).listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
-  const source = new BackupServer([{ host: "127.0.0.1", port }], { signal: new AbortController().signal });
+  const choice = { addresses: [{ host: "127.0.0.1", port }], tls: undefined };
+  const source = new BackupServer(choice, { signal: new AbortController().signal });
   try {
     return await use(source, port);
   } finally {
@@ -112,7 +113,7 @@ describe("a server that a backup is made of", () => {
       (_request, response) => response.end("here"),
       async (_one, port) => {
         const addresses = [1, port].map((number) => ({ host: "127.0.0.1", port: number }));
-        const source = new BackupServer(addresses, { signal: new AbortController().signal });
+        const source = new BackupServer({ addresses, tls: undefined }, { signal: new AbortController().signal });
         await assert.rejects(source.read(partition, piece), { code: "UNAVAILABLE" });
         assert.equal(String(await source.read(partition, piece)), "here");
         await source.close();

@@ -1,19 +1,20 @@
 import { Agent } from "node:http";
+import { Agent as TlsAgent } from "node:https";
 import { backupAnswerMaxBytes, backupAnswerMaxMs, backupPieceBytes } from "../base/backup-limits.ts";
 import { ProglogError } from "../base/error.ts";
 import type { BackupPartition, BackupSource, SegmentRange, StorePiece } from "../backup/index.ts";
 import { parseBackupLog, parseBackupSegments, parseBackupTopics } from "../wire/backup-message.ts";
 import { fromProblem } from "../wire/problem.ts";
 import { askHttp, type HttpAnswer, parseAnswer } from "./http-request.ts";
-import { formatServerAddress, type ServerAddress } from "./server-address.ts";
+import { type ServerChoice, urlsOf } from "./server-tls.ts";
 
 /**
  * A running node, or the nodes of a cluster, as a backup is made of them: over HTTP, where a partition's pieces are bytes as they lie in the
  * file. Whoever is asked for a partition that another node leads sends there.
  */
 export class BackupServer implements BackupSource {
-  readonly #addresses: readonly ServerAddress[];
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 4 });
+  readonly #choice: ServerChoice;
+  readonly #agent: Agent;
   readonly #signal: AbortSignal;
   readonly #token: string | undefined;
   /** Who answered last, of the addresses. */
@@ -22,11 +23,10 @@ export class BackupServer implements BackupSource {
   readonly #leaders = new Map<string, string>();
 
   /** With a token each request says who asks. */
-  constructor(
-    addresses: readonly ServerAddress[],
-    { signal, token }: { readonly signal: AbortSignal; readonly token?: string | undefined },
-  ) {
-    this.#addresses = addresses;
+  constructor(choice: ServerChoice, { signal, token }: { readonly signal: AbortSignal; readonly token?: string | undefined }) {
+    this.#choice = choice;
+    const shared = { keepAlive: true, maxSockets: 4 };
+    this.#agent = choice.tls === undefined ? new Agent(shared) : new TlsAgent(shared);
     this.#signal = signal;
     this.#token = token;
   }
@@ -77,7 +77,7 @@ export class BackupServer implements BackupSource {
       const { status, location, body } = answer;
       if (status === 200) return body;
       const next = status === redirectStatus && location !== undefined ? URL.parse(location) : null;
-      if (next === null || next.protocol !== "http:" || hops === hopsMax) {
+      if (next === null || next.protocol !== new URL(base).protocol || hops === hopsMax) {
         this.#leaders.delete(about);
         throw errorOf(answer, base);
       }
@@ -87,13 +87,13 @@ export class BackupServer implements BackupSource {
   }
 
   #base(): string {
-    const address = this.#addresses[this.#at % this.#addresses.length];
-    return `http://${address === undefined ? "" : formatServerAddress(address)}`;
+    const urls = urlsOf(this.#choice);
+    return urls[this.#at % urls.length] ?? "";
   }
 
   #send(url: URL, maxBytes: number): Promise<HttpAnswer> {
-    const [agent, signal, token] = [this.#agent, this.#signal, this.#token];
-    return askHttp(url, { attempt: "read from", maxBytes, timeoutMs: backupAnswerMaxMs, agent, signal, token });
+    const [agent, signal, token, tls] = [this.#agent, this.#signal, this.#token, this.#choice.tls];
+    return askHttp(url, { attempt: "read from", maxBytes, timeoutMs: backupAnswerMaxMs, agent, signal, token, tls });
   }
 }
 

@@ -26,7 +26,7 @@ import { addVerifyCommand } from "./commands/verify.ts";
 import { errorCauses, errorLine } from "./error-line.ts";
 import { type ExitCode, exitCodeOf, exitCodes, exitMeanings, type ExitName } from "./exit-codes.ts";
 import { Output, OutputClosedError } from "./output.ts";
-import { formatServerAddress, parseServerAddress, serverDefault } from "./server-address.ts";
+import { addTlsOptions, checkTlsOptions, chooseServer, formatAddresses } from "./server-tls.ts";
 
 /**
  * The `proglog` command. `argv` are the arguments alone, without node and script. Resolves with the exit code when everything is
@@ -47,13 +47,18 @@ export async function main(argv: readonly string[], io: CommandIo = processIo())
         exitCode = await run(...parameters);
       },
     findToken: () => findToken(program.opts()["tokenFile"], io),
+    chooseServer: (server) => chooseServer(server, program, io),
     async connect(server) {
+      const choice = chooseServer(server, program, io);
+      const addresses = formatAddresses(choice);
       // Loaded here: what works on files only has no use for it.
       const { connect } = await import("../client/index.ts");
-      const named = server ?? (io.env["PROGLOG_SERVER"] || serverDefault);
-      const addresses = named.split(",").map((one) => formatServerAddress(parseServerAddress(one.trim())));
       const token = context.findToken();
-      return { address: addresses.join(","), client: connect(addresses, token === undefined ? {} : { token }) };
+      const client = connect(addresses, {
+        ...(token === undefined ? {} : { token }),
+        ...(choice.tls === undefined ? {} : { tls: choice.tls }),
+      });
+      return { address: addresses.join(","), client };
     },
   };
 
@@ -90,7 +95,11 @@ async function buildProgram(argv: readonly string[], context: CommandContext): P
       getErrHasColors: () => false,
     })
     .configureHelp({ showGlobalOptions: true })
-    .hook("preAction", (_, action) => checkTokenFile(program, action));
+    .hook("preAction", (_, action) => {
+      checkTokenFile(program, action);
+      checkTlsOptions(program, action);
+    });
+  addTlsOptions(program);
   await addServeCommand(program, context, argv);
   addProduceCommand(program, context);
   addConsumeCommand(program, context);

@@ -18,9 +18,11 @@ export interface Attempt {
 /** What a command shows of an error of the client: with what it was about when the server wasn't reached, or was lost. */
 export function serverError(error: unknown, { attempt, isRead = false }: Attempt): unknown {
   if (!isProglogError(error)) return error;
-  const { reason, serverCode, outcome, ...details } = error.details;
-  const isLost = error.code === "UNAVAILABLE" && typeof reason === "string";
-  const hint = isLost && outcome === "not-appended" ? "Start one with proglog serve, or name it with --server." : error.hint;
+  const { reason, serverCode, outcome, tls, ...details } = error.details;
+  const isLost = (error.code === "UNAVAILABLE" || tls !== undefined) && typeof reason === "string";
+  // Who isn't trusted, or doesn't trust, is there.
+  const isAbsent = isLost && outcome === "not-appended" && tls === undefined;
+  const hint = isAbsent ? "Start one with proglog serve, or name it with --server." : error.hint;
   // A later server may know codes that we don't: they are shown as they are.
   const code = typeof serverCode === "string" ? (serverCode as ErrorCode) : error.code;
   return new ProglogError(code, isLost ? `Cannot ${attempt}: ${reason}` : error.message, {

@@ -13,6 +13,7 @@ import {
   type Method,
 } from "../grpc/index.ts";
 import { fromGrpcStatus } from "../wire/grpc-status.ts";
+import { tlsFailureOf } from "./tls-failure.ts";
 import { type TokenSource, takeToken } from "./token-source.ts";
 import type { CallOptions, RequestStream, StreamListener, Transport } from "./transport.ts";
 
@@ -161,6 +162,7 @@ function toProglogError(error: unknown, address: string): unknown {
   if (isProglogError(error) || !isGrpcStatusError(error)) return error;
   const { code, message, details } = error;
   if (details === undefined && isGrpcStatusError(error, "UNAVAILABLE")) return connectionError(error, address);
+  if (error.isUnprocessed && isGrpcStatusError(error, "UNAUTHENTICATED")) return refusedError(error, address);
   return fromGrpcStatus({ code, message, details });
 }
 
@@ -171,10 +173,26 @@ function connectionError(error: GrpcStatusError, address: string): ProglogError 
     const details = { reason, outcome: "unknown" };
     return new ProglogError("UNAVAILABLE", `Cannot hear the answer: ${reason}`, { details, cause: error });
   }
+  const untrusted = tlsFailureOf(error, address);
+  if (untrusted !== undefined) {
+    const { tls, reason, hint } = untrusted;
+    const details = { reason, tls, outcome: "not-appended" };
+    return new ProglogError("UNAVAILABLE", `Cannot call: ${reason}`, { hint, details, cause: error });
+  }
   const reason = unreachedReason(error, address);
   return new ProglogError("UNAVAILABLE", `Cannot call: ${reason}`, {
     hint: "Start one with proglog serve, or check the address.",
     details: { reason, outcome: "not-appended" },
+    cause: error,
+  });
+}
+
+/** It said so, before it looked at a call: for the client's certificate, or because it speaks TLS and this client doesn't. */
+function refusedError(error: GrpcStatusError, address: string): ProglogError {
+  const reason = `${address} refuses this client: ${messageOf(error.cause)}`;
+  return new ProglogError("UNAUTHENTICATED", `Cannot call: ${reason}`, {
+    hint: "Show a certificate that it takes, by tls (on the command line --tls-cert-file and its companions).",
+    details: { reason, tls: "refused", outcome: "not-appended" },
     cause: error,
   });
 }

@@ -2,8 +2,9 @@ import { type Clock, holdingClock, systemClock } from "../base/clock.ts";
 import { ProglogError } from "../base/error.ts";
 import { clientKeepaliveMs, clientKeepaliveTimeoutMs, clientWindowBytes } from "../base/limits.ts";
 import { type Random, systemRandom } from "../base/random.ts";
-import { isAddress } from "./address.ts";
+import { readAddresses } from "./address.ts";
 import { Client } from "./client.ts";
+import { type ClientTls, connectionOptionsOf } from "./client-tls.ts";
 import type { ReadFrom } from "./consumer.ts";
 import { GrpcTransport } from "./grpc-transport.ts";
 import { checkTokenSource, type TokenSource } from "./token-source.ts";
@@ -42,6 +43,7 @@ export type { Access, AccessChange, Grant } from "./access.ts";
 export type { TokenSource } from "./token-source.ts";
 export type { Cluster, MoveOptions, TransferOptions } from "./cluster.ts";
 export type { AppendOptions, Client, CreateTopicOptions } from "./client.ts";
+export type { ClientTls } from "./client-tls.ts";
 export type {
   ConsumeConnectedEvent,
   ConsumedBatch,
@@ -65,13 +67,18 @@ export interface ConnectOptions {
    * stream, so that it may be another each time. Default: none; then it is whom its certificate names, or nobody.
    */
   readonly token?: TokenSource;
+  /**
+   * TLS: what the client trusts and shows, or a function that says it, asked with each connection, so that certificates can be renewed
+   * while it runs. `{}` trusts what the system does, and so does an address that begins with `https://`. Default: in clear.
+   */
+  readonly tls?: ClientTls | (() => ClientTls);
   /** Handed in by tests. */
   readonly clock?: Clock;
   readonly random?: Random;
 }
 
 /**
- * A client of the node at `address` (`host:port`; several, of one cluster: whichever answers). It connects when it has something
+ * A client of the node at `address` (`host:port`, with `https://` before it over TLS; several, of one cluster: whichever answers). It connects when it has something
  * to say: an address where nobody listens shows in the first call, as UNAVAILABLE. Throws INVALID_ARGUMENT for what isn't one.
  *
  * ```ts
@@ -84,28 +91,23 @@ export interface ConnectOptions {
  * ```
  */
 export function connect(address: string | readonly string[], options: ConnectOptions = {}): Client {
-  const addresses = typeof address === "string" ? [address] : [...address];
-  if (addresses.length === 0) throw new ProglogError("INVALID_ARGUMENT", "Cannot connect: no address is given");
-  for (const each of addresses) checkAddress(each);
+  const given = typeof address === "string" ? [address] : [...address];
+  if (given.length === 0) throw new ProglogError("INVALID_ARGUMENT", "Cannot connect: no address is given");
+  const { addresses, isEncrypted } = readAddresses(given, { hasTls: options.tls !== undefined });
   const { token } = options;
   checkTokenSource(token);
   const random = options.random ?? systemRandom;
   const windows = { streamBytes: clientWindowBytes };
   const keepalive = { intervalMs: clientKeepaliveMs, timeoutMs: clientKeepaliveTimeoutMs };
+  const tls = isEncrypted ? connectionOptionsOf(options.tls ?? {}) : undefined;
   // What a program waits for keeps it alive: a send that is to be tried again, a reader that connects again. Pings don't.
   const clock = options.clock ?? holdingClock;
   const transportClock = options.clock ?? systemClock;
+  const shared = { windows, keepalive, clock: transportClock, random, token, ...(tls === undefined ? {} : { tls }) };
   return new Client(addresses, {
-    connect: (node) => new GrpcTransport({ address: node, windows, keepalive, clock: transportClock, random, token }),
+    connect: (node) => new GrpcTransport({ address: node, ...shared }),
     clock,
     random,
     readFrom: options.readFrom,
-  });
-}
-
-function checkAddress(address: string): void {
-  if (isAddress(address)) return;
-  throw new ProglogError("INVALID_ARGUMENT", `Cannot connect to ${JSON.stringify(address.slice(0, 100))}: it is no host:port`, {
-    hint: "Write it like 127.0.0.1:8000, without http://, and an IPv6 address in brackets.",
   });
 }

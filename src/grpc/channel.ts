@@ -22,8 +22,8 @@ import type { MessageCodec, Method } from "./method.ts";
 export interface ChannelOptions {
   /** `host:port`; an IPv6 address in brackets. */
   readonly address: string;
-  /** TLS, by the options of `tls.connect`. Without it: clear text. */
-  readonly tls?: ConnectionOptions;
+  /** TLS, by the options of `tls.connect`, or a function that is asked for them with each connection. Without it: clear text. */
+  readonly tls?: ConnectionOptions | (() => ConnectionOptions);
   /** Receive windows. Default 1 MiB each. */
   readonly windows?: { readonly streamBytes?: number; readonly connectionBytes?: number };
   /** Largest message received. */

@@ -262,6 +262,7 @@ export class ClientCall<Request, Response> implements Expirable {
       rstCode === constants.NGHTTP2_REFUSED_STREAM ||
       // The last one that the server took notice of, as its GOAWAY says.
       id > (this.#connection.goawayLastStreamId ?? Number.POSITIVE_INFINITY);
+    if (isUnprocessed && this.#connection.refusal !== undefined) return this.#connection.refusalError();
     if (isUnprocessed)
       return new GrpcStatusError("UNAVAILABLE", `Cannot call ${path}: the server didn't take the call`, { isUnprocessed });
     if (session.destroyed) return new GrpcStatusError("UNAVAILABLE", `Cannot finish ${path}: the connection was lost`);

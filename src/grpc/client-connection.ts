@@ -5,6 +5,7 @@ import type { Clock, Timer } from "../base/clock.ts";
 import { messageOf } from "../base/error.ts";
 import {
   grpcConnectMaxMs,
+  grpcHandshakeMaxMs,
   grpcHeaderListMaxBytes,
   grpcHeaderPairsMaxCount,
   grpcInvalidFramesMaxCount,
@@ -28,6 +29,7 @@ export class ClientConnection {
   #hasTraffic = false;
   #isLeaving = false;
   #goawayLastStreamId: number | undefined;
+  #refusal: string | undefined;
 
   private constructor(session: ClientHttp2Session, options: ClientConnectionOptions) {
     this.session = session;
@@ -35,9 +37,9 @@ export class ClientConnection {
     this.#options = options;
   }
 
-  /** Throws UNAVAILABLE when it doesn't work out, or takes too long. */
+  /** Throws UNAVAILABLE when it doesn't work out, or takes too long; UNAUTHENTICATED when the server says that it doesn't want this client. */
   static async open(options: ClientConnectionOptions): Promise<ClientConnection> {
-    const { host, port, tls, clock, streamWindowBytes, connectionWindowBytes } = options;
+    const { host, port, clock, streamWindowBytes, connectionWindowBytes } = options;
     const limits = {
       settings: { initialWindowSize: streamWindowBytes, maxHeaderListSize: grpcHeaderListMaxBytes, enablePush: false },
       maxHeaderListPairs: grpcHeaderPairsMaxCount,
@@ -46,17 +48,27 @@ export class ClientConnection {
       strictSingleValueFields: false,
       maxSettings: 16,
     };
-    const session = connect(`${tls === undefined ? "http" : "https"}://${authorityOf(options)}`, {
+    const failure = (why: string, cause?: unknown): GrpcStatusError =>
+      new GrpcStatusError("UNAVAILABLE", `Cannot connect to ${host} port ${port}: ${why}`, { isUnprocessed: true, cause });
+    let socket: Socket;
+    try {
+      socket = openSocket(options);
+    } catch (error) {
+      throw failure(messageOf(error), error);
+    }
+    const session = connect(`${options.tls === undefined ? "http" : "https"}://${authorityOf(options)}`, {
       ...limits,
-      createConnection: () => openSocket({ host, port, tls }),
+      createConnection: () => socket,
     });
     const connection = new ClientConnection(session, options);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const fail = (why: string, cause?: unknown): void =>
-      reject(
-        new GrpcStatusError("UNAVAILABLE", `Cannot connect to ${host} port ${port}: ${why}`, { isUnprocessed: true, cause }),
-      );
-    const timer = clock.setTimer(grpcConnectMaxMs, () => fail(`it took longer than ${grpcConnectMaxMs} ms`));
+    const fail = (why: string, cause?: unknown): void => reject(failure(why, cause));
+    const timers = [clock.setTimer(grpcConnectMaxMs, () => fail(`it took longer than ${grpcConnectMaxMs} ms`))];
+    if (options.tls !== undefined) {
+      const late = `its TLS handshake took longer than ${grpcHandshakeMaxMs} ms`;
+      socket.once("connect", () => timers.push(clock.setTimer(grpcHandshakeMaxMs, () => fail(late))));
+      socket.once("secureConnect", () => timers.at(1)?.cancel());
+    }
     options.signal.addEventListener("abort", () => fail("the channel was closed"), { once: true });
     session.once("remoteSettings", () => resolve());
     session.on("error", (error: Error) => fail(messageOf(error), error));
@@ -68,18 +80,21 @@ export class ClientConnection {
       if (!session.destroyed && connectionWindowBytes > initialWindowBytes) session.setLocalWindowSize(connectionWindowBytes);
     });
     // The other end wants no new calls here: with NO_ERROR those under way go on.
-    session.on("goaway", (_code: number, lastStreamId: number) => {
+    session.on("goaway", (code: number, lastStreamId: number, said?: Uint8Array) => {
       connection.#goawayLastStreamId = lastStreamId;
+      if (code === constants.NGHTTP2_INADEQUATE_SECURITY) connection.#refusal = refusalOf(said);
       connection.#onLeaving();
     });
     try {
       await promise;
+      // It comes right behind the settings.
+      if (connection.#refusal !== undefined) throw connection.refusalError();
     } catch (error) {
       session.destroy();
       await connection.gone;
       throw error;
     } finally {
-      timer.cancel();
+      for (const timer of timers) timer.cancel();
     }
     return connection;
   }
@@ -92,6 +107,17 @@ export class ClientConnection {
   /** The last call that the server will see through, once it has said so. */
   get goawayLastStreamId(): number | undefined {
     return this.#goawayLastStreamId;
+  }
+
+  /** What the server has against this client, once it has said so: for how it speaks, or who it is. Calls weren't looked at. */
+  get refusal(): string | undefined {
+    return this.#refusal;
+  }
+
+  refusalError(): GrpcStatusError {
+    const { host, port } = this.#options;
+    const message = `Cannot connect to ${host} port ${port}: it refuses this client: ${this.#refusal ?? ""}`;
+    return new GrpcStatusError("UNAUTHENTICATED", message, { isUnprocessed: true, cause: new Error(this.#refusal) });
   }
 
   get callCount(): number {
@@ -167,8 +193,8 @@ export class ClientConnection {
 export interface ClientConnectionOptions {
   readonly host: string;
   readonly port: number;
-  /** TLS where it is given. */
-  readonly tls: ConnectionOptions | undefined;
+  /** TLS where it is given. Asked for anew with each connection, where it is a function. */
+  readonly tls: ConnectionOptions | (() => ConnectionOptions) | undefined;
   readonly clock: Clock;
   /** Gives up connecting. */
   readonly signal: AbortSignal;
@@ -187,10 +213,23 @@ export function authorityOf({ host, port }: { readonly host: string; readonly po
   return `${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
+/** Throws where the options of TLS can't be had, or are no good. */
 function openSocket({ host, port, tls }: Pick<ClientConnectionOptions, "host" | "port" | "tls">): Socket {
   if (tls === undefined) return connectTcp({ host, port, noDelay: true });
-  return connectTls({ host, port, ...tls, ALPNProtocols: ["h2"] });
+  const socket = connectTls({ host, port, ...(typeof tls === "function" ? tls() : tls), ALPNProtocols: ["h2"] });
+  return socket.setNoDelay(true);
 }
+
+/** The words of a GOAWAY, in one line and not too long. */
+function refusalOf(said: Uint8Array | undefined): string {
+  const text = Buffer.from(said ?? [])
+    .toString()
+    .replaceAll(/[\p{C}\p{Zl}\p{Zp}]+/gu, " ")
+    .trim();
+  return text === "" ? "it doesn't say why" : text.slice(0, refusalMaxChars);
+}
+
+const refusalMaxChars = 200;
 
 /** HTTP/2's own, which no SETTINGS change for a connection. */
 const initialWindowBytes = 65_535;

@@ -6,7 +6,7 @@ import type { CommandContext } from "../command-context.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
 import { formatBytes, formatNumberOf } from "../figures.ts";
 import { Progress } from "../progress.ts";
-import { parseServerAddress, serverDefault } from "../server-address.ts";
+import { serverDefault } from "../server-address.ts";
 import { listenForStop } from "../stop-signal.ts";
 
 export function addBackupCommand(program: Command, context: CommandContext): void {
@@ -94,17 +94,13 @@ async function create(context: CommandContext, folder: string, options: CreateOp
 }
 
 async function openSource(
-  { io, findToken }: CommandContext,
+  context: CommandContext,
   { server, dataDir }: CreateOptions,
   signal: AbortSignal,
 ): Promise<BackupSource> {
   if (dataDir === undefined) {
     const { BackupServer } = await import("../backup-server.ts");
-    const named = server ?? (io.env["PROGLOG_SERVER"] || serverDefault);
-    return new BackupServer(
-      named.split(",").map((one) => parseServerAddress(one.trim())),
-      { signal, token: findToken() },
-    );
+    return new BackupServer(context.chooseServer(server), { signal, token: context.findToken() });
   }
   if (server !== undefined)
     throw new ProglogError("INVALID_ARGUMENT", "Cannot make a backup of both --server and --data-dir", {
@@ -114,7 +110,7 @@ async function openSource(
     import("../../base/node-disk.ts"),
     import("../../backup/index.ts"),
   ]);
-  return openLocalSource(dataDir, { disk: nodeDisk, clock: io.clock, logger: silentLogger });
+  return openLocalSource(dataDir, { disk: nodeDisk, clock: context.io.clock, logger: silentLogger });
 }
 
 function describeReport({ topics, logs, segments, bytes, fetchedBytes, keptBytes, deleted, generation }: BackupReport): string {

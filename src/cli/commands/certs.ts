@@ -114,7 +114,11 @@ async function makeClient(context: CommandContext, name: string, options: Client
   const { dir, uri, days } = options;
   const written = (await open(context, options)).makeClient(name, { days, ...(uri === undefined ? {} : { uri }) });
   const [ca, cert, key] = ["ca.pem", `${name}.pem`, `${name}-key.pem`].map((file) => join(dir, file));
-  return tell(context, written, `Use them by\n  curl --cacert ${ca} --cert ${cert} --key ${key} https://…/v1/status\n`);
+  return tell(
+    context,
+    written,
+    `Use them by\n  proglog topics list --server https://… \\\n    --tls-ca-file ${ca} --tls-cert-file ${cert} --tls-key-file ${key}\n`,
+  );
 }
 
 async function revoke(context: CommandContext, files: readonly string[], options: CertsOptions): Promise<ExitCode> {

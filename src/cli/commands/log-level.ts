@@ -6,7 +6,8 @@ import { fromProblem } from "../../wire/problem.ts";
 import type { CommandContext } from "../command-context.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
 import { askHttp, type HttpQuestion, parseAnswer } from "../http-request.ts";
-import { formatServerAddress, parseServerAddress, serverDefault } from "../server-address.ts";
+import { serverDefault } from "../server-address.ts";
+import { urlsOf } from "../server-tls.ts";
 
 export function addLogLevelCommand(program: Command, context: CommandContext): void {
   program
@@ -38,22 +39,26 @@ async function logLevel(context: CommandContext, level: string | undefined, opti
       "INVALID_ARGUMENT",
       `Cannot use --for ${JSON.stringify(options.for)}: it isn't a duration, as in 30s or 10m`,
     );
-  const server = parseServerAddress(options.server ?? (context.io.env["PROGLOG_SERVER"] || serverDefault));
+  const choice = context.chooseServer(options.server);
+  const [url = "", ...others] = urlsOf(choice);
+  if (others.length > 0)
+    throw new ProglogError("INVALID_ARGUMENT", `Cannot ask ${[url, ...others].join(" and ")}: a log level is of one node`);
   const question: HttpQuestion = {
     attempt: level === undefined ? "ask for the log level of" : "change the log level of",
     ...(level === undefined ? {} : { method: "PUT", body: { level, ...(forMs === undefined ? {} : { forMs }) } }),
     maxBytes: answerMaxBytes,
     timeoutMs: answerMaxMs,
     token: context.findToken(),
+    tls: choice.tls,
   };
-  const answer = await askHttp(new URL(`http://${formatServerAddress(server)}/v1/log-level`), question);
+  const answer = await askHttp(new URL("/v1/log-level", url), question);
   const told = parseAnswer(answer);
   if (answer.status !== 200 || !isLogLevel(told)) {
     throw (
       fromProblem(told) ??
       new ProglogError(
         "UNAVAILABLE",
-        `Cannot ${question.attempt} ${formatServerAddress(server)}: it answers ${answer.status}, and is no proglog server`,
+        `Cannot ${question.attempt} ${new URL(url).host}: it answers ${answer.status}, and is no proglog server`,
       )
     );
   }

@@ -22,6 +22,7 @@ export function connectPeerBy(plane: TlsPlane): PeerConnect {
       rejectUnauthorized: true,
       checkServerIdentity: () => undefined,
     });
+    socket.setNoDelay(true);
     const fail = (error: unknown): void => {
       socket.destroy();
       reject(error);
