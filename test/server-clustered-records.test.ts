@@ -53,6 +53,20 @@ describe("records in a cluster of three nodes", () => {
     }
   }
 
+  /** What a live tail says, line by line. */
+  async function* tailLines(name: string, path: string): AsyncGenerator<Readonly<Record<string, unknown>>> {
+    const headers = { accept: "application/x-ndjson" };
+    const answer = await fetch(`${cluster.node(name).node.url}${path}&follow=true`, { headers });
+    let text = "";
+    for await (const chunk of answer.body?.pipeThrough(new TextDecoderStream()) ?? []) {
+      text += chunk;
+      for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n")) {
+        if (end > 0) yield JSON.parse(text.slice(0, end)) as Readonly<Record<string, unknown>>;
+        text = text.slice(end + 1);
+      }
+    }
+  }
+
   async function roles(): Promise<{ leader: string; followers: readonly string[] }> {
     const leader = await cluster.leaderOf("orders");
     return { leader, followers: cluster.names.filter((name) => name !== leader) };
@@ -86,8 +100,17 @@ describe("records in a cluster of three nodes", () => {
     const { highWatermark: end } = await consume(follower);
     const waiting = consume(follower, { from: end, atLeastOffset: end + 1, waitMs: 10_000 });
     await assert.rejects(consume(follower, { atLeastOffset: end + 9, waitMs: 1 }), { code: "TIMEOUT" });
+    const path = `/v1/topics/orders/records?from=${end}&atLeastOffset=${end + 1}`;
+    const overHttp = cluster.node(follower).json<HttpRead>("GET", `${path}&waitMs=10000`);
+    const tail = tailLines(follower, path);
+    const { status, text } = await cluster.node(follower).get(`/v1/topics/orders/records?atLeastOffset=${end + 9}&waitMs=1`);
+    assert.deepEqual([status, (JSON.parse(text) as { code: string }).code], [504, "TIMEOUT"]);
     await produce(leader);
     assert.equal((await waiting).records[0]?.offset, end);
+    assert.equal((await overHttp).records[0]?.offset, end);
+    const { value } = await tail.next();
+    assert.equal(value?.["offset"], end);
+    await tail.return(undefined);
   });
 
   test("who doesn't lead says who does, in which term", async () => {
@@ -103,7 +126,13 @@ describe("records in a cluster of three nodes", () => {
           ["NOT_LEADER", { leaderId: leader, leaderRpcAddr, term, outcome: "not-appended" }],
         );
       }
+      const path = "/v1/topics/orders/records?leaderOnly=true";
+      for (const headers of [{}, { accept: "text/event-stream" }]) {
+        const { status, headers: told } = await cluster.node(name).get(path, { headers });
+        assert.deepEqual([status, told.location], [307, `http://127.0.0.1:${cluster.node(leader).port}${path}`]);
+      }
     }
+    assert.equal((await cluster.node(leader).get("/v1/topics/orders/records?leaderOnly=true")).status, 200);
     assert.equal((await consume(leader, { leaderOnly: true })).records[0]?.value?.toString(), "first");
   });
 
@@ -117,9 +146,17 @@ describe("records in a cluster of three nodes", () => {
       drain(consumeStream(leader, request)),
     ].map(failureOf);
     const next = firstRecords(consumeStream(leader, { from: end }));
+    const path = `/v1/topics/orders/records?from=${end}&leaderOnly=true`;
+    const overHttp = cluster.node(leader).get(`${path}&waitMs=30000`);
+    const tail = tailLines(leader, path);
+    const lastWords = tail.next();
     await consume(leader);
     await cluster.client.cluster.transferLeadership({ topic: "orders", to: followers[0] ?? "" });
     for (const { code } of await Promise.all(failing)) assert.equal(code, "NOT_LEADER");
+    // Sent on by 307 where it is known to whom by then.
+    assert.equal((JSON.parse((await overHttp).text) as { code: string }).code, "NOT_LEADER");
+    const { value } = await lastWords;
+    assert.equal((value?.["error"] as { code: string } | undefined)?.code, "NOT_LEADER");
     await produce((await roles()).leader);
     assert.equal((await next)[0]?.offset, end);
   });
@@ -141,6 +178,10 @@ describe("records in a cluster of three nodes", () => {
     await assert.rejects(produce(leader), { code: "NOT_LEADER" });
   });
 });
+
+interface HttpRead {
+  readonly records: readonly { readonly offset: number }[];
+}
 
 async function failureOf(work: Promise<unknown>): Promise<ProglogError> {
   try {

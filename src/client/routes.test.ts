@@ -138,6 +138,18 @@ describe("routes", () => {
     assert.deepEqual(next.cluster.asked, ["a:1", "b:1"]);
   });
 
+  test("a leader that stops and says who goes on is left for that one, and nobody is asked", async () => {
+    const { cluster, routes } = makeRoutes(["a:1"]);
+    cluster.leader = "b:1";
+    await routes.getLeader("orders", 0);
+    const asked = cluster.asked.length;
+    const details = { leaderId: "c", leaderRpcAddr: "c:1" };
+    const error = new ProglogError("SHUTTING_DOWN", "Cannot go on: the node is stopping", { details });
+    assert.equal(routes.noteFailure({ topic: "orders", partition: 0, address: "b:1", error }), true);
+    assert.equal((await routes.getLeader("orders", 0)).address, "c:1");
+    assert.equal(cluster.asked.length, asked);
+  });
+
   test("when the connection to the leader is lost another node is asked, which it was told of alone", async () => {
     const { cluster, clock, routes } = makeRoutes(["a:1"]);
     cluster.leader = "b:1";

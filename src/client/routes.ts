@@ -1,5 +1,5 @@
 import type { Clock, Timer } from "../base/clock.ts";
-import { isProglogError, messageOf, ProglogError } from "../base/error.ts";
+import { type ErrorCode, isProglogError, messageOf, ProglogError } from "../base/error.ts";
 import {
   clientCallMaxMs,
   clientHedgeMs,
@@ -380,6 +380,9 @@ function isUndone({ code, details }: ProglogError): boolean {
 /** Who is said to lead instead. */
 function hintOf({ code, details }: ProglogError): string | undefined {
   const { leaderRpcAddr } = details;
-  const isAboutLeader = code === "NOT_LEADER" || code === "NOT_A_REPLICA" || code === "LEADERSHIP_LOST";
-  return isAboutLeader && typeof leaderRpcAddr === "string" && isAddress(leaderRpcAddr) ? leaderRpcAddr : undefined;
+  return leaderCodes.includes(code) && typeof leaderRpcAddr === "string" && isAddress(leaderRpcAddr)
+    ? leaderRpcAddr
+    : undefined;
 }
+
+const leaderCodes: readonly ErrorCode[] = ["NOT_LEADER", "NOT_A_REPLICA", "LEADERSHIP_LOST", "SHUTTING_DOWN"];

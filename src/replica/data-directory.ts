@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { Clock } from "../base/clock.ts";
 import type { Disk, DiskLock } from "../base/disk.ts";
-import { isProglogError, messageOf, ProglogError } from "../base/error.ts";
+import { type ErrorDetails, isProglogError, messageOf, ProglogError } from "../base/error.ts";
 import type { Logger } from "../base/logger.ts";
 import type { Random } from "../base/random.ts";
 import type { LogObserver, LogOptions } from "../log/index.ts";
@@ -108,6 +108,10 @@ export class DataDirectory implements NodeStorage {
 
   findPlace(): PartitionPlace {
     return here;
+  }
+
+  findSuccessor(): ErrorDetails {
+    return {};
   }
 
   /** What holds for a topic, its own settings and the node's together. */

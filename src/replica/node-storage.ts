@@ -1,4 +1,4 @@
-import type { ProglogError } from "../base/error.ts";
+import type { ErrorDetails, ProglogError } from "../base/error.ts";
 import type { TopicSettings } from "../base/topic-settings.ts";
 import type { Catalog, Topic } from "./catalog.ts";
 import type { PolicyStore } from "./policy-store.ts";
@@ -35,6 +35,11 @@ export interface NodeStorage {
   whenRoom(bytes: number): Promise<void> | undefined;
   /** Who has the partition, as far as this node knows. */
   findPlace(topic: Topic, partition: number): PartitionPlace;
+  /**
+   * Who leads a partition in this node's place, or is to when it stops, as an error's details {leaderId, leaderRpcAddr, term}; none where nobody is
+   * known. Without a number, of the topic's only partition.
+   */
+  findSuccessor(topicName: string, partition: number | undefined): ErrorDetails;
   /** What holds for a topic, its own settings and the node's together. */
   effectiveSettings(topic: Topic): TopicSettings;
   /** Before a planned stop: what is led here is led elsewhere soon, where there is somebody. Never rejects. */

@@ -157,7 +157,7 @@ function describeRedirect(codes: readonly ErrorCode[]): Schema {
   };
 }
 
-const redirectedCodes = ["NOT_LEADER", "NOT_A_REPLICA"] as const satisfies readonly ErrorCode[];
+const redirectedCodes = ["NOT_LEADER", "NOT_A_REPLICA", "SHUTTING_DOWN"] as const satisfies readonly ErrorCode[];
 const redirectedTags: readonly ApiTag[] = ["records", "book", "backup"];
 const redirectStatus = 307;
 

@@ -212,6 +212,15 @@ export const apiOperations: Readonly<Record<string, ApiOperation>> = {
         description: `How long to wait for a first record; more than ${consumeWaitMaxMs} means that long.`,
       },
       follow: { description: "With NDJSON: a live tail." },
+      leaderOnly: {
+        default: false,
+        description:
+          "In a cluster: only while the node leads the partition. One that doesn't sends on to the leader; a live tail ends when another leads, or may.",
+      },
+      atLeastOffset: {
+        default: 0,
+        description: `Read your writes: waits first until the node has all that lies before this offset, for \`waitMs\`, or ${consumeWaitMaxMs} where that is 0; \`TIMEOUT\` when it doesn't come.`,
+      },
     },
     headers: {
       "Last-Event-ID": { type: "string", description: "Where a live tail goes on: the id of the last event seen." },
@@ -235,7 +244,7 @@ export const apiOperations: Readonly<Record<string, ApiOperation>> = {
         },
       },
     },
-    errors: consumeErrors,
+    errors: [...consumeErrors, "NOT_LEADER", "TIMEOUT"],
   },
 
   "GET /v1/topics": {
@@ -293,7 +302,7 @@ export const apiOperations: Readonly<Record<string, ApiOperation>> = {
     tag: "topics",
     summary: "Delete a topic and its records, for good",
     answers: { 204: { description: "Deleted." } },
-    errors: [...catalogErrors, "INVALID_TOPIC_NAME", "TOPIC_NOT_FOUND"],
+    errors: [...catalogErrors, "INVALID_TOPIC_NAME", "TOPIC_NOT_FOUND", "TOO_MANY_PARTITIONS"],
   },
 
   "GET /v1/cluster": {

@@ -171,7 +171,7 @@ export class ClusteredAdmin implements ClusterAdmin {
 
   #describe(topic: CatalogTopic, partition: CatalogPartition): GroupStatus {
     const { leader, replicas: places, term } = this.#node.findPlace(topic, partition.partition);
-    const leaderId = this.#leaderOf(partition.uuid, leader?.nodeId);
+    const leaderId = this.#leaderOf(leader?.nodeId);
     const replicas = places.map(({ address: rpcAddr, ...replica }) => {
       const isInSync = replica.isInSync && (replica.nodeId !== leader?.nodeId || leaderId !== "");
       return { ...replica, isInSync, rpcAddr };
@@ -199,11 +199,10 @@ export class ClusteredAdmin implements ClusterAdmin {
 
   /**
    * Who was heard to lead last may be gone, and nobody says so of a group that has nobody else. Clients are sent there all the same: perhaps they
-   * find a way. Here nobody leads, unless a replica of this node hears otherwise.
+   * find a way. To this node nobody leads.
    */
-  #leaderOf(uuid: string, known: string | undefined): string {
-    if (known === undefined) return "";
-    return this.#isUp(known) || this.#node.groups?.find(uuid)?.leader === known ? known : "";
+  #leaderOf(known: string | undefined): string {
+    return known !== undefined && this.#isUp(known) ? known : "";
   }
 
   #phaseOf(
@@ -218,7 +217,7 @@ export class ClusteredAdmin implements ClusterAdmin {
   #describeCatalog(catalog: ClusterCatalog): GroupStatus {
     const { clusterId = "" } = this.#node;
     const known = this.#node.groups?.findLeader(clusterId);
-    const leader = this.#leaderOf(clusterId, known?.leaderId ?? catalog.leader);
+    const leader = this.#leaderOf(known?.leaderId ?? catalog.leader);
     const voters = this.#catalogVoters();
     const replicas = [...catalog.state.nodes.values()].map(({ name, address }) => ({
       nodeId: name,

@@ -51,6 +51,7 @@ export function addConsumeRoutes(app: HttpApp, { consume, tails, answers }: Rout
       limit: within(integerParameter(query.limit, "limit", consumeRecordsDefault), 1, consumeRecordsMaxCount),
       maxBytes: within(integerParameter(query.maxBytes, "maxBytes", consumeBytesDefault), 1, consumeMaxBytes),
       waitMs: within(integerParameter(query.waitMs, "waitMs", 0), 0, consumeWaitMaxMs),
+      ...readersWish(query),
       signal,
       take,
       caller,
@@ -66,9 +67,11 @@ export function addConsumeRoutes(app: HttpApp, { consume, tails, answers }: Rout
       topic: params.topic,
       partition: integerParameter(query.partition, "partition", undefined),
       from: parseStartingPoint(query.from ?? "start"),
+      ...readersWish(query),
       // A browser that has seen no id sends none or an empty one.
       behind: lastId === undefined || lastId === "" ? undefined : parseTailPosition(String(lastId)),
       format,
+      signal: goneSignal(reply),
       answer: reply.raw,
       takeAnswer: () => {
         reply.hijack();
@@ -94,6 +97,16 @@ interface ConsumeQuery {
   readonly maxBytes?: string;
   readonly waitMs?: string;
   readonly follow?: "true" | "false";
+  readonly leaderOnly?: "true" | "false";
+  readonly atLeastOffset?: string;
+}
+
+/** From whom to read in a cluster, and what it must have. */
+function readersWish(query: ConsumeQuery): { readonly leaderOnly: boolean; readonly atLeastOffset: number } {
+  return {
+    leaderOnly: query.leaderOnly === "true",
+    atLeastOffset: integerParameter(query.atLeastOffset, "atLeastOffset", 0),
+  };
 }
 
 /** How a tail is written, when one is asked for. Bounds of an answer that ends are refused on it, as they would be ignored. */

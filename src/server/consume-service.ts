@@ -5,6 +5,7 @@ import { checkTopicName } from "../replica/topic-name.ts";
 import type { Access } from "./access/access-control.ts";
 import type { Caller } from "./access/caller.ts";
 import type { StartingPoint } from "../wire/starting-point.ts";
+import { type Reach, reachOffset } from "./reach-offset.ts";
 
 /** Reads for clients, and lets them wait for what isn't there yet: woken by the append, never by looking again. */
 export class ConsumeService {
@@ -31,12 +32,14 @@ export class ConsumeService {
    * or may.
    */
   async consume(request: ConsumeRequest): Promise<ReplicaRead> {
-    const { topic, partition, from, waitMs, signal, leaderOnly, caller, ...bounds } = request;
+    const { topic, partition, from, waitMs, signal, leaderOnly, atLeastOffset = 0, caller, ...bounds } = request;
     const check = (): void => this.#access.check(caller, "consume", topic);
     check();
     checkTopicName(topic);
     const replica = this.#storage.getReplica(topic, partition);
     const leadership = leaderOnly === true ? replica.leadership("read from the leader") : undefined;
+    await this.#reach(replica, { atLeastOffset, waitMs, signal });
+    leadership?.throwIfAborted();
     let offset = await replica.findOffset(from);
     const wait = new AbortController();
     const end = (): void => wait.abort();
@@ -70,6 +73,18 @@ export class ConsumeService {
     }
   }
 
+  async #reach(replica: Replica, reach: Omit<Reach, "clock">): Promise<void> {
+    const stop = new AbortController();
+    if (this.#isStopping) stop.abort();
+    this.#waits.add(stop);
+    try {
+      const signal = AbortSignal.any([reach.signal, stop.signal]);
+      await reachOffset(replica, { ...reach, signal, clock: this.#clock });
+    } finally {
+      this.#waits.delete(stop);
+    }
+  }
+
   /** Ends all waits; from now on nobody waits. */
   stop(): void {
     this.#isStopping = true;
@@ -94,4 +109,6 @@ export interface ConsumeRequest extends ReadBounds {
   readonly signal: AbortSignal;
   /** Only while this node leads the partition. Default false. */
   readonly leaderOnly?: boolean;
+  /** Waited for first, up to `waitMs` (0: 55 s), or TIMEOUT: that this node shows what lies before it. Default 0. */
+  readonly atLeastOffset?: number;
 }

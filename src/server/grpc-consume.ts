@@ -18,6 +18,7 @@ import { readBatchHeader } from "../batch/batch-header.ts";
 import { decodeBatch } from "../batch/decode-batch.ts";
 import type { StoredRecord } from "../batch/record.ts";
 import type { CallContext, MessageInPieces, StreamedResponses } from "../grpc/index.ts";
+import { naming } from "../replica/group/group-errors.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
 import { fit, unpackedBytes } from "../replica/read-records.ts";
 import type { LargeBatch, Portion, Replica } from "../replica/replica.ts";
@@ -26,6 +27,7 @@ import { type ConsumeRequest, type ConsumeResponse, encodeConsumeResponseHead } 
 import type { Access } from "./access/access-control.ts";
 import { type Caller, callerOf } from "./access/caller.ts";
 import type { ConsumeService } from "./consume-service.ts";
+import { reachOffset, waitForOffset } from "./reach-offset.ts";
 import { type Unfolded, UnfoldedRoom } from "./unfolded-room.ts";
 
 /** `Consume` and `ConsumeStream` of `log.v1.Log`. */
@@ -121,7 +123,8 @@ export class GrpcConsume {
           await stopped?.taken;
           next = stopped?.offset;
         }
-      if (stopping.aborted) throw stopping.reason;
+      if (stopping.aborted)
+        throw naming(stopping.reason, this.#parts.storage.findSuccessor(nameOf(request), request.partition));
     } finally {
       this.#streamCount -= 1;
       this.#pieceBytes -= piece.bytes;
@@ -212,7 +215,7 @@ export class GrpcConsume {
     const maxBytes = boundOf(request.maxBytes, consumeBytesDefault, consumePackedMaxBytes);
     const { leaderOnly } = request;
     const leadership = leaderOnly ? replica.leadership("read from the leader") : undefined;
-    const signal = leadership === undefined ? call.signal : AbortSignal.any([call.signal, leadership]);
+    const signal = AbortSignal.any([call.signal, this.#parts.stopping, ...(leadership === undefined ? [] : [leadership])]);
     const offset = await replica.findOffset(request.from);
     let isWaiting = request.waitMs > 0;
     for (let isConfirmed = !replica.mayLag; ; ) {
@@ -220,7 +223,7 @@ export class GrpcConsume {
         const batches = piece.map(({ batch }) => Buffer.from(batch));
         return { ...nothing, ...replica.range(), batches, nextOffset: piece.at(-1)?.nextOffset ?? offset };
       }
-      if (isWaiting) await this.#wait(replica, offset, { waitMs: request.waitMs, signal });
+      if (isWaiting) await waitForOffset(replica, offset, { waitMs: request.waitMs, signal, clock: this.#parts.clock });
       else if (isConfirmed) return { ...nothing, ...replica.range(), nextOffset: offset };
       else {
         await replica.confirm();
@@ -231,28 +234,9 @@ export class GrpcConsume {
   }
 
   /** Read your writes: waits until this node has what was asked for. */
-  async #reach(replica: Replica, { atLeastOffset, waitMs }: ConsumeRequest, call: CallContext): Promise<void> {
-    if (atLeastOffset === 0 || replica.range().highWatermark >= atLeastOffset) return;
-    await this.#wait(replica, atLeastOffset - 1, { waitMs: waitMs === 0 ? consumeWaitMaxMs : waitMs, signal: call.signal });
-    const { highWatermark } = replica.range();
-    if (highWatermark >= atLeastOffset) return;
-    throw new ProglogError(
-      "TIMEOUT",
-      `Cannot read what lies before offset ${atLeastOffset}: this node has got to ${highWatermark}`,
-      { hint: "Ask again, with a longer wait_ms, or check that the offset is one that was acknowledged." },
-    );
-  }
-
-  /** Until there is something at `offset`, `waitMs` have passed, the call is over or the node stops. */
-  async #wait(replica: Replica, offset: number, { waitMs, signal }: { waitMs: number; signal: AbortSignal }): Promise<void> {
+  #reach(replica: Replica, { atLeastOffset, waitMs }: ConsumeRequest, call: CallContext): Promise<void> {
     const { clock, stopping } = this.#parts;
-    const timeout = new AbortController();
-    const timer = clock.setTimer(Math.min(waitMs, consumeWaitMaxMs), () => timeout.abort());
-    try {
-      await replica.waitForOffset(offset, AbortSignal.any([signal, stopping, timeout.signal]));
-    } finally {
-      timer.cancel();
-    }
+    return reachOffset(replica, { atLeastOffset, waitMs, signal: AbortSignal.any([call.signal, stopping]), clock });
   }
 
   #findReplica(topic: string, partition: number, caller: Caller): Replica {

@@ -1,6 +1,6 @@
 import type { Duplex } from "node:stream";
 import type { Clock } from "../base/clock.ts";
-import { type ErrorCode, isProglogError, ProglogError } from "../base/error.ts";
+import { type ErrorCode, type ErrorDetails, isProglogError, ProglogError } from "../base/error.ts";
 import type { Logger } from "../base/logger.ts";
 import type { Random } from "../base/random.ts";
 import { GrpcServer, type GrpcServerObserver, Health, reflectionMethods, serve, type ServedMethod } from "../grpc/index.ts";
@@ -25,7 +25,9 @@ import {
   encodeRemoveNodeResponse,
   encodeTransferLeadershipResponse,
 } from "../wire/cluster-message.ts";
+import { naming } from "../replica/group/group-errors.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
+import { defaultTopicName } from "../replica/topic-name.ts";
 import {
   decodeAlterTopicRequest,
   decodeCreateTopicRequest,
@@ -69,7 +71,7 @@ export class GrpcDoor {
       ...topicMethods(new GrpcTopics(storage, parts.topics)),
       ...clusterMethods(parts.cluster),
       ...accessMethods(parts.accessAdmin),
-    ].map((served) => this.#admitted(access.guarded(served)));
+    ].map((served) => this.#admitted(access.guarded(served), storage));
     const always = [...this.#health.methods, ...reflectionMethods(encodeDescriptorSet())];
     this.#setHealth("NOT_SERVING");
     this.#server = new GrpcServer({
@@ -140,17 +142,25 @@ export class GrpcDoor {
   }
 
   /** Whoever comes before the logs are open must not hear that a topic isn't there. */
-  #admitted({ method, handler }: ServedMethod): ServedMethod {
-    const admit = (): void => {
-      if (this.#stopping.signal.aborted) throw this.#stopping.signal.reason;
+  #admitted({ method, handler }: ServedMethod, storage: NodeStorage): ServedMethod {
+    const admit = (request: unknown): void => {
+      if (this.#stopping.signal.aborted) throw naming(this.#stopping.signal.reason, successorFor(request, storage));
       if (!this.#isServing) throw new ProglogError("UNAVAILABLE", "Cannot answer: the node is starting", notAppended);
     };
     const admitted = (...args: readonly unknown[]): unknown => {
-      admit();
+      admit(args[0]);
       return (handler as (...all: readonly unknown[]) => unknown)(...args);
     };
     return { method, handler: admitted };
   }
+}
+
+/** Who answers in this node's place what is asked of a partition. */
+function successorFor(request: unknown, storage: NodeStorage): ErrorDetails {
+  if (typeof request !== "object" || request === null || !("topic" in request) || !("partition" in request)) return {};
+  const { topic, partition } = request;
+  if (typeof topic !== "string" || (partition !== undefined && typeof partition !== "number")) return {};
+  return storage.findSuccessor(topic === "" ? defaultTopicName : topic, partition);
 }
 
 const notAppended = { hint: "Come back: it opens its logs.", details: { outcome: "not-appended" } };

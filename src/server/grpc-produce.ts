@@ -4,6 +4,8 @@ import { watchedTopicsMaxCount } from "../base/security-limits.ts";
 import type { Logger } from "../base/logger.ts";
 import { type CallContext, GrpcStatusError, type Requests, type Responses } from "../grpc/index.ts";
 import type { Topic } from "../replica/catalog.ts";
+import { naming } from "../replica/group/group-errors.ts";
+import type { NodeStorage } from "../replica/node-storage.ts";
 import type { ReplicaAppendOptions } from "../replica/replica.ts";
 import type { ProduceRequest, ProduceResponse } from "../wire/produce-message.ts";
 import { toProtoError } from "../wire/proto-error.ts";
@@ -20,6 +22,7 @@ export class GrpcProduce {
   readonly #stopping: AbortSignal;
   readonly #onUnheardFailure: () => void;
   readonly #onError: (code: ErrorCode) => void;
+  readonly #findSuccessor: NodeStorage["findSuccessor"];
   #nextTurn: Promise<void> | undefined;
   readonly #room = new ProduceRoom({ maxBytes: producesMaxBytes, waitingMaxBytes: producesWaitingMaxBytes });
 
@@ -29,6 +32,7 @@ export class GrpcProduce {
     this.#stopping = parts.stopping;
     this.#onUnheardFailure = parts.onUnheardFailure;
     this.#onError = parts.onError;
+    this.#findSuccessor = (...place) => parts.storage.findSuccessor(...place);
   }
 
   /** What all requests under way share. */
@@ -60,6 +64,7 @@ export class GrpcProduce {
   ): Promise<void> {
     const caller = callerOf(call);
     const topics = new Set<string>();
+    const places = new StreamPlaces();
     const revoked = new AbortController();
     const release = this.#produce.hold(
       caller,
@@ -67,6 +72,7 @@ export class GrpcProduce {
       (error) => revoked.abort(error),
     );
     const getTopic = (request: ProduceRequest): Topic | ProglogError | Promise<Topic | ProglogError> => {
+      places.add(placeOf(request, caller));
       const topic = this.#getTopic(request, caller);
       // Who may append to so many isn't watched over for each; each further request is checked.
       if (!(topic instanceof ProglogError) && topics.size < watchedTopicsMaxCount) topics.add(placeOf(request, caller).topic);
@@ -83,6 +89,10 @@ export class GrpcProduce {
         whenRoom: (bytes) => this.#produce.whenRoom(bytes),
         append: (topic, request) => this.#appendOrExplain(topic, request),
       }).run();
+    } catch (error) {
+      const { only } = places;
+      if (error !== this.#stopping.reason || only === undefined) throw error;
+      throw naming(this.#stopping.reason, this.#findSuccessor(only.topic, only.partition));
     } finally {
       release();
     }
@@ -156,6 +166,7 @@ export class GrpcProduce {
 }
 
 export interface GrpcProduceParts {
+  readonly storage: Pick<NodeStorage, "findSuccessor">;
   readonly produce: ProduceService;
   readonly logger: Logger;
   /** Aborted with the error that streams are to end with. */
@@ -167,6 +178,21 @@ export interface GrpcProduceParts {
 }
 
 const nothing: ProduceResponse = { offset: 0, partition: 0, count: 0, appendTime: 0, isDurable: false, isDuplicate: false };
+
+/** Where a stream's requests go: with several places there are several who go on. */
+class StreamPlaces {
+  #first: ProducePlace | undefined;
+  #isOne = true;
+
+  add(place: ProducePlace): void {
+    this.#first ??= place;
+    if (place.topic !== this.#first.topic || place.partition !== this.#first.partition) this.#isOne = false;
+  }
+
+  get only(): ProducePlace | undefined {
+    return this.#isOne ? this.#first : undefined;
+  }
+}
 
 function placeOf({ topic, partition }: ProduceRequest, caller: Caller): ProducePlace {
   return { topic: topic === "" ? "default" : topic, partition, caller };

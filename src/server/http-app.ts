@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from "node:net";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { Clock } from "../base/clock.ts";
-import { isProglogError, messageOf, ProglogError } from "../base/error.ts";
+import { type ErrorDetails, isProglogError, messageOf, ProglogError } from "../base/error.ts";
 import {
   headersMaxBytes,
   headersMaxMs,
@@ -14,10 +14,14 @@ import {
 import type { Logger } from "../base/logger.ts";
 import type { HttpAccess } from "./access/http-access.ts";
 import { type Problem, problemMediaType, toProblem } from "../wire/problem.ts";
+import { naming } from "../replica/group/group-errors.ts";
+import type { NodeStorage } from "../replica/node-storage.ts";
+import { defaultTopicName } from "../replica/topic-name.ts";
 import { checkBrowser } from "./browser-guard.ts";
 import { answerPreflight, nameOrigin } from "./cross-origin.ts";
 import type { Metrics } from "./metrics.ts";
 import { queryError } from "./query.ts";
+import { recordsPath } from "./record-schemas.ts";
 import { RequestDeadlines } from "./request-deadlines.ts";
 
 /**
@@ -127,7 +131,7 @@ export class HttpApp {
       checkBrowser(request.headers, this.#options);
       nameOrigin(request, reply, this.#options.allowedOrigins);
       if (answerPreflight(request, reply, this.#options.allowedOrigins)) return reply;
-      if (request.routeOptions.config.isAlwaysServed !== true) this.#checkServing();
+      if (request.routeOptions.config.isAlwaysServed !== true) this.#checkServing(request);
       await this.#options.access.admit(request);
       return undefined;
     });
@@ -142,7 +146,7 @@ export class HttpApp {
     app.setErrorHandler((error, request, reply) => this.#sendError(error, request, reply));
   }
 
-  #checkServing(): void {
+  #checkServing(request: FastifyRequest): void {
     if (this.#phase === "serving") return;
     if (this.#phase === "starting") {
       throw new ProglogError("UNAVAILABLE", "Cannot serve yet: the node is opening its logs", {
@@ -150,9 +154,19 @@ export class HttpApp {
         details: { outcome: "not-appended" },
       });
     }
-    throw new ProglogError("SHUTTING_DOWN", "Cannot serve any more: the node is stopping", {
-      hint: "Try another node, or again.",
-    });
+    throw naming(
+      new ProglogError("SHUTTING_DOWN", "Cannot serve any more: the node is stopping", { hint: "Try another node, or again." }),
+      this.#successorFor(request),
+    );
+  }
+
+  /** Who answers in this node's place what is asked of a partition's records. */
+  #successorFor({ params, query, routeOptions }: FastifyRequest): ErrorDetails {
+    const { topic = defaultTopicName } = params as { readonly topic?: string };
+    const { partition } = query as { readonly partition?: string };
+    const isOfRecords = routeOptions.url === recordsPath || routeOptions.url === "/";
+    if (!isOfRecords || !/^\d*$/.test(partition ?? "")) return {};
+    return this.#options.findSuccessor?.(topic, partition === undefined ? undefined : Number(partition)) ?? {};
   }
 
   #addAnswer(socket: Socket, answer: ServerResponse): void {
@@ -248,6 +262,8 @@ export interface HttpAppOptions {
   readonly timeouts?: HttpTimeouts;
   /** Of this node, and so of the others of its cluster, where it sends clients to them. Default "http". */
   readonly scheme?: "http" | "https";
+  /** See `NodeStorage.findSuccessor`: a request that comes while the node stops is sent there. Default: nobody is known. */
+  readonly findSuccessor?: NodeStorage["findSuccessor"];
 }
 
 /** But for `requestMs`, node:http keeps them by timers of its own, not by our clock. */
@@ -319,7 +335,7 @@ function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply {
 
 /** Where somebody else answers what this node can't. */
 function leaderAddressOf({ code, details }: Problem): string | undefined {
-  if (code !== "NOT_LEADER" && code !== "NOT_A_REPLICA") return undefined;
+  if (code !== "NOT_LEADER" && code !== "NOT_A_REPLICA" && code !== "SHUTTING_DOWN") return undefined;
   const address = details?.["leaderRpcAddr"];
   return typeof address === "string" && address !== "" ? address : undefined;
 }

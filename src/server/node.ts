@@ -122,6 +122,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       isLoopbackOnly: isLoopback(config.bindAddr),
       allowedOrigins: config.allowOrigin?.split(",") ?? [],
       scheme: tls?.clients === undefined ? "http" : "https",
+      findSuccessor: (topic, partition) => storage.findSuccessor(topic, partition),
     });
     undo.push(() => app.close());
     const held = new HeldBytes(bodiesMaxBytes);

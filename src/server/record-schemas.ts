@@ -8,6 +8,7 @@ export interface TopicParams {
 }
 
 const { integer, startingPoint } = querySchemas;
+const flag = { type: "string", enum: ["true", "false"] };
 const params = { type: "object", properties: { topic: { type: "string" } } };
 
 export const produceSchema = {
@@ -28,6 +29,8 @@ export const consumeSchema = {
     limit: integer,
     maxBytes: integer,
     waitMs: integer,
-    follow: { type: "string", enum: ["true", "false"] },
+    follow: flag,
+    leaderOnly: flag,
+    atLeastOffset: integer,
   }),
 };

@@ -4,12 +4,12 @@ import { PassThrough } from "node:stream";
 import { describe, test } from "node:test";
 import { createVirtualClock } from "../../sim/clock.ts";
 import { ProglogError } from "../base/error.ts";
-import { tailHeartbeatMs, tailsMaxCount } from "../base/limits.ts";
+import { consumeWaitMaxMs, tailHeartbeatMs, tailsMaxCount } from "../base/limits.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
 import type { TailFormat } from "./tail-format.ts";
 import { openAccess } from "./access/access-control.ts";
 import { insider } from "./access/caller.ts";
-import { TailService } from "./tail-service.ts";
+import { type TailRequest, TailService } from "./tail-service.ts";
 
 describe("the live tails of a node", () => {
   test("are refused beyond their number, and one that ends makes room", async () => {
@@ -70,6 +70,22 @@ describe("the live tails of a node", () => {
     await assert.rejects(open(service), { code: "SHUTTING_DOWN" });
   });
 
+  test("of several partitions don't say whose leader, or which offset, they mean; of one they wait for it, at most until a stop", async () => {
+    const several = new TailService(quietDirectory({ partitions: 2 }), { clock: createVirtualClock(), access: openAccess });
+    for (const wish of [{ leaderOnly: true }, { atLeastOffset: 1 }])
+      await assert.rejects(open(several, undefined, undefined, wish), { code: "INVALID_ARGUMENT", message: /is about one$/ });
+    const clock = createVirtualClock();
+    const service = new TailService(quietDirectory(), { clock, access: openAccess });
+    const late = assert.rejects(open(service, undefined, undefined, { atLeastOffset: 1 }), { code: "TIMEOUT" });
+    clock.advance(consumeWaitMaxMs);
+    await late;
+    const stopped = assert.rejects(open(service, undefined, undefined, { atLeastOffset: 1 }), { code: "SHUTTING_DOWN" });
+    service.stop(new ProglogError("SHUTTING_DOWN", "Cannot go on"));
+    await stopped;
+    await assert.rejects(open(service, undefined, undefined, { atLeastOffset: 1 }), { code: "SHUTTING_DOWN" });
+    assert.equal(clock.timerCount, 0);
+  });
+
   test("come back at different times", async () => {
     const service = new TailService(quietDirectory(), { clock: createVirtualClock(), access: openAccess });
     const retries = new Set<number>();
@@ -115,7 +131,12 @@ class FakeAnswer extends PassThrough {
   flushHeaders(): void {}
 }
 
-async function open(service: TailService, answer = new FakeAnswer(), format = plainFormat): Promise<FakeAnswer> {
+async function open(
+  service: TailService,
+  answer = new FakeAnswer(),
+  format = plainFormat,
+  wish: Partial<TailRequest> = {},
+): Promise<FakeAnswer> {
   await service.open({
     answer: answer as unknown as ServerResponse,
     takeAnswer: () => {
@@ -127,15 +148,22 @@ async function open(service: TailService, answer = new FakeAnswer(), format = pl
     partition: undefined,
     from: "start",
     behind: undefined,
+    ...{ leaderOnly: false, atLeastOffset: 0, signal: new AbortController().signal, ...wish },
   });
   return answer;
 }
 
-/** One partition in which nothing is and nothing comes. */
-function quietDirectory({ readError }: { readonly readError?: ProglogError } = {}): NodeStorage {
+interface QuietParts {
+  readonly readError?: ProglogError;
+  readonly partitions?: number;
+}
+
+/** Partitions in which nothing is and nothing comes. */
+function quietDirectory({ readError, partitions = 1 }: QuietParts = {}): NodeStorage {
   const replica = {
     identity: { topic: "orders", partition: 0, uuid: "u" },
     findOffset: async () => 0,
+    range: () => ({ logStartOffset: 0, highWatermark: 0 }),
     read: async () => {
       if (readError !== undefined) throw readError;
       return { records: [], nextOffset: 0, logStartOffset: 0, highWatermark: 0 };
@@ -143,6 +171,7 @@ function quietDirectory({ readError }: { readonly readError?: ProglogError } = {
     waitForOffset: (_offset: number, signal: AbortSignal) =>
       new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve())),
   };
-  const topic = { name: "orders", partitions: [{ partition: 0, uuid: "u" }] };
+  const numbers = Array.from({ length: partitions }, (_, partition) => ({ partition, uuid: `u${partition}` }));
+  const topic = { name: "orders", partitions: numbers };
   return { getTopic: () => topic, getReplicaOf: () => replica } as unknown as NodeStorage;
 }

@@ -9,6 +9,7 @@ import type { StartingPoint } from "../wire/starting-point.ts";
 import type { TailPosition } from "../wire/tail-position.ts";
 import type { Access } from "./access/access-control.ts";
 import type { Caller } from "./access/caller.ts";
+import { reachOffset } from "./reach-offset.ts";
 import { findTrimmedTo, Tail, type TailStart } from "./tail.ts";
 import type { TailFormat } from "./tail-format.ts";
 import { TailReads } from "./tail-reads.ts";
@@ -20,6 +21,8 @@ export class TailService {
   readonly #access: Access;
   readonly #reads = new TailReads();
   readonly #tails = new Set<Tail>();
+  /** Of those that wait for this node to have what they asked for. */
+  readonly #reaching = new Set<AbortController>();
   /** Tails there are, and those that are about to be. */
   #count = 0;
   #openedCount = 0;
@@ -59,7 +62,7 @@ export class TailService {
     answer.once("close", () => {
       this.#count -= 1;
     });
-    const { starts, isAlone } = await this.#findStarts(place);
+    const { starts, isAlone, leadership } = await this.#findStarts(place);
     // The first read's errors have a status of their own; behind the head they would be an event, and a browser would come back for ever.
     for (const { replica, nextOffset } of starts)
       await this.#reads.read(replica, nextOffset).catch((error: unknown) => {
@@ -67,6 +70,7 @@ export class TailService {
       });
     if (this.#stopError !== undefined) throw this.#stopError;
     check();
+    leadership?.throwIfAborted();
     takeAnswer();
     const tail = new Tail({
       answer,
@@ -79,8 +83,11 @@ export class TailService {
       },
     });
     this.#tails.add(tail);
+    const depose = (): void => tail.end(leadership?.reason);
+    leadership?.addEventListener("abort", depose, { once: true });
     const release = this.#access.hold(caller, check, (error) => tail.end(error));
     answer.once("close", () => {
+      leadership?.removeEventListener("abort", depose);
       release();
       this.#forget(tail);
     });
@@ -93,6 +100,7 @@ export class TailService {
   stop(reason: ProglogError): void {
     this.#stopError = reason;
     for (const tail of this.#tails) tail.end(reason);
+    for (const stop of this.#reaching) stop.abort(reason);
   }
 
   #checkRoom(): void {
@@ -102,7 +110,8 @@ export class TailService {
     });
   }
 
-  async #findStarts({ topic: name, partition, from, behind }: TailPlace): Promise<{ starts: TailStart[]; isAlone: boolean }> {
+  async #findStarts(place: TailPlace): Promise<TailStarts> {
+    const { topic: name, partition, from, behind, leaderOnly, atLeastOffset } = place;
     checkTopicName(name);
     const topic = this.#storage.getTopic(name);
     const numbers = partition === undefined ? topic.partitions.map((one) => one.partition) : [partition];
@@ -113,12 +122,35 @@ export class TailService {
         { hint: "Name a partition." },
       );
     }
+    // Each may be led elsewhere, and has offsets of its own.
+    if (numbers.length > 1 && (leaderOnly || atLeastOffset > 0)) {
+      const reason = `it has ${numbers.length} partitions, and ${leaderOnly ? "leaderOnly" : "atLeastOffset"} is about one`;
+      throw new ProglogError("INVALID_ARGUMENT", `Cannot tail topic ${name} as a whole: ${reason}`, {
+        hint: "Name a partition.",
+      });
+    }
     const replicas = numbers.map((number) => this.#storage.getReplicaOf(topic, number));
     for (const number of behind?.keys() ?? []) if (!numbers.includes(number)) throw strangerError(number);
+    const [first] = replicas;
+    const leadership = leaderOnly ? first?.leadership("read from the leader") : undefined;
+    if (first !== undefined) await this.#reach(first, place);
     const starts = await Promise.all(
       replicas.map(async (replica) => ({ replica, nextOffset: await findStart(replica, { from, behind }) })),
     );
-    return { starts, isAlone: topic.partitions.length === 1 };
+    return { starts, isAlone: topic.partitions.length === 1, leadership };
+  }
+
+  async #reach(replica: Replica, { atLeastOffset, signal }: TailPlace): Promise<void> {
+    if (this.#stopError !== undefined) throw this.#stopError;
+    const stop = new AbortController();
+    this.#reaching.add(stop);
+    try {
+      const until = AbortSignal.any([signal, stop.signal]);
+      await reachOffset(replica, { atLeastOffset, waitMs: 0, signal: until, clock: this.#clock });
+    } finally {
+      this.#reaching.delete(stop);
+      stop.signal.throwIfAborted();
+    }
   }
 
   #forget(tail: Tail): void {
@@ -144,6 +176,18 @@ export interface TailPlace {
   readonly from: StartingPoint;
   /** The last event that the client has: goes before `from`. */
   readonly behind: TailPosition | undefined;
+  /** Ends with NOT_LEADER when another leads, or may. Of one partition only. */
+  readonly leaderOnly: boolean;
+  /** Begins when this node shows what lies before it; 0 at once. Of one partition only. */
+  readonly atLeastOffset: number;
+  /** Aborted when the client goes away. */
+  readonly signal: AbortSignal;
+}
+
+interface TailStarts {
+  readonly starts: TailStart[];
+  readonly isAlone: boolean;
+  readonly leadership: AbortSignal | undefined;
 }
 
 export interface TailRequest extends TailPlace {

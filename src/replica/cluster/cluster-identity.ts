@@ -62,8 +62,7 @@ export interface ClusterMembership {
 
 /** Whether a directory is, or by these flags begins to be, a cluster's. */
 export function isClustered(disk: Disk, directory: string, flags: ClusterFlags): boolean {
-  const record = readNodeRecord(disk, join(directory, nodeRecordName));
-  return record?.clusterId !== undefined || record?.promise !== undefined || wantsCluster(flags);
+  return isBound(readNodeRecord(disk, join(directory, nodeRecordName))) || wantsCluster(flags);
 }
 
 /**
@@ -76,9 +75,8 @@ export async function openClusterIdentity(options: ClusterIdentityOptions): Prom
   const found = readNodeRecord(disk, join(directory, nodeRecordName));
   const content = readContent(disk, directory);
   // What was promised binds whatever the node is started with: a single node's topics could come into a cluster otherwise.
-  const isBound = found?.clusterId !== undefined || found?.promise !== undefined;
-  if (!isBound && !wantsCluster(flags)) return undefined;
-  if (!isBound) checkContent(content, directory, flags);
+  if (!isBound(found) && !wantsCluster(flags)) return undefined;
+  if (!isBound(found)) checkContent(content, directory, flags);
   const name = nameOf(found, options);
   const record = await NodeRecord.open(disk, directory, () => content.storageId ?? random.bytes(16).toString("hex"));
   await record.setName(name);
@@ -207,6 +205,10 @@ function readContent(disk: Disk, directory: string): DirectoryContent {
   return { storageId: manifest?.storageId, hasTopics, orphanCount: hasTopics ? 0 : logCount };
 }
 
+function isBound(record: NodeRecordState | undefined): boolean {
+  return record?.clusterId !== undefined || record?.promise !== undefined;
+}
+
 function wantsCluster({ startJoinAddrs, initialNodes, isBootstrapping }: ClusterFlags): boolean {
   return isBootstrapping || initialNodes !== undefined || startJoinAddrs.length > 0;
 }
@@ -238,8 +240,7 @@ function checkContent(
 
 /** A node keeps its name once others may know it by that. */
 function nameOf(found: NodeRecordState | undefined, { flags: { nodeName }, defaultName }: ClusterIdentityOptions): string {
-  const isBound = found?.clusterId !== undefined || found?.promise !== undefined;
-  if (!isBound || found.nodeName === undefined) return nodeName ?? found?.nodeName ?? defaultName;
+  if (!isBound(found) || found?.nodeName === undefined) return nodeName ?? found?.nodeName ?? defaultName;
   if (nodeName === undefined || nodeName === found.nodeName) return found.nodeName;
   throw new ProglogError("INVALID_CONFIG", `Cannot start as ${nodeName}: this directory is that of ${found.nodeName}`, {
     hint: `Leave out --node-name, or say --node-name ${found.nodeName}.`,

@@ -9,7 +9,7 @@ import {
   topicLedMaxMs,
 } from "../../base/cluster-limits.ts";
 import type { Disk, DiskLock } from "../../base/disk.ts";
-import { isProglogError, messageOf, ProglogError } from "../../base/error.ts";
+import { type ErrorDetails, isProglogError, messageOf, ProglogError } from "../../base/error.ts";
 import { controllerIntervalMs } from "../../base/limits.ts";
 import type { Logger } from "../../base/logger.ts";
 import type { Random } from "../../base/random.ts";
@@ -290,6 +290,14 @@ export class ClusteredNode implements NodeStorage {
     if (partition === undefined) return { leader: undefined, replicas: [], term: 0 };
     const addressOf = (nodeId: NodeId): string => this.#addressOf(nodeId) ?? "";
     return findPlace(partition, { groups: this.#groups, facts: this.#facts, addressOf });
+  }
+
+  findSuccessor(topicName: string, partition: number | undefined): ErrorDetails {
+    const partitions = this.#catalog?.findTopic(topicName)?.partitions ?? [];
+    const number = partition ?? (partitions.length === 1 ? 0 : -1);
+    const uuid = partitions[number]?.uuid;
+    if (uuid === undefined) return {};
+    return leaderDetails(this.#groups?.find(uuid)?.successor ?? this.#leaderOf(uuid));
   }
 
   effectiveSettings({ settings }: Topic): TopicSettings {

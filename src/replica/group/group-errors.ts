@@ -53,6 +53,23 @@ export function stoppedError(cause: unknown): ProglogError {
   });
 }
 
+/** A node that stops says who goes on, where that is known. Other errors stay as they are. */
+export function withSuccessor(error: ProglogError, successor: KnownLeader | undefined): ProglogError {
+  return successor === undefined ? error : addLeader(error, leaderDetails(successor));
+}
+
+/** The same by an error's details, as `NodeStorage.findSuccessor` has them. */
+export function naming(error: unknown, leader: ErrorDetails): unknown {
+  return isProglogError(error) ? addLeader(error, leader) : error;
+}
+
+function addLeader(error: ProglogError, leader: ErrorDetails): ProglogError {
+  const { leaderRpcAddr } = leader;
+  if (error.code !== "SHUTTING_DOWN" || typeof leaderRpcAddr !== "string") return error;
+  const details = { ...error.details, ...leader };
+  return new ProglogError(error.code, error.message, { hint: `Ask ${leaderRpcAddr}.`, details, cause: error });
+}
+
 /** What an error tells of who leads. */
 export function leaderDetails({ nodeId, rpcAddress, term }: KnownLeader): ErrorDetails {
   return {

@@ -19,10 +19,11 @@ import type { StampedEntry } from "../../log/stamped-entry.ts";
 import type { CopyQuestionKind } from "./copy-questions.ts";
 import { EntryWriter } from "./entry-writer.ts";
 import { GroupAppends, type GroupAppendOptions } from "./group-appends.ts";
-import { closedError, handingOverError, isOwnFault, type KnownLeader, notLeaderError, stoppedError } from "./group-errors.ts";
+import { closedError, isOwnFault, type KnownLeader, notLeaderError, stoppedError, withSuccessor } from "./group-errors.ts";
 import { findEntryOf, openGroupLog } from "./group-log.ts";
 import { checkRepaired, GroupDamage } from "./group-damage.ts";
 import type { GroupListener, GroupReplicaOptions } from "./group-options.ts";
+import { findRefusal, findSuccessor } from "./group-refusal.ts";
 import { GroupReads } from "./group-reads.ts";
 import { describeGroup, type GroupStatus } from "./group-status.ts";
 import { GroupTrims } from "./group-trims.ts";
@@ -393,12 +394,12 @@ export class GroupReplica {
   /** Stops at once, and leaves the log open: whatever still comes back changes nothing. For a process that is gone. */
   end(reason: ProglogError = closedError()): void {
     if (this.#ended !== undefined) return;
-    this.#ended = reason;
+    this.#ended = withSuccessor(reason, this.successor);
     this.#writer.end();
     this.#hardState.end();
     this.#trims.end();
     this.#loseLeadership("the replica was closed");
-    this.#reads.end(reason);
+    this.#reads.end(this.#ended);
     this.#copies.end();
   }
 
@@ -583,24 +584,19 @@ export class GroupReplica {
     this.#tell();
   }
 
+  /** Who leads in this replica's place, or is to: whoever is sent away goes there. */
+  get successor(): KnownLeader | undefined {
+    return findSuccessor(this.raft.state, (nodeId) => this.#rpcAddressOf(nodeId));
+  }
+
   /** Why nothing is appended here; undefined when it may be. */
   #findRefusal(attempt: string): ProglogError | undefined {
-    if (this.#ended !== undefined) return this.#ended;
-    const { role } = this.raft.state;
     const damage = this.#damage.reason;
-    if (role.kind === "leader") {
-      if (damage !== undefined) return damage;
-      if (role.handover === undefined) return undefined;
-      const { to } = role.handover;
-      return handingOverError(attempt, { nodeId: to, rpcAddress: this.#rpcAddressOf(to) });
-    }
-    if (this.leader === undefined && damage !== undefined) return damage;
-    return notLeaderError(attempt, this.#knownLeader());
+    return this.#ended ?? findRefusal(this.raft.state, { attempt, damage, successor: this.successor });
   }
 
   #knownLeader(): KnownLeader {
-    const nodeId = this.#ended === undefined && !this.isLeader ? this.leader : undefined;
-    return { nodeId, rpcAddress: nodeId === undefined ? undefined : this.#rpcAddressOf(nodeId), term: this.term };
+    return this.successor ?? { nodeId: undefined, rpcAddress: undefined, term: this.term };
   }
 
   #rpcAddressOf(nodeId: NodeId): string | undefined {
