@@ -16,6 +16,7 @@ export const checks = {
   I11: "a linearizable read sees every append that was acknowledged before it began",
   I12: "no (producer, sequence) is there twice, though clients send again whatever they don't know to be there",
   I14: "a damaged replica is not elected",
+  I15: "no file goes before a committed trim covers it",
   I16: "what is recovered has everything that was durable, and nothing that nobody wrote",
   I17: "the disk holds no more than it has room for, and every file is closed in the end",
   I18: "replicas that have caught up are equal",
@@ -37,5 +38,4 @@ export type CheckId = keyof typeof checks;
 /** Those of reliability's list that need what isn't built yet. */
 export const waitingChecks = {
   I13: "a consumer group's offsets rise: needs consumer groups",
-  I15: "no file goes before a committed trim covers it: needs catch-up by files",
 } as const;

@@ -210,6 +210,10 @@ export class SimDisk implements Disk {
     return this.#openFiles.size;
   }
 
+  get openPaths(): readonly string[] {
+    return [...this.#openFiles].map(({ path }) => path);
+  }
+
   get usedBytes(): number {
     return this.#volume.usedBytes;
   }

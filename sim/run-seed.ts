@@ -59,6 +59,8 @@ export interface RunFigures {
   readonly partitions?: number;
   /** How often something rotted. */
   readonly rotten?: number;
+  /** Files of segments that went since their records were trimmed. */
+  readonly trimmed?: number;
 }
 
 /** One seed is one run. */

@@ -109,11 +109,11 @@ function commit(): string {
 
 function describeFigures(figures: RunFigures): string {
   const { nodes, simulatedMs, events, messages, lostMessages, acknowledged, unknown, refused, reads } = figures;
-  const { entries, elections, truncations, faults, changes, partitions, rotten = 0 } = figures;
+  const { entries, elections, truncations, faults, changes, partitions, rotten = 0, trimmed = 0 } = figures;
   if (changes !== undefined)
     return [
       `${nodes} machines, ${(simulatedMs / 1_000).toFixed(1)} s simulated, ${events} events, ${faults} faults`,
-      `${messages} messages, ${lostMessages} of them lost; ${elections} elections; ${changes} wishes of the operator done; ${rotten} places rotted`,
+      `${messages} messages, ${lostMessages} of them lost; ${elections} elections; ${changes} wishes of the operator done; ${rotten} places rotted, ${trimmed} segments trimmed`,
       `appends: ${acknowledged} acknowledged, ${refused} refused, ${unknown} unknown; ${reads} reads; ${partitions} partitions in the end`,
     ].join("\n");
   return [

@@ -4,13 +4,16 @@ import { encodeState } from "../../src/replica/cluster/catalog-snapshot.ts";
 import { membersOf } from "../../src/raft/membership.ts";
 import { mayDeleteReplica } from "../../src/replica/cluster/catalog-state.ts";
 import type { ClusterCatalog } from "../../src/replica/cluster/cluster-catalog.ts";
+import type { GroupReplica } from "../../src/replica/group/group-replica.ts";
 import { nodeRecordName } from "../../src/replica/cluster/node-record-state.ts";
 import type { Call } from "../fault-plan.ts";
 import { Violation } from "../violation.ts";
 import { dataPath, type Machine } from "./machine.ts";
+import { TrimmedRecords } from "./trimmed-records.ts";
 
 const recordPath = `${dataPath}/${nodeRecordName}`;
 const logDirectory = new RegExp(`^${dataPath}/logs/([0-9a-f-]+)$`);
+const logFile = new RegExp(`^${dataPath}/logs/([0-9a-f-]+)/`);
 
 /** What must hold at every moment, whoever looks: of catalogs, of groups and of what lies on disks. */
 export class ClusterChecks {
@@ -31,7 +34,10 @@ export class ClusterChecks {
   readonly #made = new Set<string>();
   /** Those that took part: what they acknowledged, they may not forget. */
   readonly #used = new Set<string>();
+  readonly trimmed = new TrimmedRecords();
   electionCount = 0;
+  /** Stores that went since their records were trimmed, of all replicas. */
+  trimmedCount = 0;
 
   constructor(machines: readonly Machine[]) {
     this.#machines = machines;
@@ -68,6 +74,7 @@ export class ClusterChecks {
   diskCalled(machine: Machine, { kind, path }: Call): void {
     // What it notes of its replicas follows from a catalog that may be gone with it in the next moment, and the files go when it is back.
     if (path.startsWith(recordPath)) this.#lookAtCatalog(machine, machine.node?.clusterCatalog);
+    if (kind === "remove") this.#removing(machine, path);
     if (kind !== "make-directory" && kind !== "remove-directory") return;
     const group = logDirectory.exec(path)?.[1];
     const { node } = machine;
@@ -83,6 +90,38 @@ export class ClusterChecks {
       } else if (!this.#mayGo(machine, group, incarnation))
         throw new Violation("DELETED", `${machine.name} removes its replica of ${group}, which nobody gave up`);
     }
+  }
+
+  /** The term of a committed entry, as far as a replica that is open knows it. */
+  committedTermOf(group: string, index: number): number | undefined {
+    for (const { raft } of this.#membersOf(group)) {
+      const term = index <= raft.commitIndex ? raft.termAt(index) : undefined;
+      if (term !== undefined) return term;
+    }
+    return undefined;
+  }
+
+  #membersOf(group: string): readonly GroupReplica[] {
+    return this.#machines.flatMap(({ node }) => node?.groups?.find(group) ?? []);
+  }
+
+  /** A file of a log goes: that of a segment only where a committed entry says so, or where what was installed begins behind it. */
+  #removing(machine: Machine, path: string): void {
+    const group = logFile.exec(path)?.[1];
+    if (group === undefined) return;
+    const { trimmed } = this;
+    const committedTermOf = (index: number): number | undefined => this.committedTermOf(group, index);
+    const base = trimmed.removing(machine.disk, path, group, committedTermOf);
+    if (base === undefined) return;
+    this.trimmedCount += 1;
+    const own = machine.node?.groups?.find(group);
+    // While it opens nobody knows what it has heard, and what it trimmed before is done to the end.
+    if (own === undefined || base.logStartOffset <= trimmed.wishedOf(group)) return;
+    trimmed.lookInto(machine.disk, path.slice(0, path.lastIndexOf("/")), group, committedTermOf);
+    const others = this.#membersOf(group).filter((member) => member !== own);
+    if (base.logStartOffset <= trimmed.wishedOf(group)) return;
+    if (others.some(({ log }) => log.logStartOffset >= base.logStartOffset)) return;
+    throw new Violation("I15", `${machine.name} trims ${group} to ${base.logStartOffset}, and nothing committed says so`);
   }
 
   /** A node that is in the catalog no more may do with its disk what it likes. */

@@ -61,6 +61,7 @@ export class ClusterClient {
   #count = 0;
   #batch: Batch | undefined;
   #streamOffset: number | undefined;
+  #streams = 0;
   #isStopped = false;
   #isAsking = false;
   acknowledgedCount = 0;
@@ -226,13 +227,21 @@ export class ClusterClient {
       () =>
         `client ${this.id} reads ${kind} of ${at.topic}/${at.partition} by ${to.name}: ${answer === undefined ? describe(heard) : `${answer.records.length} from ${answer.from}`}`,
     );
+    // What it was to read next is trimmed: it begins another stream.
+    const start =
+      heard.kind === "refusal" && isCode(heard.error, "OFFSET_OUT_OF_RANGE") ? heard.error.details["logStartOffset"] : 0;
+    if (stream !== undefined && typeof start === "number" && start > stream) {
+      this.#streamOffset = undefined;
+      this.#streams += 1;
+    }
     if (answer === undefined) return;
     this.readCount += 1;
     const { from, records, isWhole } = answer;
     if (kind === "stream") this.#streamOffset = (records.at(-1)?.offset ?? from - 1) + 1;
     at.reads.push({
       kind: "read",
-      stream: kind === "stream" ? `${this.id}/${this.#visits}` : `${this.id}/${this.#visits}/${at.reads.length}`,
+      stream:
+        kind === "stream" ? `${this.id}/${this.#visits}/s${this.#streams}` : `${this.id}/${this.#visits}/${at.reads.length}`,
       ...{ from, invokedMs, returnedMs: world.nowMs, records, isLatest: kind === "latest" && isWhole },
     });
   }

@@ -4,7 +4,7 @@ import { createSeededRandom, type SeededRandom } from "../random.ts";
 import { drawWeather } from "../world-settings.ts";
 import type { ClusterSettings } from "./cluster-settings.ts";
 import type { ClusterWorld } from "./cluster-world.ts";
-import type { Machine } from "./machine.ts";
+import { type Machine, stallMaxMs } from "./machine.ts";
 
 export type ClusterFaultKind =
   | "kill"
@@ -25,7 +25,8 @@ export type ClusterFaultKind =
   | "failing-write"
   | "wall-jump"
   | "wipe"
-  | "rot";
+  | "rot"
+  | "stalled-disk";
 
 /** Something that is done to a world, decided before it begins: one can be left out, and the others stay as they are. */
 export interface ClusterFault {
@@ -56,8 +57,9 @@ const weights: Readonly<Record<ClusterFaultKind, number>> = {
   "failing-write": 1,
   "wall-jump": 2,
   wipe: 3,
-  // By a plan of its own.
+  // By plans of their own.
   rot: 0,
+  "stalled-disk": 0,
 };
 
 const kinds = (Object.keys(weights) as ClusterFaultKind[]).flatMap((kind) => Array.from({ length: weights[kind] }, () => kind));
@@ -70,18 +72,25 @@ const rotAttemptMs = 100;
 
 export function planClusterFaults(random: SeededRandom, settings: ClusterSettings): ClusterFault[] {
   const faults = planAnyFaults(random, settings);
-  for (const { atMs, node } of planRot(random.fork("rot"), settings))
+  for (const { atMs, node } of planEvery(random.fork("rot"), settings.rotMeanMs, settings))
     faults.push({ id: faults.length, atMs, kind: "rot", node, durationMs: 0 });
+  const stalls = random.fork("stalls");
+  for (const { atMs, node } of planEvery(stalls, settings.stallMeanMs, settings)) {
+    // Up to what counts as a stall and by far beyond.
+    const durationMs = 1_000 + stalls.float() * (stallMaxMs - 1_000);
+    faults.push({ id: faults.length, atMs, kind: "stalled-disk", node, durationMs });
+  }
   return faults;
 }
 
-function* planRot(
+function* planEvery(
   random: SeededRandom,
-  { rotMeanMs, safetyMs, firstNodes, spares }: ClusterSettings,
+  meanMs: number | undefined,
+  { safetyMs, firstNodes, spares }: ClusterSettings,
 ): Generator<Pick<ClusterFault, "atMs" | "node">> {
-  if (rotMeanMs === undefined) return;
+  if (meanMs === undefined) return;
   for (let atMs = 0; ; ) {
-    atMs += -Math.log(1 - random.float()) * rotMeanMs;
+    atMs += -Math.log(1 - random.float()) * meanMs;
     if (atMs >= safetyMs) return;
     yield { atMs, node: random.integer(firstNodes + spares) };
   }
@@ -187,6 +196,8 @@ function strike(world: ClusterWorld, machine: Machine, { kind, durationMs }: Clu
       return later(() => {
         machine.slowBy = 1;
       });
+    case "stalled-disk":
+      return machine.stallDisk(durationMs);
     case "full-disk": {
       const { disk } = machine;
       disk.capacityBytes = disk.usedBytes + random.integer(4_000);

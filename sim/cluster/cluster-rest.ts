@@ -4,6 +4,7 @@ import type { SeenRecord } from "../../test/histories/history.ts";
 import { Violation } from "../violation.ts";
 import { contentOf } from "./cluster-client.ts";
 import type { ClusterWorld } from "./cluster-world.ts";
+import { dataPath } from "./machine.ts";
 
 /** How long a healed cluster may take until it is at rest: voters of group 0 that are away are replaced after five minutes. */
 const livenessMaxMs = 900_000;
@@ -33,25 +34,33 @@ export async function proveLiveness(world: ClusterWorld): Promise<void> {
 
 /** What every replica has in the end, against all that clients were told. */
 export async function checkHistories(world: ClusterWorld): Promise<void> {
+  const { checks } = world;
   for (const history of world.partitions) {
-    const finals = new Map<string, readonly SeenRecord[]>();
-    for (const { name, served } of world.machines) {
+    const finals = new Map<string, { readonly records: readonly SeenRecord[]; readonly logStartOffset: number }>();
+    for (const { name, served, disk } of world.machines) {
       const topic = served?.catalog.findTopic(history.topic);
       const replica = topic === undefined ? undefined : served?.replicas.find(history.uuid);
       if (replica === undefined) continue;
-      const records: SeenRecord[] = [];
       const { logStartOffset, highWatermark } = replica.range();
+      const records: SeenRecord[] = [];
       for (let offset = logStartOffset; offset < highWatermark; ) {
         const reading = replica.read(offset, { limit: 100_000, maxBytes: 64 * MiB });
         const read = await lettingTimePass(world, reading, `${name} doesn't read its replica of ${history.topic}`);
         for (const record of read.records) records.push({ offset: record.offset, content: contentOf(record.value) });
         offset = read.nextOffset;
       }
-      finals.set(name, records);
+      finals.set(name, { records, logStartOffset });
+      checks.trimmed.lookInto(disk, `${dataPath}/logs/${history.uuid}`, history.uuid, (index) =>
+        checks.committedTermOf(history.uuid, index),
+      );
     }
     // With none left there is nobody to ask: their last node was removed by force.
     if (finals.size === 0) throw new Violation("HISTORY", `nobody has ${history.topic}/${history.partition}`);
-    history.check(finals);
+    // What was trimmed is held against all that was told of it, too.
+    const whole = [...finals].map(([name, { records, logStartOffset }]) => {
+      return [name, [...checks.trimmed.before(history.uuid, logStartOffset), ...records]] as const;
+    });
+    history.check(new Map(whole));
   }
 }
 

@@ -33,12 +33,18 @@ export interface ClusterSettings {
   readonly hasLyingDisks: boolean;
   /** Mean time between bytes that go bad at rest; undefined where none do. */
   readonly rotMeanMs: number | undefined;
+  /** Mean time between disks that stall; undefined where none do. */
+  readonly stallMeanMs: number | undefined;
 }
 
 export function drawClusterSettings(random: SeededRandom): ClusterSettings {
   // From a source of its own: seeds that are kept remain the worlds that they were, as far as they have none of it.
   const rotRandom = random.fork("rot");
   const rotMeanMs = rotRandom.chance(0.4) ? rotRandom.pick([2_000, 5_000]) : undefined;
+  const stallRandom = random.fork("stalls");
+  const trimRandom = random.fork("retention");
+  const isTrimmed = trimRandom.chance(0.4);
+  const smallFrom = rotMeanMs !== undefined ? rotRandom : isTrimmed ? trimRandom : undefined;
   const firstNodes = random.pick([3, 3, 3, 4, 5]);
   return {
     firstNodes,
@@ -65,17 +71,27 @@ export function drawClusterSettings(random: SeededRandom): ClusterSettings {
     },
     log: {
       sync: "always",
-      segmentMaxBytes: drawSegmentBytes(random, rotMeanMs === undefined ? undefined : rotRandom),
+      segmentMaxBytes: drawSegmentBytes(random, smallFrom),
       retentionIntervalMs: minuteMs,
+      ...(isTrimmed && drawRetention(trimRandom)),
       ...(rotMeanMs !== undefined && { scrubIntervalMs: rotRandom.pick([1_000, 4_000]) }),
     },
     hasLyingDisks: false,
     rotMeanMs,
+    stallMeanMs: stallRandom.chance(0.3) ? stallRandom.pick([5_000, 15_000]) : undefined,
   };
 }
 
-/** What rots is sealed: where something does there are many small segments. */
-function drawSegmentBytes(random: SeededRandom, rotRandom: SeededRandom | undefined): number {
+/** What rots is sealed, and what is trimmed too: where that happens there are many small segments. */
+function drawSegmentBytes(random: SeededRandom, smallFrom: SeededRandom | undefined): number {
   const bytes = random.pick([4 * KiB, 64 * KiB, 1024 * KiB]);
-  return rotRandom === undefined ? bytes : rotRandom.pick([4 * KiB, 16 * KiB]);
+  return smallFrom === undefined ? bytes : smallFrom.pick([4 * KiB, 16 * KiB]);
+}
+
+/** So little that much is trimmed before a world ends, by its bytes or by its age. */
+function drawRetention(random: SeededRandom): Partial<LogSettings> {
+  const retentionIntervalMs = random.pick([500, 3_000]);
+  return random.chance(0.5)
+    ? { retentionIntervalMs, retentionMaxBytes: random.pick([4 * KiB, 32 * KiB]) }
+    : { retentionIntervalMs, retentionMaxAgeMs: random.pick([3_000, 15_000]) };
 }

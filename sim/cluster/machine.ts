@@ -12,7 +12,7 @@ import type { SeededRandom } from "../random.ts";
 import { type PeersWorld, SimPeers } from "./sim-peers.ts";
 
 /** No call to a device takes longer, so that a healed world comes to rest in time. */
-const stallMaxMs = 10_000;
+export const stallMaxMs = 10_000;
 
 /** How soon a process that ended by itself is started again. */
 const restartMs = 1_000;
@@ -58,6 +58,8 @@ export class Machine {
   /** `off` starts again by itself or by a fault's end; `retired` waits for the operator. */
   condition: "up" | "off" | "retired" = "off";
   slowBy = 1;
+  /** Until then its device completes nothing. */
+  #stalledUntilMs = 0;
   /** Counts its disks: what an earlier one had is gone. */
   diskNumber = 1;
   #life: Life | undefined;
@@ -143,7 +145,8 @@ export class Machine {
       if (!life.isEnded && !isOfDisk) this.foundFault(error);
     }
     if (life.isEnded) return;
-    if (this.disk.openFileCount > 0) this.foundFault(new Error(`${this.name} leaves ${this.disk.openFileCount} files open`));
+    const { openPaths } = this.disk;
+    if (openPaths.length > 0) this.foundFault(new Error(`${this.name} leaves files open: ${openPaths.join(", ")}`));
     this.kill();
   }
 
@@ -210,11 +213,17 @@ export class Machine {
     this.#planned.push(this.disk.fail(fault));
   }
 
+  /** For so long the device completes nothing that is new to it; what is in the cache can be read. */
+  stallDisk(durationMs: number): void {
+    this.#stalledUntilMs = this.#world.queue.nowMs + durationMs;
+  }
+
   /** The machine is as good as new, but for what its disk lost. */
   heal(): void {
     for (const fault of this.#planned.splice(0)) fault.cancel();
     this.#cutInSync = undefined;
     this.slowBy = 1;
+    this.#stalledUntilMs = 0;
     this.disk.capacityBytes = Number.POSITIVE_INFINITY;
     if (this.#isStopped) this.goOn();
     this.clock.setRate(1);
@@ -310,7 +319,8 @@ export class Machine {
     if (call.kind === "read") return Promise.resolve();
     const isSync = call.kind === "datasync" || call.kind === "sync-directory";
     const meanMs = isSync ? this.#options.syncMeanMs : 0.1;
-    const delayMs = Math.min(stallMaxMs, -Math.log(1 - this.#random.float()) * meanMs * this.slowBy);
+    const ownMs = -Math.log(1 - this.#random.float()) * meanMs * this.slowBy;
+    const delayMs = Math.min(stallMaxMs, ownMs + Math.max(0, this.#stalledUntilMs - this.#world.queue.nowMs));
     if (isSync && this.#cutInSync !== undefined) {
       this.#cutInSync.left -= 1;
       if (this.#cutInSync.left === 0) this.#world.queue.after(delayMs * this.#random.float(), this.#cutInSync.cut);

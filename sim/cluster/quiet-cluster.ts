@@ -32,7 +32,7 @@ export class QuietCluster {
         raft: defaultSettings,
         log: { sync: "always", retentionIntervalMs: minuteMs, ...log },
         hasLyingDisks: false,
-        rotMeanMs: undefined,
+        ...{ rotMeanMs: undefined, stallMeanMs: undefined },
       },
       Number(process.env["STORY"] ?? 0),
     );

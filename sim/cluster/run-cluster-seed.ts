@@ -53,6 +53,7 @@ export async function runClusterSeed(seed: string, options: RunOptions): Promise
       changes: world.operator.doneCount,
       partitions: world.partitions.length,
       rotten: world.rot.struckCount,
+      trimmed: world.checks.trimmedCount,
     },
   };
 }
