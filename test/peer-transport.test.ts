@@ -176,10 +176,10 @@ describe("messages between nodes", () => {
     await b.until(() => b.refused.length > 0);
     await a.until(() => a.lines.length > 0);
     assert.equal(b.refused[0], "unwanted");
-    assert.deepEqual([a.told, b.told, b.received.length], [[], [], 0]);
+    const why = "Cannot speak with a: it belongs to cluster one";
+    assert.deepEqual([a.told, b.told, b.received.length, a.refusals[0]], [[], [], 0, why]);
     await assert.rejects(a.transport.ask({ address: b.identity.address }, "k", Buffer.alloc(0)), {
-      code: "PEER_REFUSED",
-      message: "Cannot speak with a: it belongs to cluster one",
+      ...{ code: "PEER_REFUSED", message: why },
       hint: "Look at its addresses.",
       details: { clusterId: "one" },
     });

@@ -55,6 +55,8 @@ export class TestPeer extends Happenings implements AsyncDisposable {
   readonly received: { readonly from: PeerIdentity; readonly groupId: string; readonly message: PeerMessage }[] = [];
   readonly told: string[] = [];
   readonly refused: PeerRefusedReason[] = [];
+  /** What it was refused with, or refused others with itself. */
+  readonly refusals: string[] = [];
   readonly lines: LoggedLine[] = [];
   droppedCount = 0;
   /** Both ends of all connections that came in, oldest first. */
@@ -82,6 +84,10 @@ export class TestPeer extends Happenings implements AsyncDisposable {
         answer: (from, kind, body, signal) => this.answer(from, kind, body, signal),
         connected: ({ nodeId, bootCounter }) => this.#tell(`connected ${nodeId} ${bootCounter}`),
         disconnected: (nodeId) => this.#tell(`disconnected ${nodeId}`),
+        refused: ({ message }) => {
+          this.refusals.push(message);
+          this.happened();
+        },
       },
       logger: this.#logger(),
       observer: {

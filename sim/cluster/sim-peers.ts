@@ -252,7 +252,9 @@ export class SimPeers implements PeerTransport {
             this.listener.check(toPeer);
           } catch (error) {
             if (!isProglogError(error)) target.foundFault(error);
-            return failed(copyOf(toRefusal(error)));
+            const refusal = copyOf(toRefusal(error));
+            this.listener.refused?.(refusal);
+            return failed(refusal);
           }
           const connection = new Connection(this.#world, { from: this, to, fromPeer, toPeer, isPeers: nodeId !== undefined });
           to.accept(connection);

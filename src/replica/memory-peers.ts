@@ -1,6 +1,6 @@
 import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
-import { ProglogError } from "../base/error.ts";
+import { isProglogError, ProglogError } from "../base/error.ts";
 import { peerAnswerMaxMs } from "../base/cluster-limits.ts";
 import type { NodeId } from "../raft/member.ts";
 import { givenUpError, noWayError, toRefusal, unansweredError } from "./peer-error.ts";
@@ -135,8 +135,8 @@ export class MemoryPeers {
     try {
       checkEachOther(from, to);
       return true;
-    } catch {
-      // Why is for who asked to be told, and here nobody did.
+    } catch (error) {
+      if (isProglogError(error)) from.listener.refused?.(copyOf(error));
       return false;
     }
   }

@@ -1,3 +1,4 @@
+import type { ProglogError } from "../base/error.ts";
 import type { NodeId } from "../raft/member.ts";
 import type { Message } from "../raft/message.ts";
 
@@ -78,4 +79,6 @@ export interface PeerListener {
   connected(peer: PeerIdentity): void;
   /** There is none any more: what was sent last may be lost. */
   disconnected(nodeId: NodeId): void;
+  /** PEER_REFUSED: this node and another don't speak with each other; one of them says why. */
+  refused?(error: ProglogError): void;
 }

@@ -247,6 +247,7 @@ export class OutgoingPeer {
     for (const question of this.#questions.values()) question.reject(noWayError(to, messageOf(error), error));
     this.#questions.clear();
     if (this.#hello !== undefined) this.#options.onEnd?.(error);
+    if (error.code === "PEER_REFUSED") this.#context.listener.refused?.(error);
   }
 }
 

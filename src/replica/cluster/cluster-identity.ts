@@ -170,6 +170,13 @@ export class ClusterIdentity {
     return standing;
   }
 
+  /** Whether a refusal says that others know of later starts of this very directory. */
+  isPutBack({ code, details }: ProglogError): boolean {
+    return (
+      code === "PEER_REFUSED" && details["reason"] === "rolled-back" && details["storageId"] === this.record.state.storageId
+    );
+  }
+
   /** Until it is noted, an older copy of that directory would pass; nothing else hangs on it. */
   readonly #noteFailed = (error: unknown): void => {
     this.#options.logger.warn({ reason: messageOf(error) }, "the boot counter of a peer can't be noted");

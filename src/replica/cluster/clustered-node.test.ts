@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createVirtualClock, type VirtualClock } from "../../../sim/clock.ts";
+import { keepAll } from "../../../sim/crash.ts";
 import { createSimDisk, type SimDisk } from "../../../sim/disk.ts";
 import { createSeededRandom } from "../../../sim/random.ts";
-import { isProglogError, ProglogError } from "../../base/error.ts";
+import { isProglogError, messageOf, ProglogError } from "../../base/error.ts";
 import { silentLogger } from "../../base/logger.ts";
 import { MemoryPeers } from "../memory-peers.ts";
-import type { PeerTransport } from "../peer-network.ts";
 import { ClusteredNode } from "./clustered-node.ts";
 
 test("a node that is closed at any moment of its opening leaves nothing open, and nothing is done when its lock is gone", async () => {
@@ -19,6 +19,45 @@ test("a node that is closed at any moment of its opening leaves nothing open, an
       }
     }
   }
+});
+
+test("a node whose directory was put back to an earlier state stops when others refuse it, and starts no more", async () => {
+  const clock = createVirtualClock();
+  const network = new MemoryPeers(clock);
+  const kept = new Map<string, SimDisk>();
+  const start = async (name: string, disk: SimDisk): Promise<ClusteredNode> => {
+    const node = await openNamed(name, { clock, disk, network });
+    await passUntil(clock, node.openReplicas());
+    return node;
+  };
+  const nodes = new Map<string, ClusteredNode>();
+  for (const name of ["a", "b", "c"]) kept.set(name, createSimDisk());
+  const stop = (name: string): Promise<void> =>
+    passUntil(clock, nodes.get(name)?.close(stopping()) ?? Promise.reject(new Error(name)));
+  const diskOf = (name: string): SimDisk => kept.get(name) ?? assert.fail(name);
+  for (const name of ["a", "b", "c"]) nodes.set(name, await start(name, diskOf(name)));
+  await pass(clock, 3_000);
+  await stop("c");
+  const earlier = diskOf("c").crash(keepAll);
+  for (let starts = 0; starts < 3; starts += 1) {
+    nodes.set("c", await start("c", diskOf("c")));
+    await pass(clock, 3_000);
+    await stop("c");
+  }
+  const again = await openNamed("c", { clock, disk: earlier, network });
+  // They may meet before it has opened all, or behind that.
+  const outcome = await passUntil(clock, settle(again.openReplicas()));
+  if (outcome !== undefined) assert.match(messageOf(outcome), /others have refused it/);
+  await pass(clock, 3_000);
+  assert.equal(again.groups?.find(again.clusterId ?? ""), undefined, "it takes part in nothing");
+  await passUntil(clock, again.close(stopping()));
+  // It would have come to be the latest start by now, had it counted on.
+  for (let starts = 0; starts < 4; starts += 1) {
+    const node = await openNamed("c", { clock, disk: earlier, network });
+    await assert.rejects(passUntil(clock, node.openReplicas()), { code: "PEER_REFUSED", message: /put back/ });
+    await passUntil(clock, node.close(stopping()));
+  }
+  for (const name of ["a", "b"]) await stop(name);
 });
 
 /** Opens a node of a cluster of one, and closes it when it makes its `callNumber`th call to the disk that takes time. */
@@ -72,25 +111,34 @@ interface World {
 }
 
 async function close(world: World): Promise<void> {
-  await world.node?.close(new ProglogError("SHUTTING_DOWN", "Cannot go on: the node is being stopped"));
+  await world.node?.close(stopping());
   world.isUnlocked = true;
+}
+
+function stopping(): ProglogError {
+  return new ProglogError("SHUTTING_DOWN", "Cannot go on: the node is being stopped");
 }
 
 function openNode(world: World): Promise<ClusteredNode> {
   const { clock, disk, transports } = world;
   assert.ok(disk !== undefined);
-  const network = new MemoryPeers(clock);
+  return openNamed("a", { clock, disk, network: new MemoryPeers(clock), onConnect: (transport) => transports.push(transport) });
+}
+
+/** Node a begins the cluster, the others join it. */
+function openNamed(name: string, { clock, disk, network, onConnect }: NodeParts): Promise<ClusteredNode> {
+  const isFirst = name === "a";
   return ClusteredNode.open({
     ...{ path: "/data", disk, clock, logger: silentLogger, log: {} },
-    random: createSeededRandom(1),
-    flags: { nodeName: "a", startJoinAddrs: [], initialNodes: undefined, isBootstrapping: true },
-    defaultName: () => "a",
-    address: () => "a:8400",
+    random: createSeededRandom(name),
+    flags: { nodeName: name, startJoinAddrs: isFirst ? [] : ["a:8400"], initialNodes: undefined, isBootstrapping: isFirst },
+    defaultName: () => name,
+    address: () => `${name}:8400`,
     resolve: async (address) => [address],
     connectPeers: ({ identity, listener }) => {
-      const transport: PeerTransport & { isClosed?: boolean } = network.join(identity, listener);
+      const transport = network.join(identity, listener);
       const noted = { isClosed: false };
-      transports.push(noted);
+      onConnect?.(noted);
       const closeTransport = transport.close.bind(transport);
       transport.close = () => {
         noted.isClosed = true;
@@ -99,6 +147,20 @@ function openNode(world: World): Promise<ClusteredNode> {
       return transport;
     },
   });
+}
+
+interface NodeParts {
+  readonly clock: VirtualClock;
+  readonly disk: SimDisk;
+  readonly network: MemoryPeers;
+  readonly onConnect?: (transport: { isClosed: boolean }) => void;
+}
+
+async function pass(clock: VirtualClock, ms: number): Promise<void> {
+  for (let passed = 0; passed < ms; passed += 10) {
+    clock.advance(10);
+    await new Promise(setImmediate);
+  }
 }
 
 /** What it failed with. */

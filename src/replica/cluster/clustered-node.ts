@@ -1,13 +1,7 @@
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Clock, Timer } from "../../base/clock.ts";
-import {
-  clusterAnswerMaxMs,
-  clusterPollMs,
-  handOverMaxMs,
-  replicaLostAfterMs,
-  topicLedMaxMs,
-} from "../../base/cluster-limits.ts";
+import { clusterAnswerMaxMs, clusterPollMs, replicaLostAfterMs, topicLedMaxMs } from "../../base/cluster-limits.ts";
 import type { Disk, DiskLock } from "../../base/disk.ts";
 import { type ErrorDetails, isProglogError, messageOf, ProglogError } from "../../base/error.ts";
 import { controllerIntervalMs } from "../../base/limits.ts";
@@ -41,6 +35,7 @@ import { ClusterPolicy } from "./cluster-policy.ts";
 import { Controller } from "./controller.ts";
 import type { Joined, JoinRequest } from "./formation-view.ts";
 import { findPlace } from "./find-place.ts";
+import { handOver } from "./hand-over.ts";
 import { formCatalog, topicsToTake } from "./form-catalog.ts";
 import { admit } from "./joining.ts";
 import { catalogVersion } from "./catalog-fold.ts";
@@ -102,6 +97,7 @@ export class ClusteredNode implements NodeStorage {
     answer: (from, kind, body, signal) => this.#answer(from, kind, body, signal),
     connected: (peer) => this.#connected(peer),
     disconnected: (nodeId) => this.#disconnected(nodeId),
+    refused: (error) => this.#refused(error),
   };
   #identity: ClusterIdentity | undefined;
   #peers: PeerTransport | undefined;
@@ -215,7 +211,7 @@ export class ClusteredNode implements NodeStorage {
    * waiting for a leader.
    */
   openReplicas(): Promise<void> {
-    return (this.#opening = this.#open());
+    return (this.#opening = this.#open().finally(() => this.#stopIfClosed()));
   }
 
   async #open(): Promise<void> {
@@ -341,21 +337,22 @@ export class ClusteredNode implements NodeStorage {
 
   /** A planned stop needn't cost anybody an election timeout. */
   async handOver(): Promise<void> {
-    const { clock } = this.#options;
-    const groups = this.#groups;
-    if (groups === undefined) return;
+    if (this.#groups === undefined) return;
     // It hands nothing back from now on; what it has asked may take its time.
     void this.#controller?.close();
-    groups.handOverAll();
-    const endMs = clock.monotonic() + handOverMaxMs;
-    const leadsSome = (): boolean => {
-      for (const { state } of groups.states())
-        if (state.kind === "open" && state.member.isLeader && state.member.membership.voters.length > 1) return true;
-      return false;
-    };
-    while (leadsSome() && clock.monotonic() < endMs) {
-      await new Promise<void>((resolve) => void clock.setTimer(handOverPollMs, resolve));
-    }
+    await handOver(this.#groups, this.#options.clock);
+  }
+
+  /** A directory that was put back has forgotten votes and acknowledgements: it takes part in nothing any more. */
+  #refused(refusal: ProglogError): void {
+    const identity = this.#identity;
+    if (identity?.isPutBack(refusal) !== true || this.#closing !== undefined) return;
+    const { logger } = this.#options;
+    const why = "Cannot go on: this node's directory was put back to an earlier state, and others have refused it";
+    logger.error({ reason: refusal.message, hint: refusal.hint }, why);
+    const failed = (error: unknown): void => logger.warn({ reason: messageOf(error) }, "the node didn't stop as it should");
+    identity.record.notePutBack().catch(failed);
+    this.close(new ProglogError("SHUTTING_DOWN", why, { cause: refusal })).catch(failed);
   }
 
   #stopIfClosed(): void {
@@ -608,5 +605,4 @@ export class ClusteredNode implements NodeStorage {
   }
 }
 
-const handOverPollMs = 10;
 const unknownStorageId = "0".repeat(32);

@@ -63,6 +63,15 @@ describe("a node record", () => {
     assert.deepEqual(readNodeRecord(disk.crash(loseAll), path)?.promise, proposal(9));
   });
 
+  test("that was put back to an earlier state is opened no more, however often it is started", async () => {
+    const disk = await makeDisk();
+    const record = await open(disk);
+    await record.notePutBack();
+    await record.notePutBack();
+    for (const image of [disk, disk.crash(loseAll)])
+      await assert.rejects(open(image), { code: "PEER_REFUSED", message: /put back to an earlier state/ });
+  });
+
   test("a power cut at any moment of a change leaves the state before or behind it", async () => {
     const changes: readonly ((record: NodeRecord) => Promise<void>)[] = [
       (record) => record.setName("n1"),

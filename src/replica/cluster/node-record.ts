@@ -44,11 +44,13 @@ export class NodeRecord {
 
   /**
    * The record of a directory, whose lock the caller holds; made when there is none. Resolves when this start is counted, durably.
-   * `makeStorageId` says which disk a directory without a record is. Throws MANIFEST_CORRUPT, UNSUPPORTED_FORMAT, DISK_FULL, DISK_FAILED.
+   * `makeStorageId` says which disk a directory without a record is. Throws MANIFEST_CORRUPT, UNSUPPORTED_FORMAT, DISK_FULL, DISK_FAILED; PEER_REFUSED for one that
+   * was put back.
    */
   static async open(disk: Disk, directory: string, makeStorageId: () => string): Promise<NodeRecord> {
     const path = join(directory, nodeRecordName);
     const found = readNodeRecord(disk, path);
+    if (found?.bootCounters.has(found.storageId) === true) throw putBackError(directory, found.storageId);
     const record = new NodeRecord(disk, path, found ?? emptyState(makeStorageId()));
     await record.#change((state) => ({ ...state, bootCounter: state.bootCounter + 1 }));
     return record;
@@ -119,6 +121,19 @@ export class NodeRecord {
       if (state.clusterId !== undefined) throw boundError("be another node", `it belongs to ${state.clusterId}`);
       assert(state.replicas.length === 0, "a node without a cluster has no replicas");
       return { ...state, storageId, promise: undefined };
+    });
+  }
+
+  /**
+   * Others know of later starts of this directory than it does itself: it was put back from a copy, and has forgotten what it promised since.
+   * It isn't to be started again, or after as many starts nobody could tell any more.
+   */
+  async notePutBack(): Promise<void> {
+    await this.#change((state) => {
+      const { storageId, bootCounter, bootCounters } = state;
+      return bootCounters.has(storageId)
+        ? state
+        : { ...state, bootCounters: new Map([...bootCounters, [storageId, { bootCounter: bootCounter + 1, life: undefined }]]) };
     });
   }
 
@@ -266,6 +281,17 @@ function emptyState(storageId: string): NodeRecordState {
     placedBefore: 0,
     replicas: [],
   };
+}
+
+function putBackError(directory: string, storageId: string): ProglogError {
+  return new ProglogError(
+    "PEER_REFUSED",
+    `Cannot start in ${directory}: it was put back to an earlier state, and has forgotten what it promised to other nodes since`,
+    {
+      hint: "Remove the node from the cluster, and let it join anew with an empty directory.",
+      details: { storageId, reason: "rolled-back" },
+    },
+  );
 }
 
 function boundError(attempt: string, why: string): ProglogError {
