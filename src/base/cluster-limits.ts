@@ -1,5 +1,5 @@
 import { peerHeadsMaxBytes, recordMaxBytes, sendMaxBytes } from "./limits.ts";
-import { dayMs, minuteMs, secondMs, KiB, MiB } from "./units.ts";
+import { dayMs, hourMs, minuteMs, secondMs, KiB, MiB } from "./units.ts";
 
 /** The bounds of groups, nodes that speak with each other, and the catalog; as in limits.ts, each with its reason and a test at it. */
 
@@ -255,3 +255,9 @@ export const forgottenGroupsMaxCount = 10_000;
  * those nodes are back, or removed: forgotten, their files would stay there for ever.
  */
 export const deletedGroupsMaxCount = 100_000;
+
+/**
+ * How long trims wait for a member that answers, lags behind and gets no further, as on a disk that is full: so they fill the others' disks
+ * by no more than an hour's records. Should it go on after all, it is given files.
+ */
+export const peerStuckMs = 1 * hourMs;

@@ -30,6 +30,7 @@ import { GroupTrims } from "./group-trims.ts";
 import { CopyShare, LogCopies } from "./log-copies.ts";
 import { HardStateWriter } from "./hard-state-writer.ts";
 import { keptIndexOf } from "./kept-index.ts";
+import { PeerLags } from "./peer-lags.ts";
 import { SendDispatch } from "./send-dispatch.ts";
 
 /**
@@ -56,6 +57,7 @@ export class GroupReplica {
   readonly #stamped = new WeakMap<Entry, StampedEntry>();
   /** When a peer was last heard of, by the monotonic clock. */
   readonly #heardMs = new Map<NodeId, number>();
+  readonly #lags = new PeerLags();
   #ledSinceMs = 0;
   #committedIndex: number;
   /** The term that this replica leads, as far as appends know; 0 none. */
@@ -149,7 +151,7 @@ export class GroupReplica {
       logger,
       keptIndex: () => {
         const nowMs = clock.monotonic();
-        return keptIndexOf(raft.state, { nowMs, ledSinceMs: this.#ledSinceMs, heardMs: this.#heardMs });
+        return keptIndexOf(raft.state, { nowMs, ledSinceMs: this.#ledSinceMs, heardMs: this.#heardMs, lags: this.#lags });
       },
       propose: (payload, beginsSegment) => this.#appends.proposeTrim(payload, beginsSegment),
       trimmed: () => this.#act(() => raft.trimmed({ index: log.base.index, nextOffset: log.base.nextOffset })),
@@ -358,7 +360,9 @@ export class GroupReplica {
 
   /** What a peer asks of this replica's log, or has it do (`isCopyQuestion`). What it throws is the peer's answer. */
   answerCopy(from: NodeId, kind: CopyQuestionKind, body: Buffer, signal: AbortSignal): Promise<Buffer> {
-    return this.#ended === undefined ? this.#copies.answer(from, kind, body, signal) : Promise.reject(this.#ended);
+    if (this.#ended !== undefined) return Promise.reject(this.#ended);
+    this.#lags.fetched(from, this.#options.clock.monotonic());
+    return this.#copies.answer(from, kind, body, signal);
   }
 
   /** Aborted, with NOT_LEADER, when this replica no longer leads. Throws NOT_LEADER where it doesn't. */
@@ -384,11 +388,8 @@ export class GroupReplica {
   }
 
   async #close(): Promise<void> {
-    try {
-      await this.#log.close();
-    } finally {
-      await this.#copies.ended();
-    }
+    const [closed] = await Promise.allSettled([this.#log.close(), this.#copies.ended()]);
+    if (closed.status === "rejected") throw closed.reason;
   }
 
   /** Stops at once, and leaves the log open: whatever still comes back changes nothing. For a process that is gone. */
@@ -516,6 +517,7 @@ export class GroupReplica {
 
   #loseLeadership(reason: string): void {
     this.#ledTerm = 0;
+    this.#lags.clear();
     this.#appends.lost(reason);
     this.#leadership?.abort(this.#ended ?? notLeaderError("go on reading", this.#knownLeader()));
     this.#leadership = undefined;

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { outcomeOf, TestGroup } from "../../../test/test-group.ts";
-import { peerRetentionMs } from "../../base/cluster-limits.ts";
-import { dayMs, hourMs, KiB } from "../../base/units.ts";
+import { catchUpRetryMaxMs, peerRetentionMs, peerStuckMs } from "../../base/cluster-limits.ts";
+import { dayMs, hourMs, KiB, minuteMs } from "../../base/units.ts";
 import type { GroupReplica } from "./group-replica.ts";
+import { PeerLags } from "./peer-lags.ts";
 
 describe("a trim of a group", () => {
   test("moves the log start of every replica to the same offset, and removes files of each", async () => {
@@ -46,6 +47,48 @@ describe("a trim of a group", () => {
     await group.tick(3);
     assert.equal(await group.done(leader.trim(25)), 25);
     await group.close();
+  });
+
+  test("keeps nothing for a member that answers and gets no further for long, as one whose disk is full", async () => {
+    const group = await TestGroup.open(["n1", "n2", "n3"], { log: { segmentMaxBytes: 1 * KiB } });
+    const leader = await group.elect("n1");
+    await fill(group, leader, 10);
+    const { disk } = group.node("n3");
+    disk.capacityBytes = disk.usedBytes;
+    await fill(group, leader, 50);
+    const lagging = await group.done(leader.trim(55));
+    assert.ok(lagging < 55, "it may find room soon");
+    for (let minutes = 0; minutes < 55; minutes += 5) {
+      group.clock.advance(5 * minuteMs);
+      await group.tick(4);
+      assert.equal(await group.done(leader.trim(55)), lagging);
+    }
+    group.clock.advance(peerStuckMs);
+    await group.tick(4);
+    assert.equal(await group.done(leader.trim(55)), 55);
+    disk.capacityBytes = Number.POSITIVE_INFINITY;
+    group.clock.advance(catchUpRetryMaxMs);
+    await group.tick(60);
+    assert.deepEqual(starts(group), [55, 55, 55]);
+    assert.equal(group.replica("n3").log.highWatermark, 60, "it is given files");
+    await group.close();
+  });
+
+  test("waits for a member that is behind and gets on, by what it fetches, too", () => {
+    const lags = new PeerLags();
+    const look = (matchIndex: number, nowMs: number): number => {
+      lags.look([{ nodeId: "b", matchIndex }], { lastIndex: 10, nowMs });
+      return nowMs - lags.sinceMs("b", nowMs);
+    };
+    assert.deepEqual([look(3, 100), look(3, 150), look(4, 200), look(4, 300)], [0, 50, 0, 100]);
+    lags.fetched("b", 310);
+    lags.fetched("c", 310);
+    assert.deepEqual([look(4, 320), look(10, 330), look(10, 400)], [10, 0, 0]);
+    assert.deepEqual([look(9, 500), look(9, 600)], [0, 100]);
+    lags.look([], { lastIndex: 10, nowMs: 700 });
+    assert.equal(look(9, 800), 0, "who came back is another");
+    lags.clear();
+    assert.equal(lags.sinceMs("b", 900), 900);
   });
 
   test("is carried out by who missed it while it was down, and after a crash before it was", async () => {
