@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Clock, Timer } from "../../base/clock.ts";
-import { clusterAnswerMaxMs, clusterPollMs, replicaLostAfterMs, topicLedMaxMs } from "../../base/cluster-limits.ts";
+import { clusterAnswerMaxMs, replicaLostAfterMs } from "../../base/cluster-limits.ts";
 import type { Disk, DiskLock } from "../../base/disk.ts";
 import { type ErrorDetails, isProglogError, messageOf, ProglogError } from "../../base/error.ts";
 import { controllerIntervalMs } from "../../base/limits.ts";
@@ -47,6 +47,7 @@ import { PendingCatalog } from "./pending-catalog.ts";
 import { ReplicaKeeper } from "./replica-keeper.ts";
 import { ServedReplicas, uuidOf } from "./served-replicas.ts";
 import { TopicLogs } from "./topic-logs.ts";
+import { untilLed } from "./until-led.ts";
 
 export interface ClusteredNodeOptions {
   /** The data directory. */
@@ -131,7 +132,7 @@ export class ClusteredNode implements NodeStorage {
     this.#storageIdBefore = storageId;
     this.catalog = new PendingCatalog(
       () => this.#catalog,
-      (topic) => this.#untilLed(topic),
+      (topic) => untilLed(topic, () => this.#groups, { clock: this.#options.clock, signal: this.#stopping.signal }),
     );
     this.policy = new ClusterPolicy(options);
     this.replicas = new ServedReplicas({
@@ -532,18 +533,6 @@ export class ClusteredNode implements NodeStorage {
       this.#leaveStrangers();
       if (!this.#stopping.signal.aborted) this.#scheduleWatch();
     });
-  }
-
-  /** Until each partition has somebody who leads it, as this node has heard; or for long enough. */
-  async #untilLed({ partitions }: Topic): Promise<void> {
-    const { clock } = this.#options;
-    const endMs = clock.monotonic() + topicLedMaxMs;
-    for (const { uuid } of partitions) {
-      while (this.#groups?.findLeader(uuid) === undefined) {
-        if (clock.monotonic() >= endMs || this.#stopping.signal.aborted) return;
-        await new Promise<void>((resolve) => void clock.setTimer(clusterPollMs, resolve));
-      }
-    }
   }
 
   #leaderOf(uuid: string): KnownLeader {

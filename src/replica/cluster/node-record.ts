@@ -133,7 +133,10 @@ export class NodeRecord {
       const { storageId, bootCounter, bootCounters } = state;
       return bootCounters.has(storageId)
         ? state
-        : { ...state, bootCounters: new Map([...bootCounters, [storageId, { bootCounter: bootCounter + 1, life: undefined }]]) };
+        : {
+            ...state,
+            bootCounters: new Map([...bootCounters, [storageId, { bootCounter: bootCounter + 1, life: undefined }]]),
+          };
     });
   }
 
