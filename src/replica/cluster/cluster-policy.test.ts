@@ -75,6 +75,7 @@ class World implements AsyncDisposable {
   readonly log = new FakeCatalogLog();
   readonly catalog: ClusterCatalog;
   readonly policy: ClusterPolicy;
+  readonly #closing = new AbortController();
 
   private constructor(disk: ReturnType<typeof createMemoryDisk>) {
     this.log.leader = "a";
@@ -95,7 +96,7 @@ class World implements AsyncDisposable {
   }
 
   follow({ hasJoined = false } = {}): void {
-    this.policy.follow(this.catalog, { hasJoined });
+    this.policy.follow(this.catalog, { hasJoined, signal: this.#closing.signal });
   }
 
   async form(): Promise<void> {
@@ -125,6 +126,8 @@ class World implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort();
     await this.catalog.close(new ProglogError("SHUTTING_DOWN", "Cannot go on: the test is over"));
+    assert.equal(this.clock.timerCount, 0);
   }
 }

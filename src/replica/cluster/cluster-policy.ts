@@ -4,6 +4,7 @@ import { catalogRetryMaxMs } from "../../base/cluster-limits.ts";
 import type { Disk } from "../../base/disk.ts";
 import { isProglogError, messageOf, ProglogError } from "../../base/error.ts";
 import type { Logger } from "../../base/logger.ts";
+import { sleep } from "../../base/sleep.ts";
 import { manifestName, readManifest } from "../../log/manifest.ts";
 import { policyDigest, type PolicyStore } from "../policy-store.ts";
 import type { ClusterCatalog } from "./cluster-catalog.ts";
@@ -40,13 +41,13 @@ export class ClusterPolicy implements PolicyStore {
     return this.#isConfirmed || !this.#wasInCluster ? "" : undefined;
   }
 
-  /** The catalog is there, if it isn't known yet what it says. To be called once. */
-  follow(catalog: ClusterCatalog, { hasJoined }: { readonly hasJoined: boolean }): void {
+  /** The catalog is there, if it isn't known yet what it says. To be called once; the signal aborts when the node is closed. */
+  follow(catalog: ClusterCatalog, { hasJoined, signal }: { readonly hasJoined: boolean; readonly signal: AbortSignal }): void {
     this.#catalog = catalog;
     // Who joins a cluster leaves behind what it went by.
     if (hasJoined) this.#own = "";
     catalog.watch(() => this.#changed());
-    void this.#confirm(catalog);
+    void this.#confirm(catalog, signal);
     this.#changed();
   }
 
@@ -65,9 +66,9 @@ export class ClusterPolicy implements PolicyStore {
   }
 
   /** Tries until it was told, or the catalog has come to its end. */
-  async #confirm(catalog: ClusterCatalog): Promise<void> {
+  async #confirm(catalog: ClusterCatalog, signal: AbortSignal): Promise<void> {
     const { clock, logger } = this.#options;
-    while (catalog.endReason === undefined) {
+    while (catalog.endReason === undefined && !signal.aborted) {
       try {
         await catalog.refresh();
         if (catalog.state.clusterId !== undefined) break;
@@ -75,9 +76,9 @@ export class ClusterPolicy implements PolicyStore {
         const level = isProglogError(error) ? "debug" : "error";
         logger[level]({ reason: messageOf(error) }, "the access policy can't be confirmed yet");
       }
-      await new Promise<void>((resolve) => void clock.setTimer(catalogRetryMaxMs, resolve));
+      await sleep(clock, catalogRetryMaxMs, signal);
     }
-    if (catalog.endReason !== undefined) return;
+    if (catalog.endReason !== undefined || signal.aborted) return;
     this.#isConfirmed = true;
     this.#changed();
   }

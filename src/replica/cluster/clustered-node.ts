@@ -439,7 +439,7 @@ export class ClusteredNode implements NodeStorage {
     const retentionIntervalMs = log.retentionIntervalMs ?? minuteMs;
     this.#logs = new TopicLogs({ groups, catalog: () => catalog.state, log, retentionIntervalMs, clock, logger });
     catalog.watch(() => this.#catalogChanged(identity));
-    this.policy.follow(catalog, { hasJoined: identity.membership?.role === "joined" });
+    this.policy.follow(catalog, { hasJoined: identity.membership?.role === "joined", signal: this.#stopping.signal });
     this.#keeper = new ReplicaKeeper({
       ...{ catalog, record: identity.record, groups, self: identity.name, clock, logger },
       changed: () => this.#logs?.configureAll(),

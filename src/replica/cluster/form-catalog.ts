@@ -4,6 +4,7 @@ import { catalogRetryMaxMs } from "../../base/cluster-limits.ts";
 import type { Disk } from "../../base/disk.ts";
 import { isProglogError, messageOf } from "../../base/error.ts";
 import type { Logger } from "../../base/logger.ts";
+import { sleep } from "../../base/sleep.ts";
 import { readBaseRecord } from "../../log/base-record.ts";
 import { manifestName, readManifest, writeManifest } from "../../log/manifest.ts";
 import { removeTree } from "../replica-set.ts";
@@ -118,14 +119,4 @@ function logIdAt(disk: Disk, directory: string): string {
   const base = readBaseRecord(disk, directory);
   if (base.state === "valid") return base.record.logId.toString("hex");
   throw new Error(`the base record of ${directory} is ${base.state}`);
-}
-
-async function sleep(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = clock.setTimer(delayMs, resolve);
-  const end = (): void => resolve();
-  signal.addEventListener("abort", end, { once: true });
-  await promise;
-  timer.cancel();
-  signal.removeEventListener("abort", end);
 }
