@@ -7,6 +7,7 @@ import { exitCodes } from "../src/cli/exit-codes.ts";
 import { main } from "../src/cli/main.ts";
 import { MemoryIo } from "../src/cli/memory-io.ts";
 import { openLog } from "../src/log/index.ts";
+import { waitUntil } from "./wait-until.ts";
 
 async function run(argv: readonly string[], io = new MemoryIo()): Promise<{ code: number; stdout: string; stderr: string }> {
   const code = await main(argv, io);
@@ -14,9 +15,13 @@ async function run(argv: readonly string[], io = new MemoryIo()): Promise<{ code
 }
 
 /** Runs a node on the directory for as long as `use` takes. */
-async function withNode(directory: string, use: (server: string) => Promise<void>): Promise<void> {
+async function withNode(
+  directory: string,
+  use: (server: string) => Promise<void>,
+  flags: readonly string[] = [],
+): Promise<void> {
   const io = new MemoryIo();
-  const serving = main(["serve", "--data-dir", directory, "--rpc-port", "0", "--log-level", "silent"], io);
+  const serving = main(["serve", "--data-dir", directory, "--rpc-port", "0", "--log-level", "silent", ...flags], io);
   const started = await Promise.race([io.stdout.waitFor(/serves (http:\S+),/), serving]);
   assert.ok(typeof started === "object", io.stderr.text);
   try {
@@ -208,6 +213,41 @@ describe("the offline commands", () => {
     assert.deepEqual(await items(join(node, "manifest")), ["manifest"]);
     const other = await run(["inspect", join(node, "lock")]);
     assert.equal(other.code, exitCodes.usage);
+  });
+
+  test("of a cluster's node who it is, its terms and votes are shown, and what is wrong with them", async () => {
+    await withNode(
+      node,
+      async (server) => {
+        // It has its topics once group 0 is led.
+        const create = ["topics", "create", "c", "--server", server];
+        await waitUntil("a topic is made", async () => (await run(create)).code === exitCodes.done);
+      },
+      ["--bootstrap", "--node-name", "n1"],
+    );
+    const whole = await run(["inspect", node]);
+    assert.equal(whole.code, exitCodes.done, whole.stderr);
+    assert.match(whole.stdout, /^node n1\n {2}storageId +[0-9a-f]{32}\n[^]*\n {2}replicas +5\n/m);
+    assert.match(whole.stdout, /\n {2}hard state {3}term=1 vote=n1\n/);
+    const items = async (name: string): Promise<{ code: number; items: string[]; text: string }> => {
+      const { code, stdout } = await run(["inspect", join(node, name)]);
+      const named = stdout
+        .trimEnd()
+        .split("\n")
+        .map((line) => line.trim().split(/ +/)[1] ?? "");
+      return { code, items: [...new Set(named)], text: stdout };
+    };
+    assert.deepEqual((await items("node-record")).items, ["node-record", "promise", "replica"]);
+    const states = await items("hard-state");
+    assert.deepEqual([states.code, states.items], [exitCodes.done, ["head", "round", "zeros", "hard-states", "state"]]);
+    flip(join(node, "node-record"), 60);
+    const damaged = await items("node-record");
+    assert.deepEqual([damaged.code, damaged.items], [exitCodes.damaged, ["damage", "unchecked"]]);
+    assert.match(damaged.text, /its checksum doesn't match[^]*storageId/);
+    for (const command of ["inspect", "verify"]) {
+      const { code, stdout } = await run([command, node]);
+      assert.deepEqual([code, /node-record[^]*its checksum doesn't match/.test(stdout)], [exitCodes.damaged, true]);
+    }
   });
 
   test("nothing but repair changes a file", async () => {

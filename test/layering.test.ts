@@ -22,6 +22,7 @@ const rooms: Readonly<Record<string, Room>> = {
       "wire/starting-point.ts",
       "log/inspect.ts",
       "log/repair.ts",
+      "replica/inspect.ts",
       "server/tls/revocation-list.ts",
       "base",
       "/package.json", // for the version

@@ -57,13 +57,14 @@ function kindOf(path: string, attempt: string, disk: Disk): OfflineDirectory["ki
     const reason = code === "ENOENT" ? "there is no such directory" : "it is no directory";
     throw new ProglogError("LOG_NOT_FOUND", `Cannot ${attempt} ${path}: ${reason}`, { cause: error });
   }
-  if (names.includes(manifestName) || names.includes(logsName)) return "node";
+  if ([manifestName, nodeRecordName, logsName].some((name) => names.includes(name))) return "node";
   if (names.some((name) => logFilePattern.test(name))) return "log";
   throw new ProglogError("LOG_NOT_FOUND", `Cannot ${attempt} ${path}: it holds neither a log nor a node's data`, {
     hint: "Name a log's directory, or what proglog serve has as --data-dir.",
   });
 }
 
+const nodeRecordName = "node-record";
 const logsName = "logs";
 const lockName = "lock";
 const logFilePattern = /^(base-[01]|sync-mark|\d{20}\.store)$/;

@@ -121,7 +121,7 @@ export async function* inspectFile(
   else if (name === manifestName) yield inspectManifest(path, disk);
   else {
     throw new ProglogError("INVALID_ARGUMENT", `Cannot inspect ${path}: its name is none of a log's files`, {
-      hint: "Name a .store, .index or .timeindex file, sync-mark, compaction-mark, base-0, base-1, manifest, or a directory.",
+      hint: "Name a .store, .index or .timeindex file, sync-mark, compaction-mark, base-0, base-1, manifest, node-record, hard-state, or a directory.",
     });
   }
 }

@@ -31,7 +31,7 @@ export interface WholeFile {
   readonly body: unknown;
 }
 
-const headBytes = 32;
+export const wholeFileHeadBytes = 32;
 
 /** The file at `path`, or undefined when there is none. Throws MANIFEST_CORRUPT, or UNSUPPORTED_FORMAT for a later version's. */
 export function readWholeFile(disk: Disk, path: string, format: WholeFileFormat): WholeFile | undefined {
@@ -98,12 +98,12 @@ export async function writeWholeFile(
 
 export function encodeWholeFile({ generation, body }: WholeFile, { magic, version }: WholeFileFormat): Buffer {
   const json = Buffer.from(JSON.stringify(body));
-  const buffer = Buffer.alloc(headBytes + json.length);
+  const buffer = Buffer.alloc(wholeFileHeadBytes + json.length);
   buffer.write(magic, 0, "latin1");
   buffer.writeUInt32LE(version, 12);
   writeUint64LE(buffer, generation, 16);
   writeUint64LE(buffer, json.length, 24);
-  json.copy(buffer, headBytes);
+  json.copy(buffer, wholeFileHeadBytes);
   buffer.writeUInt32LE(crc32c(buffer, 12), 8);
   return buffer;
 }
@@ -112,7 +112,8 @@ export function encodeWholeFile({ generation, body }: WholeFile, { magic, versio
 export function decodeWholeFile(buffer: Buffer, path: string, format: WholeFileFormat): WholeFile {
   const { noun, magic, version } = format;
   const corrupt = corruptFile(path, format);
-  if (buffer.length < headBytes) throw corrupt(`it has ${buffer.length} bytes, and its head alone takes ${headBytes}`);
+  if (buffer.length < wholeFileHeadBytes)
+    throw corrupt(`it has ${buffer.length} bytes, and its head alone takes ${wholeFileHeadBytes}`);
   if (buffer.toString("latin1", 0, 8) !== magic) throw corrupt("it doesn't begin as one");
   if (buffer.readUInt32LE(8) !== crc32c(buffer, 12)) throw corrupt("its checksum doesn't match");
   const found = buffer.readUInt32LE(12);
@@ -128,10 +129,13 @@ export function decodeWholeFile(buffer: Buffer, path: string, format: WholeFileF
   const generation = readUint64LE(buffer, 16);
   if (!Number.isSafeInteger(generation) || generation < 1) throw corrupt("its generation isn't a number from 1 to 2^53-1");
   const jsonBytes = readUint64LE(buffer, 24);
-  if (jsonBytes !== buffer.length - headBytes)
-    throw corrupt(`it should hold ${jsonBytes} bytes of JSON, and holds ${buffer.length - headBytes}`);
+  if (jsonBytes !== buffer.length - wholeFileHeadBytes)
+    throw corrupt(`it should hold ${jsonBytes} bytes of JSON, and holds ${buffer.length - wholeFileHeadBytes}`);
   try {
-    return { generation, body: JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(buffer.subarray(headBytes))) };
+    return {
+      generation,
+      body: JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(buffer.subarray(wholeFileHeadBytes))),
+    };
   } catch (error) {
     throw corrupt(messageOf(error), error);
   }

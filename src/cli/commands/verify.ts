@@ -29,19 +29,22 @@ Examples:
 }
 
 async function verify(context: CommandContext, path: string, { json }: { readonly json?: boolean }): Promise<ExitCode> {
-  const [{ nodeDisk }, { openOfflineDirectory }] = await Promise.all([
+  const [{ nodeDisk }, { openOfflineDirectory }, { inspectNode }] = await Promise.all([
     import("../../base/node-disk.ts"),
     import("../offline-directory.ts"),
+    import("../../replica/inspect.ts"),
   ]);
   using directory = openOfflineDirectory(path, { attempt: "verify", disk: nodeDisk });
   const isTerminal = context.io.stderr.isTTY === true;
   const progress = new Progress({ output: context.stderr, clock: context.io.clock, isTerminal });
   let damagedCount = 0;
-  if (directory.manifestError !== undefined) {
+  const manifestFaults = directory.manifestError === undefined ? [] : [{ name: "manifest", error: directory.manifestError }];
+  const { faults } = directory.kind === "node" ? inspectNode(directory.path) : { faults: [] };
+  for (const { name, error } of [...manifestFaults, ...faults]) {
     damagedCount += 1;
-    const { code, message } = directory.manifestError;
+    const { code, message } = error;
     await context.stdout.write(
-      json === true ? `${JSON.stringify({ name: "manifest", ok: false, code, message })}\n` : `DAMAGED manifest: ${message}\n`,
+      json === true ? `${JSON.stringify({ name, ok: false, code, message })}\n` : `DAMAGED ${name}: ${message}\n`,
     );
   }
   for (const log of directory.logs) {

@@ -14,7 +14,8 @@ import type { ReplicaRecord } from "../cluster/node-record-state.ts";
 import type { PeerIdentity, PeerMessage } from "../peer-network.ts";
 import { FakeMember } from "./fake-member.ts";
 import type { GroupSeams } from "./group-member.ts";
-import { GroupSet, hardStateName } from "./group-set.ts";
+import { GroupSet } from "./group-set.ts";
+import { hardStateName } from "./hard-state-file.ts";
 import { decodeLeaderNews, encodeLeaderNews } from "./leader-news.ts";
 
 const storageId = "00112233445566778899aabbccddeeff";

@@ -18,6 +18,7 @@ import type { GroupMember, GroupSeams } from "./group-member.ts";
 import { GroupRest } from "./group-rest.ts";
 import type { GroupSetStatus } from "./group-set-status.ts";
 import { GroupTicker } from "./group-ticker.ts";
+import { hardStateName } from "./hard-state-file.ts";
 import { HardStateLog } from "./hard-state-log.ts";
 import type { HardStateSlot } from "./hard-state-slot.ts";
 import { type CopyQuestionKind, groupOfQuestion } from "./copy-questions.ts";
@@ -572,7 +573,6 @@ export class GroupSet<Member extends GroupMember> {
   }
 }
 
-export const hardStateName = "hard-state";
 const logsName = "logs";
 const groupIdPattern = /^[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}$/;
 

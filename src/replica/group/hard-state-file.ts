@@ -26,6 +26,9 @@ export interface HardStateHead {
   readonly storageId: string;
 }
 
+/** In the data directory. */
+export const hardStateName = "hard-state";
+
 export const hardStateHeadBytes = 512;
 
 const magic = Buffer.from("PLHARDS1", "latin1");
@@ -166,7 +169,8 @@ function cutBytesOf(copies: readonly HardStateCopy[], end: number): number {
   return Math.max(...copies.map((bytes) => (bytes === undefined ? 0 : findLastNonZero(bytes.subarray(end)) + 1)));
 }
 
-function decodeHead(path: string, bytes: HardStateCopy): HardStateHead | undefined {
+/** The head of a copy; undefined where there is no sound one. Throws UNSUPPORTED_FORMAT. */
+export function decodeHead(path: string, bytes: HardStateCopy): HardStateHead | undefined {
   if (bytes === undefined || bytes.length < hardStateHeadBytes) return undefined;
   const head = bytes.subarray(0, hardStateHeadBytes);
   if (head.compare(magic, 0, 8, 0, 8) !== 0) return undefined;
