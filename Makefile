@@ -11,7 +11,7 @@ runner := $(node) tools/test-runner/run.ts
 lint_paths := src sim test bench examples tools/cluster tools/test-runner
 
 .DEFAULT_GOAL := help
-.PHONY: help install run cluster test test-one test-debug prove-crash prove-cluster check types lint format format-check layering proto proto-check openapi openapi-check bench bench-peers build pack clean raft-scripts prove-raft sim mutants sim-long
+.PHONY: help install run cluster test test-one test-debug prove-crash prove-cluster prove-host check types lint format format-check layering proto proto-check openapi openapi-check bench bench-peers build pack clean raft-scripts prove-raft sim mutants sim-long
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -65,6 +65,9 @@ prove-crash: install ## runs the crash, fault and kill proofs in full: takes lon
 
 prove-cluster: install ## ends, cuts off and moves the nodes of real clusters over and over: some minutes
 	@PROVE=1 $(runner) --debug --file 'test/cluster-*.test.ts'
+
+prove-host: install ## as root: cuts networks, fills disks and cuts power under a cluster for MINUTES=10 [SEED=123], in namespaces
+	@$(node) test/host/run.ts --minutes "$$MINUTES" --seed "$$SEED"
 
 sim: install ## runs the simulated world: SEED=123 [SIZE=full|cluster] one run, MINUTES=5 fresh ones
 	@$(node) --max-semi-space-size=64 sim/run.ts --seed "$$SEED" --size "$$SIZE" --minutes "$$MINUTES" $(if $(STORY),--story)

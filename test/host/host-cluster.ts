@@ -2,7 +2,8 @@ import { join } from "node:path";
 import { ClusterProcesses, MemberProcess } from "../cluster-processes.ts";
 import { cutOffLack, HostDisk } from "./host-disk.ts";
 import { checkTracing } from "./false-syncs.ts";
-import { HostNetwork } from "./host-network.ts";
+import type { HostNetwork } from "./host-network.ts";
+import { runCommand } from "./run-command.ts";
 import { reasonAgainst } from "./tool.ts";
 
 /** What a fault may take beyond namespaces and loop mounts. */
@@ -23,13 +24,16 @@ export class HostCluster implements AsyncDisposable {
   static async form(network: HostNetwork, folder: string): Promise<HostCluster> {
     const disks = new Map<string, HostDisk>();
     try {
-      for (const name of nodeNames) disks.set(name, new HostDisk(join(folder, `${name}.ext4`), join(folder, name)));
+      const certificates = join(folder, "certificates");
+      await makeCertificates(certificates);
+      for (const name of nodeNames) disks.set(name, HostDisk.make(join(folder, `${name}.ext4`), join(folder, name)));
       const addresses = nodeNames.map((name) => `${network.hostOf(name)}:8400`);
       const flags = ["--insecure", "--initial-nodes", String(nodeNames.length), "--start-join-addrs", addresses.join(",")];
       const members = nodeNames.map((name, number) => {
         const { image = "", mountPoint = "" } = disks.get(name) ?? {};
         return new MemberProcess({
-          ...{ name, address: addresses[number] ?? "", directory: join(mountPoint, "data"), flags },
+          ...{ name, address: addresses[number] ?? "", directory: join(mountPoint, "data") },
+          flags: [...flags, ...certificateFlags(certificates, name)],
           ...{ launcher: network.launcherOf(name), keep: () => `/data in the ext4 image ${image}` },
         });
       });
@@ -79,6 +83,17 @@ export class HostCluster implements AsyncDisposable {
 }
 
 export const nodeNames = ["n0", "n1", "n2"] as const;
+
+/** Nodes that aren't on one loopback speak by mutual TLS. Clients don't need to. */
+async function makeCertificates(directory: string): Promise<void> {
+  await runCommand("certs", "init", "--dir", directory);
+  for (const name of nodeNames) await runCommand("certs", "node", name, "--host", name, "--dir", directory);
+}
+
+function certificateFlags(directory: string, name: string): readonly string[] {
+  const files = { cert: `${name}-peer.pem`, key: `${name}-peer-key.pem`, ca: "peer-ca.pem" };
+  return Object.entries(files).flatMap(([kind, file]) => [`--peer-tls-${kind}-file`, join(directory, file)]);
+}
 
 /** Why what is needed can't be had here, by what it is; only that which can't. */
 export function findLacks(network: HostNetwork, disk: HostDisk): ReadonlyMap<HostNeed, string> {

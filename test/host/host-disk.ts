@@ -24,14 +24,19 @@ export class HostDisk implements Disposable {
   readonly mountPoint: string;
   #isMounted = false;
 
-  constructor(image: string, mountPoint: string) {
+  private constructor(image: string, mountPoint: string) {
     this.image = image;
     this.mountPoint = mountPoint;
+  }
+
+  static make(image: string, mountPoint: string): HostDisk {
+    const disk = new HostDisk(image, mountPoint);
     writeFileSync(image, "");
     truncateSync(image, imageBytes);
     runTool("mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1", image);
     mkdirSync(mountPoint);
-    this.#mount();
+    disk.#mount();
+    return disk;
   }
 
   #mount(): void {

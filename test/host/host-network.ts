@@ -11,11 +11,14 @@ import { reasonAgainst, runTool } from "./tool.ts";
  */
 export class HostNetwork {
   readonly #numbers: ReadonlyMap<string, number>;
-  /** Why packets can't be picked out; undefined where they can. */
-  readonly filterLack: string | undefined;
+  #filterLack: string | undefined;
 
-  constructor(names: readonly string[]) {
+  private constructor(names: readonly string[]) {
     this.#numbers = new Map(names.map((name, number) => [name, number + 1]));
+  }
+
+  static make(names: readonly string[]): HostNetwork {
+    const network = new HostNetwork(names);
     // The names of namespaces are files: in a folder of our own, so that none of them stays.
     runTool("mkdir", "-p", "/run/netns");
     runTool("mount", "-t", "tmpfs", "proglog-netns", "/run/netns");
@@ -23,8 +26,14 @@ export class HostNetwork {
     runTool("ip", "link", "add", bridge, "type", "bridge");
     runTool("ip", "address", "add", `${prefix}254/24`, "dev", bridge);
     runTool("ip", "link", "set", bridge, "up");
-    for (const name of names) this.#addNode(name);
-    this.filterLack = reasonAgainst(() => names.forEach((name) => this.#addFilter(name)));
+    for (const name of names) network.#addNode(name);
+    network.#filterLack = reasonAgainst(() => names.forEach((name) => network.#addFilter(name)));
+    return network;
+  }
+
+  /** Why packets can't be picked out; undefined where they can. */
+  get filterLack(): string | undefined {
+    return this.#filterLack;
   }
 
   #addNode(name: string): void {
@@ -68,7 +77,7 @@ export class HostNetwork {
   mendAll(): void {
     for (const name of this.#numbers.keys()) {
       this.plugIn(name);
-      if (this.filterLack === undefined) this.#nft(name, "flush chain inet proglog arriving");
+      if (this.#filterLack === undefined) this.#nft(name, "flush chain inet proglog arriving");
     }
   }
 

@@ -12,6 +12,7 @@ import { reasonAgainst, runTool } from "./tool.ts";
  * namespaces of processes, mounts and networks that are made for it: when that process ends, killed or not, the kernel takes all of it away,
  * and nothing of it is ever seen outside. Where the host doesn't let it, it says so and is skipped. docs/testing.md has what it does.
  */
+const tools = ["unshare", "nsenter", "ip", "mount", "umount", "mkfs.ext4", "fallocate"];
 const unshared = ["--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"];
 
 process.exitCode = await main();
@@ -47,8 +48,7 @@ async function main(): Promise<number> {
 function findLack(): string | undefined {
   if (process.platform !== "linux") return "it takes Linux";
   if (process.getuid?.() !== 0) return "it takes root";
-  return (
-    reasonAgainst(() => runTool("unshare", ...unshared, "true")) ??
-    reasonAgainst(() => ["ip", "nsenter", "mkfs.ext4", "fallocate"].map((tool) => runTool("sh", "-c", `command -v ${tool}`)))
-  );
+  const absent = tools.find((tool) => reasonAgainst(() => runTool("sh", "-c", 'command -v "$0"', tool)) !== undefined);
+  if (absent !== undefined) return `there is no ${absent}`;
+  return reasonAgainst(() => runTool("unshare", ...unshared, "true"));
 }

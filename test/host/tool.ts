@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { messageOf } from "../../src/base/error.ts";
 
 /** Runs one of the system's commands to its end. Throws what it says when it fails. */
 export function runTool(command: string, ...parameters: readonly string[]): string {
@@ -15,6 +16,6 @@ export function reasonAgainst(attempt: () => unknown): string | undefined {
     attempt();
     return undefined;
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return messageOf(error).split("\n")[0];
   }
 }
