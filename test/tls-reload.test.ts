@@ -251,14 +251,9 @@ describe("a node that is told to use TLS", () => {
       { code: "INSECURE_ADDRESS", message: /^Cannot be reached by other nodes at node-1\.example: .+mutual TLS only/ },
     ],
     [
-      "and shows certificates without asking for them, on a network",
-      (certificates) => ({ ...certificates.serverFlags(), "server-tls-ca-file": undefined, "bind-addr": "0.0.0.0" }),
-      { code: "INSECURE_ADDRESS", message: /^Cannot listen on 0\.0\.0\.0/ },
-    ],
-    [
-      "and takes clients without certificates, on a network",
-      (certificates) => ({ ...certificates.serverFlags(), "server-tls-client-auth": "optional", "bind-addr": "0.0.0.0" }),
-      { code: "INSECURE_ADDRESS", message: /^Cannot listen on 0\.0\.0\.0/ },
+      "between nodes alone, and listens to clients on a network",
+      (certificates) => ({ ...certificates.peerFlags("n1"), bootstrap: true, "bind-addr": "10.0.0.1" }),
+      { code: "INSECURE_ADDRESS", message: /^Cannot listen on 10\.0\.0\.1/ },
     ],
   ];
   for (const [what, make, expected] of refusals)
@@ -294,6 +289,28 @@ describe("a node that is told to use TLS", () => {
     assert.equal(warnings(), 2);
     const { security } = await node.json<{ readonly security: object }>("GET", "/v1/status");
     assert.deepEqual(security, { clients: "clear", clientCertificates: "none", peers: "clear", isExposed: true });
+  });
+
+  test("and has a policy isn't exposed, and says that what is told to it in clear can be read", async () => {
+    const clock = createVirtualClock();
+    await using node = await startTestNode({ clock, flags: { "bind-addr": "0.0.0.0", insecure: true } });
+    const headers = { "content-type": "application/json" };
+    const add = [
+      { subject: "root", resource: "*", action: "admin" },
+      { subject: "anonymous", resource: "*", action: "describe" },
+    ];
+    await node.json("POST", "/v1/access", { body: JSON.stringify({ add, force: true }), headers });
+    const { security } = await node.json<{ readonly security: { readonly isExposed: boolean } }>("GET", "/v1/status");
+    assert.equal(security.isExposed, false);
+    clock.advance(3_600_000);
+    const warnings = node.lines.filter(({ level, message }) => level === "warn" && message.startsWith("--insecure"));
+    assert.deepEqual(
+      warnings.map(({ message }) => message.replace(/^--insecure: /, "")),
+      [
+        "anyone who reaches this node's port may read and write everything",
+        "what clients say and show to this node can be read and changed on its way",
+      ],
+    );
   });
 
   test("reads its certificates at SIGHUP, and one without any doesn't listen to it", async () => {

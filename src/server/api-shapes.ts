@@ -223,7 +223,10 @@ export const shapes = {
           clients: { enum: ["clear", "tls"] },
           clientCertificates: { enum: ["none", "optional", "required"], description: "Whether clients show certificates." },
           peers: { enum: ["clear", "mutual-tls"], description: "Between nodes of a cluster." },
-          isExposed: { type: "boolean", description: "Anyone who reaches the port may do everything: --insecure has it so." },
+          isExposed: {
+            type: "boolean",
+            description: "Anyone who reaches the port may do everything: --insecure has it so, and there is no access policy.",
+          },
         },
       },
       orphans: {

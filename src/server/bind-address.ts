@@ -2,8 +2,8 @@ import { BlockList, isIP } from "node:net";
 import { ProglogError } from "../base/error.ts";
 
 /**
- * Throws INSECURE_ADDRESS when `host` can be reached from another machine, unless the node is guarded: without encryption and authentication
- * whoever reaches the port may read and write everything. A name other than `localhost` counts as such, as it may mean anything
+ * Throws INSECURE_ADDRESS when `host` can be reached from another machine, unless the node is guarded: without encryption whoever is on the
+ * way reads and changes everything, and may use what others show to say who they are. A name other than `localhost` counts as such, as it may mean anything
  * tomorrow. Throws INVALID_CONFIG for what is no host.
  */
 export function checkBindAddress(
@@ -20,7 +20,7 @@ export function checkBindAddress(
     "INSECURE_ADDRESS",
     `Cannot listen on ${host}: anyone who reaches it could read and write everything`,
     {
-      hint: "Listen on 127.0.0.1; or have clients show certificates, by --server-tls-cert-file, --server-tls-key-file and --server-tls-ca-file (proglog certs makes them); or say --insecure when the network is trusted.",
+      hint: "Listen on 127.0.0.1; or use TLS, by --server-tls-cert-file and --server-tls-key-file (proglog certs makes them), where clients show certificates or tokens; or say --insecure when the network is trusted.",
     },
   );
 }

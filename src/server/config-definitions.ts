@@ -39,7 +39,7 @@ export const configDefinitions: { readonly [Property in keyof Config]: ConfigDef
   bindAddr: {
     kind: "text",
     default: "127.0.0.1",
-    help: "Address to listen on. Other than loopback only with TLS and clients' certificates, or --insecure.",
+    help: "Address to listen on. Other than loopback only with --server-tls-cert-file, or --insecure.",
   },
   rpcPort: { kind: "integer", default: 8000, min: 0, max: 65_535, help: "Port to listen on; 0 takes a free one." },
   configFile: {

@@ -36,7 +36,7 @@ export function addHealthRoutes(
       startedAt,
       uptimeMs: now() - startedAt,
       storageId: storage.storageId,
-      security,
+      security: security(),
       ...(cluster === undefined ? {} : { cluster: describeClusterNode(cluster) }),
       orphans: { count: storage.orphans.length, names: storage.orphans.slice(0, orphansMaxCount) },
       partitions: [...storage.replicas.values()]
@@ -49,7 +49,7 @@ export function addHealthRoutes(
 export interface HealthOptions {
   readonly storage: NodeStorage;
   /** How its port is protected. */
-  readonly security: SecurityStatus;
+  readonly security: () => SecurityStatus;
   readonly access: Access;
   /** Undefined on a node that is in no cluster, nor about to be. */
   readonly cluster: ClusteredNode | undefined;

@@ -44,7 +44,7 @@ import { TailService } from "./tail-service.ts";
 import type { RouteServices } from "./route-services.ts";
 import { SingleNodeCluster } from "./single-node-cluster.ts";
 import { describeSecurity, openTls, remindOfExposure } from "./security.ts";
-import { isExposed, isGuarded } from "./tls-config.ts";
+import { isGuarded } from "./tls-config.ts";
 import type { TlsDoor } from "./tls/tls-door.ts";
 import { addTopicRoutes } from "./topic-routes.ts";
 import { TurnClock } from "./turn-clock.ts";
@@ -91,8 +91,6 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
   try {
     const tls = openTls(config, { clock, logger, observer: metrics.tlsObserver });
     undo.push(() => tls?.close());
-    const reminder = isExposed(config) ? remindOfExposure(config, { clock, logger }) : undefined;
-    undo.push(() => reminder?.cancel());
     const shared = { disk, clock, random, logger, log: logSettings(config), observer: metrics.logObserver };
     const clustered = isClustered(disk, config.dataDir, clusterFlags(config))
       ? await openClustered(config, {
@@ -114,6 +112,8 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
     const closeAccess = (): Promise<void> => opened.close();
     undo.push(closeAccess);
     metrics.watchAccess(access);
+    const reminder = remindOfExposure(config, { clock, logger, access });
+    undo.push(() => reminder?.cancel());
     const app = new HttpApp({
       logger,
       metrics,
@@ -165,7 +165,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       access,
       cluster: clustered?.node,
       metrics,
-      security: describeSecurity(config),
+      security: () => describeSecurity(config, access),
       startedAt: clock.now(),
       now: () => clock.now(),
       version,

@@ -2,27 +2,24 @@ import type { Clock, Timer } from "../base/clock.ts";
 import type { Logger } from "../base/logger.ts";
 import { securityReminderMs } from "../base/security-limits.ts";
 import type { Config } from "./config.ts";
-import { isExposed } from "./tls-config.ts";
+import { clientCertificatesOf, isExposed } from "./tls-config.ts";
 import { type TlsConfig, TlsDoor, type TlsDoorOptions } from "./tls/tls-door.ts";
 
 /** How the port is protected, for the status. */
 export interface SecurityStatus {
   readonly clients: "clear" | "tls";
-  /** Whether clients show certificates: `none` are asked for, one is `optional`, or each is `required` to. */
   readonly clientCertificates: "none" | "optional" | "required";
   readonly peers: "clear" | "mutual-tls";
-  /** Anyone who reaches the port may read and write everything: `--insecure` has it so. */
+  /** Anyone who reaches the port may read and write everything: `--insecure` has it so, and there is no access policy. */
   readonly isExposed: boolean;
 }
 
-export function describeSecurity(config: SecurityConfig): SecurityStatus {
-  const { serverTlsCertFile, serverTlsCaFile, serverTlsClientAuth, peerTlsCertFile } = config;
-  const isAsking = serverTlsCertFile !== null && serverTlsCaFile !== null;
+export function describeSecurity(config: SecurityConfig, access: { readonly isOn: boolean }): SecurityStatus {
   return {
-    clients: serverTlsCertFile === null ? "clear" : "tls",
-    clientCertificates: !isAsking ? "none" : serverTlsClientAuth === "require" ? "required" : "optional",
-    peers: peerTlsCertFile === null ? "clear" : "mutual-tls",
-    isExposed: isExposed(config),
+    clients: config.serverTlsCertFile === null ? "clear" : "tls",
+    clientCertificates: clientCertificatesOf(config),
+    peers: config.peerTlsCertFile === null ? "clear" : "mutual-tls",
+    isExposed: isExposed(config) && !access.isOn,
   };
 }
 
@@ -31,14 +28,19 @@ export function openTls(config: TlsConfig, options: TlsDoorOptions): TlsDoor | u
   return config.serverTlsCertFile === null && config.peerTlsCertFile === null ? undefined : new TlsDoor(config, options);
 }
 
-/** Says now, and every hour, that anyone may use the node, until it is cancelled. */
+/** Says now, and every hour, what `--insecure` makes of the node, until it is cancelled. Undefined where it makes nothing of it. */
 export function remindOfExposure(
-  { bindAddr }: Pick<Config, "bindAddr">,
-  { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
-): { cancel(): void } {
+  config: SecurityConfig,
+  { clock, logger, access }: { readonly clock: Clock; readonly logger: Logger; readonly access: { readonly isOn: boolean } },
+): { cancel(): void } | undefined {
+  if (!isExposed(config)) return undefined;
+  const { bindAddr } = config;
   let timer: Timer;
   const remind = (): void => {
-    logger.warn({ bindAddr }, "--insecure: anyone who reaches this node's port may read and write everything");
+    if (describeSecurity(config, access).isExposed)
+      logger.warn({ bindAddr }, "--insecure: anyone who reaches this node's port may read and write everything");
+    else if (config.serverTlsCertFile === null)
+      logger.warn({ bindAddr }, "--insecure: what clients say and show to this node can be read and changed on its way");
     timer = clock.setTimer(securityReminderMs, remind);
   };
   remind();

@@ -31,16 +31,23 @@ export function checkTlsConfig(config: TlsConfig): void {
 }
 
 /**
- * Whether only those get in who have shown who they are, and nobody can listen or change what is said: then a node may be reached from
- * anywhere. This is the one place that says so.
+ * Whether a node may be reached from anywhere: nobody can listen to or change what is said. Who it is that asks is access control's to see
+ * to: without `--insecure` it answers nobody from elsewhere who doesn't say so. This is the one place that says so.
  */
-export function isGuarded(config: TlsConfig): boolean {
-  return config.serverTlsCertFile !== null && config.serverTlsCaFile !== null && config.serverTlsClientAuth === "require";
+export function isGuarded({ serverTlsCertFile }: Pick<TlsConfig, "serverTlsCertFile">): boolean {
+  return serverTlsCertFile !== null;
 }
 
-/** Whether anyone on a network may read and write everything here, because the operator has said so. */
+/** Whether `--insecure` lets in from a network who has shown no certificate: all of them may do everything, unless there is an access policy. */
 export function isExposed(config: TlsConfig & Pick<Config, "insecure" | "bindAddr">): boolean {
-  return config.insecure && !isLoopback(config.bindAddr) && !isGuarded(config);
+  return config.insecure && !isLoopback(config.bindAddr) && clientCertificatesOf(config) !== "required";
+}
+
+/** Whether clients show certificates: `none` are asked for, one is `optional`, or each is `required` to. */
+export function clientCertificatesOf(config: TlsConfig): "none" | "optional" | "required" {
+  const { serverTlsCertFile, serverTlsCaFile, serverTlsClientAuth } = config;
+  if (serverTlsCertFile === null || serverTlsCaFile === null) return "none";
+  return serverTlsClientAuth === "require" ? "required" : "optional";
 }
 
 /**

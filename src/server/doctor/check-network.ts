@@ -93,7 +93,7 @@ function checkExposure(config: Config): readonly Finding[] {
   return [
     warning(
       "network",
-      `--insecure: who reaches ${bindAddr} reads and writes everything`,
+      `--insecure: who reaches ${bindAddr} reads and writes everything, unless there is an access policy`,
       "Keep others away from it by a firewall or a network of its own.",
     ),
   ];

@@ -253,7 +253,7 @@ describe("the network", () => {
 
   test("that is open to all is a warning", async () => {
     assert.deepEqual(troubles(await look({ "bind-addr": "0.0.0.0", insecure: true })), [
-      "warning network: --insecure: who reaches 0.0.0.0 reads and writes everything",
+      "warning network: --insecure: who reaches 0.0.0.0 reads and writes everything, unless there is an access policy",
     ]);
   });
 });
