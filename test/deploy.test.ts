@@ -34,8 +34,7 @@ function run(command: string, ...parameters: readonly string[]): string {
 describe("what it is shipped with", () => {
   test("names flags and variables that there are", () => {
     const variables = new Set([...configKeys.map(({ environment }) => environment), "PROGLOG_SERVER"]);
-    // And those of clients, which speak TLS in the same words.
-    const flags = new Set([...configKeys.map(({ name }) => name), "tls-ca-file", "tls-cert-file", "tls-key-file"]);
+    const flags = new Set(configKeys.map(({ name }) => name));
     const pages = `${read("docs/cli.md")}${read("docs/tls.md")}`;
     const unknown = files.flatMap((path) => {
       const text = read(path).replaceAll(/^\s*#.*$/gm, "");

@@ -34,6 +34,17 @@ test("docs/howto/three-machines.md: its certificates and configurations make a c
   });
   try {
     await Promise.all(nodes.map((node) => node.waitFor("stdout", /serves https:/)));
+    const [, status = ""] = /^proglog (cluster status --server 10\.0\.0\.1 .*)$/m.exec(page) ?? [];
+    const asked = status.replace("10.0.0.1", `localhost:${ports[0]}`).replaceAll("certs/", `${certificates}/`).split(" ");
+    const told = await waitUntil("the page's command sees three nodes", async () => {
+      await using command = new Command(...asked);
+      const { code } = await command.exit();
+      return code === 0 && command.stdout;
+    });
+    assert.match(told, /: 3 nodes, .* all well\n/);
+    // As the chart's probes ask.
+    await using health = new Command("health", ...asked.slice(2));
+    assert.deepEqual([(await health.exit()).code, health.stdout], [0, "serving\n"]);
     const read = (name: string): string => readFileSync(join(certificates, name), "utf8");
     const root = { ca: read("ca.pem"), cert: read("root.pem"), key: read("root-key.pem") };
     for (const port of ports) {
