@@ -286,6 +286,24 @@ describe("the hard-state log", () => {
     await log.close();
   });
 
+  test("a removal that failed has forgotten nothing, and one that is done leaves nothing", async () => {
+    const disk = await emptyDisk();
+    const log = await openOn(disk);
+    await log.slot("a").write({ term: 7, vote });
+    const hold = disk.holdSync();
+    const removed = log.remove("a");
+    assert.equal(log.slot("a").saved, undefined, "it begins anew already");
+    hold.release();
+    await removed;
+    await log.remove("a");
+    assert.equal(log.slotCount, 0);
+    await log.slot("b").write({ term: 3, vote });
+    disk.fail({ kind: "datasync", path: /hard-state/, code: "EIO" });
+    await assert.rejects(log.remove("b"), { code: "DISK_FAILED" });
+    assert.deepEqual(log.slot("b").saved, { term: 3, vote });
+    await log.close();
+  });
+
   test("on a real disk it is what it is in the simulator", async () => {
     const directory = mkdtempSync(join(tmpdir(), "proglog-hard-state-"));
     try {

@@ -32,6 +32,8 @@ export class HardStateLog {
   readonly #path: string;
   readonly #options: HardStateLogOptions;
   readonly #slots = new Map<string, Slot>();
+  /** Groups whose removal isn't durable yet. */
+  readonly #removing = new Set<string>();
   /** What is durable, by group. */
   readonly #states: Map<string, SavedHardState>;
   #file: DiskFile;
@@ -84,6 +86,11 @@ export class HardStateLog {
     return [...this.#states.keys()];
   }
 
+  /** Of the groups that were opened here and aren't removed. */
+  get slotCount(): number {
+    return this.#slots.size;
+  }
+
   /** Syncs since it was opened. */
   get syncCount(): number {
     return this.#syncCount;
@@ -95,7 +102,9 @@ export class HardStateLog {
   }
 
   slot(groupId: string): HardStateSlot {
-    return this.#slots.get(groupId) ?? this.#addSlot(groupId, this.#states.get(groupId));
+    // Who asks for one before a removal is durable begins anew all the same: rounds keep their order.
+    const saved = this.#removing.has(groupId) ? undefined : this.#states.get(groupId);
+    return this.#slots.get(groupId) ?? this.#addSlot(groupId, saved);
   }
 
   /**
@@ -117,9 +126,13 @@ export class HardStateLog {
     const slot = this.#slots.get(groupId);
     if (slot === undefined && !this.#states.has(groupId)) return;
     slot?.end();
-    // Who asks for a slot before the removal is durable begins anew all the same: rounds keep their order.
-    this.#addSlot(groupId, undefined);
-    await this.#write(groupId, undefined);
+    this.#slots.delete(groupId);
+    this.#removing.add(groupId);
+    try {
+      await this.#write(groupId, undefined);
+    } finally {
+      this.#removing.delete(groupId);
+    }
   }
 
   #addSlot(groupId: string, saved: SavedHardState | undefined): Slot {
