@@ -122,6 +122,7 @@ export class ClusteredNode implements NodeStorage {
   #isAnnouncing = false;
   /** Topics of the single node that this was, until the catalog has them. */
   #topicsToTake: ReadonlySet<string> = new Set();
+  #refusal: ProglogError | undefined;
   #opening: Promise<void> | undefined;
   #forming: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
@@ -212,7 +213,9 @@ export class ClusteredNode implements NodeStorage {
    * waiting for a leader.
    */
   openReplicas(): Promise<void> {
-    return (this.#opening = this.#open().finally(() => this.#stopIfClosed()));
+    return (this.#opening = this.#open().catch((error: unknown) => {
+      throw this.#refusal ?? error;
+    }));
   }
 
   async #open(): Promise<void> {
@@ -353,7 +356,7 @@ export class ClusteredNode implements NodeStorage {
     logger.error({ reason: refusal.message, hint: refusal.hint }, why);
     const failed = (error: unknown): void => logger.warn({ reason: messageOf(error) }, "the node didn't stop as it should");
     identity.record.notePutBack().catch(failed);
-    this.close(new ProglogError("SHUTTING_DOWN", why, { cause: refusal })).catch(failed);
+    this.close((this.#refusal = new ProglogError("SHUTTING_DOWN", why, { cause: refusal }))).catch(failed);
   }
 
   #stopIfClosed(): void {
