@@ -11,7 +11,7 @@ runner := $(node) tools/test-runner/run.ts
 lint_paths := src sim test bench examples tools/cluster tools/test-runner
 
 .DEFAULT_GOAL := help
-.PHONY: help install run cluster test test-one test-debug prove-crash prove-cluster prove-host check types lint format format-check layering proto proto-check openapi openapi-check bench bench-peers build pack clean raft-scripts prove-raft sim mutants sim-long
+.PHONY: help install run cluster test test-one test-debug prove-crash prove-cluster prove-host check types lint format format-check layering proto proto-check openapi openapi-check reference reference-check bench bench-peers build pack clean raft-scripts prove-raft sim mutants sim-long
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -80,7 +80,7 @@ mutants: install ## breaks rules on purpose, one by one, and shows that the suit
 
 # ---- check ----
 
-check: types lint format-check layering proto-check openapi-check ## types, lint, format, layering, generated files up to date
+check: types lint format-check layering proto-check openapi-check reference-check ## types, lint, format, layering, generated files up to date
 
 types: install
 	$(node) $(bin)/typescript/bin/tsc
@@ -99,6 +99,12 @@ openapi-check: install
 
 openapi: install ## writes docs/openapi.json anew, from the routes
 	@$(node) test/openapi/write.ts
+
+reference-check: install
+	@$(node) test/reference/write.ts --check
+
+reference: install ## writes docs/reference-*.md anew, from the source
+	@$(node) test/reference/write.ts
 
 format: install ## formats the sources
 	$(node) $(bin)/@biomejs/biome/bin/biome format --write

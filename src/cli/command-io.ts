@@ -18,6 +18,8 @@ export interface CommandIo {
 
 interface Terminal {
   readonly isTTY?: boolean;
+  /** Of a terminal. */
+  readonly columns?: number;
 }
 
 export type StopSignal = "SIGINT" | "SIGTERM";

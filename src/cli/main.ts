@@ -91,6 +91,7 @@ async function buildProgram(argv: readonly string[], context: CommandContext): P
       writeOut: (text) => void io.stdout.write(text),
       writeErr: (text) => void io.stderr.write(text),
       outputError: () => {},
+      getOutHelpWidth: () => io.stdout.columns ?? helpWidth,
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     })
@@ -170,6 +171,9 @@ function usageError(error: CommanderError, argv: readonly string[], program: Com
     cause: error,
   });
 }
+
+/** Of help that goes to no terminal. */
+const helpWidth = 80;
 
 function exitCodesHelp(): string {
   const names = Object.keys(exitCodes) as ExitName[];

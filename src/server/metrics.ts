@@ -370,6 +370,15 @@ export class Metrics {
     return this.#registry.metrics();
   }
 
+  /** What there is, for the reference. */
+  list(): readonly MetricDescription[] {
+    return this.#registry.getMetricsAsArray().map((metric) => {
+      // prom-client's types leave out two that each of its metrics has.
+      const { labelNames, type } = metric as unknown as { readonly labelNames: readonly string[]; readonly type: string };
+      return { name: metric.name, type, labels: labelNames, help: metric.help };
+    });
+  }
+
   close(): void {
     this.#process.close();
   }
@@ -380,6 +389,14 @@ export interface MetricsOptions {
   readonly version?: string | undefined;
   /** Wall-clock milliseconds since 1970. Default: the system's. */
   readonly now?: () => number;
+}
+
+export interface MetricDescription {
+  readonly name: string;
+  /** "counter", "gauge", "histogram" */
+  readonly type: string;
+  readonly labels: readonly string[];
+  readonly help: string;
 }
 
 export interface AnsweredRequest {
