@@ -574,3 +574,9 @@ export const logLevelForMaxMs = 7 * 24 * 60 * 60 * secondMs;
  * stores them pays for each: beyond this, what is told of them together has to do.
  */
 export const metricPartitionsMaxCount = 1_000;
+
+/** Of a collector's answer to what is pushed: enough for its reason, and no more than that is read. */
+export const otlpAnswerMaxBytes = 64 * KiB;
+
+/** How long a stop waits for the last push: the figures are worth a moment, and no more. */
+export const otlpGraceMs = 2 * secondMs;

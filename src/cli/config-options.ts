@@ -31,6 +31,8 @@ const valueNames: Readonly<Record<Exclude<ConfigKey["kind"], "choice">, string>>
   address: "<host:port>",
   addresses: "<host:port,…>",
   origins: "<origins>",
+  url: "<url>",
+  headers: "<name=value,…>",
   flag: "[true|false]",
   integer: "<number>",
   bytes: "<size>",

@@ -8,10 +8,22 @@ import type { ConfigValue } from "./config-value.ts";
 /** One key: what it may be, what it is when nobody says, and what it does. Names keep the book's words where the concept is the book's. */
 export interface ConfigDefinition<Value extends ConfigValue> {
   /**
-   * `bytes` and `duration` take units: 64MiB, 7d. `flag` is true or false. `origins` are sites, `addresses` are `host:port`, with a comma
-   * between.
+   * `bytes` and `duration` take units: 64MiB, 7d. `flag` is true or false. `origins` are sites, `addresses` are `host:port`, `headers` are
+   * `name=value`, with a comma between. `url` is one of http or https.
    */
-  readonly kind: "text" | "name" | "address" | "addresses" | "origins" | "flag" | "choice" | "integer" | "bytes" | "duration";
+  readonly kind:
+    | "text"
+    | "name"
+    | "address"
+    | "addresses"
+    | "origins"
+    | "url"
+    | "headers"
+    | "flag"
+    | "choice"
+    | "integer"
+    | "bytes"
+    | "duration";
   readonly default: Value;
   /** For `integer`, `bytes` (in bytes) and `duration` (in ms): inclusive. */
   readonly min?: number;
@@ -198,5 +210,19 @@ export const configDefinitions: { readonly [Property in keyof Config]: ConfigDef
     default: "auto",
     choices: ["auto", "json", "pretty"],
     help: "How: JSON lines, or for people; auto: for people where it is a terminal.",
+  },
+  otlpEndpoint: {
+    kind: "url",
+    default: null,
+    nullWord: "off",
+    help: "Collector to push metrics to by OTLP over HTTP, as http://collector:4318.",
+  },
+  otlpIntervalMs: { kind: "duration", default: minuteMs, min: secondMs, max: hourMs, help: "How often metrics are pushed." },
+  otlpHeaders: {
+    kind: "headers",
+    default: null,
+    nullWord: "none",
+    isSecret: true,
+    help: "Headers of what is pushed, name=value, several with a comma between.",
   },
 };

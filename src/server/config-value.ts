@@ -4,6 +4,7 @@ import { nodeNameMaxChars } from "../base/cluster-limits.ts";
 import { joinAddressesMaxCount } from "../base/limits.ts";
 import { formatBytes, formatDuration, parseBytes, parseDuration } from "../base/quantity.ts";
 import type { ConfigKey } from "./config.ts";
+import { parseHeaders } from "./otlp/otlp-sender.ts";
 import { formatNodeAddress, parseNodeAddress } from "./node-address.ts";
 
 export type ConfigValue = string | number | boolean | null;
@@ -51,6 +52,18 @@ export function parseConfigValue(key: ConfigKey, given: unknown, source: string)
       }
       if (origins.length === 0) throw refuse("it is empty");
       return origins.join(",");
+    }
+    case "url": {
+      const url = typeof given === "string" ? URL.parse(given) : null;
+      if (url === null || !["http:", "https:"].includes(url.protocol)) throw refuse("it isn't a URL of http or https");
+      if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "")
+        throw refuse("it holds more than a host, a port and a path");
+      return String(given);
+    }
+    case "headers": {
+      if (typeof given !== "string" || given.trim() === "" || parseHeaders(given) === undefined)
+        throw refuse("it isn't a list of headers, as in authorization=Basic%20abc,x-tenant=1");
+      return given;
     }
     case "flag": {
       if (given === true || given === "true" || given === "1") return true;

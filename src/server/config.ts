@@ -62,6 +62,11 @@ export interface Config {
   readonly stopGraceMs: number;
   readonly logLevel: "debug" | "info" | "warn" | "error" | "silent";
   readonly logFormat: "auto" | "json" | "pretty";
+  /** Of a collector: `http://host:4318`. Null: off. */
+  readonly otlpEndpoint: string | null;
+  readonly otlpIntervalMs: number;
+  /** `name=value`, several with a comma between. Null: none. */
+  readonly otlpHeaders: string | null;
 }
 
 /** A key as a command line or a page of documentation needs it: plain data. */

@@ -9,6 +9,8 @@ import { addClusterMetrics, type WatchedCluster } from "./cluster-metrics.ts";
 import type { GrpcDoor } from "./grpc-door.ts";
 import type { Listener, RefusedReason } from "./listener.ts";
 import { MetricsAdder } from "./metrics-adder.ts";
+import type { PushOutcome } from "./otlp/metrics-push.ts";
+import type { MetricValues } from "./otlp/otlp-metrics.ts";
 import { addPartitionMetrics } from "./partition-metrics.ts";
 import type { PeerObserver } from "./peer-context.ts";
 import type { PeersStatus } from "./peer-transport.ts";
@@ -32,6 +34,9 @@ export class Metrics {
     ["route"],
   );
   readonly #errors = this.#add.counter("proglog_errors_total", "Errors that clients were answered with, by code", ["code"]);
+  readonly #pushes = this.#add.counter("proglog_otlp_pushes_total", "Pushes of metrics to a collector, and how they ended", [
+    "outcome",
+  ]);
   readonly #accepted = this.#add.counter("proglog_connections_accepted_total", "Connections by what they speak", ["protocol"]);
   readonly #refused = this.#add.counter("proglog_connections_refused_total", "Connections dropped, and why", ["reason"]);
   readonly #appendedRecords = this.#add.counter("proglog_log_appended_records_total", "Records appended");
@@ -368,6 +373,15 @@ export class Metrics {
 
   text(): Promise<string> {
     return this.#registry.metrics();
+  }
+
+  /** All of them with their values. */
+  values(): Promise<readonly MetricValues[]> {
+    return this.#registry.getMetricsAsJSON() as unknown as Promise<readonly MetricValues[]>;
+  }
+
+  pushed(outcome: PushOutcome): void {
+    this.#pushes.inc({ outcome });
   }
 
   /** What there is, for the reference. */

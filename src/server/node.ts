@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import type { Disk } from "../base/disk.ts";
 import { messageOf, ProglogError } from "../base/error.ts";
-import { answersMaxBytes, bodiesMaxBytes } from "../base/limits.ts";
+import { answersMaxBytes, bodiesMaxBytes, otlpGraceMs } from "../base/limits.ts";
 import type { Logger } from "../base/logger.ts";
 import { nodeDisk } from "../base/node-disk.ts";
 import { type Random, systemRandom } from "../base/random.ts";
@@ -35,6 +35,7 @@ import { addLogLevelRoutes } from "./log-level-routes.ts";
 import { createLogger } from "./logger.ts";
 import { Metrics } from "./metrics.ts";
 import { openClustered } from "./open-clustered.ts";
+import { MetricsPush, type MetricsPushParts } from "./otlp/metrics-push.ts";
 import type { PeerConnect } from "./peer-context.ts";
 import type { PeersStatus } from "./peer-transport.ts";
 import { ProduceService } from "./produce-service.ts";
@@ -206,6 +207,13 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       metrics.watchCluster(clustered.node);
       metrics.watchPeers({ status: () => clustered.peers()?.status() ?? noPeers });
     }
+    const push = pushMetrics(config, {
+      ...{ clock, logger },
+      resource: () => ({ version: version ?? "unreleased", instanceId: clustered?.node.nodeId ?? storage.storageId }),
+      collect: () => metrics.values(),
+      onPushed: (outcome) => metrics.pushed(outcome),
+    });
+    undo.push(() => push?.close(0));
     const abandon = (): void =>
       void storage.close(new ProglogError("SHUTTING_DOWN", "Cannot start: the node was told to stop"));
     if (parts.signal?.aborted === true) abandon();
@@ -216,16 +224,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
     door.serve();
     const node = new RunningNode({
       ...services,
-      config,
-      app,
-      door,
-      listener,
-      metrics,
-      closeAccess,
-      clock,
-      logger,
-      tls,
-      reminder,
+      ...{ config, app, door, listener, metrics, closeAccess, clock, logger, tls, reminder, push },
     });
     logger.info({ url: node.url, dataDir: config.dataDir, storageId: node.storageId }, "serving");
     return node;
@@ -268,8 +267,8 @@ class RunningNode implements Node {
   }
 
   async #close(): Promise<void> {
-    const { config, storage, app, door, listener, consume, tails, bodies, metrics, closeAccess, clock, logger, tls, reminder } =
-      this.#parts;
+    const { config, storage, app, door, listener, consume, tails, bodies, metrics, clock, logger } = this.#parts;
+    const { closeAccess, tls, reminder, push } = this.#parts;
     listener.stop();
     tls?.close();
     reminder?.cancel();
@@ -294,6 +293,8 @@ class RunningNode implements Node {
     } finally {
       await app.close().catch((error: unknown) => logFailure(logger, error));
       await door.close().catch((error: unknown) => logFailure(logger, error));
+      // What was done last is in it. The logs are closed by now: a collector that dawdles keeps nobody from anything.
+      await push?.close(otlpGraceMs);
       metrics.close();
     }
     logger.info({ url: this.url }, "stopped");
@@ -312,6 +313,7 @@ interface RunningParts extends RouteServices {
   readonly tls: TlsDoor | undefined;
   readonly reminder: { cancel(): void } | undefined;
   readonly logger: LevelledLogger;
+  readonly push: MetricsPush | undefined;
 }
 
 /** Of a node whose network hasn't begun. */
@@ -334,6 +336,11 @@ function logSettings(config: Config): LogSettings {
     ...(config.retentionMaxAgeMs === null ? {} : { retentionMaxAgeMs: config.retentionMaxAgeMs }),
     ...(config.scrubIntervalMs === null ? {} : { scrubIntervalMs: config.scrubIntervalMs }),
   };
+}
+
+function pushMetrics(config: Config, parts: Omit<MetricsPushParts, "target" | "intervalMs">): MetricsPush | undefined {
+  const { otlpEndpoint: endpoint, otlpHeaders: headers, otlpIntervalMs: intervalMs } = config;
+  return endpoint === null ? undefined : new MetricsPush({ ...parts, target: { endpoint, headers }, intervalMs });
 }
 
 function logFailure(logger: Logger, error: unknown): void {

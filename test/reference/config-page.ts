@@ -27,6 +27,8 @@ function valueOf(key: ConfigKey): string {
     address: "`host:port`",
     addresses: "`host:port`, several with a comma between",
     origins: "origins, with a comma between",
+    url: "a URL",
+    headers: "`name=value`, several with a comma between",
     flag: "`true`, `false`",
     choice: choices.map((choice) => `\`${choice}\``).join(", "),
     integer: range,
