@@ -111,7 +111,7 @@ async function askHttp(name: string, { authorization, http }: AccessWay): Promis
   const body = exampleBodies[name] ?? (method === "GET" || method === "DELETE" ? undefined : "{}");
   const { status, text } = await http(method, path, { headers, ...(body === undefined ? {} : { body }) });
   if (status < 400) return undefined;
-  if (template.startsWith("/v1")) return (JSON.parse(text) as { readonly code: string }).code;
+  if (text.startsWith("{")) return (JSON.parse(text) as { readonly code: string }).code;
   return status === 401 ? "UNAUTHENTICATED" : status === 403 ? "PERMISSION_DENIED" : `HTTP ${status}`;
 }
 
