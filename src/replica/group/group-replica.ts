@@ -22,15 +22,15 @@ import { GroupAppends, type GroupAppendOptions } from "./group-appends.ts";
 import { closedError, isOwnFault, type KnownLeader, notLeaderError, stoppedError, withSuccessor } from "./group-errors.ts";
 import { findEntryOf, openGroupLog } from "./group-log.ts";
 import { checkRepaired, GroupDamage } from "./group-damage.ts";
-import type { GroupListener, GroupReplicaOptions } from "./group-options.ts";
+import { GroupEvents } from "./group-events.ts";
+import type { GroupReplicaOptions } from "./group-options.ts";
 import { findRefusal, findSuccessor } from "./group-refusal.ts";
 import { GroupReads } from "./group-reads.ts";
 import { describeGroup, type GroupStatus } from "./group-status.ts";
 import { GroupTrims } from "./group-trims.ts";
 import { CopyShare, LogCopies } from "./log-copies.ts";
 import { HardStateWriter } from "./hard-state-writer.ts";
-import { keptIndexOf } from "./kept-index.ts";
-import { PeerLags } from "./peer-lags.ts";
+import { KeptEntries } from "./kept-entries.ts";
 import { SendDispatch } from "./send-dispatch.ts";
 
 /**
@@ -55,17 +55,14 @@ export class GroupReplica {
   readonly #trims: GroupTrims;
   /** The frames of entries that came from a leader, by the core's own objects. */
   readonly #stamped = new WeakMap<Entry, StampedEntry>();
-  /** When a peer was last heard of, by the monotonic clock. */
-  readonly #heardMs = new Map<NodeId, number>();
-  readonly #lags = new PeerLags();
-  #ledSinceMs = 0;
+  readonly #kept: KeptEntries;
   #committedIndex: number;
   /** The term that this replica leads, as far as appends know; 0 none. */
   #ledTerm = 0;
   #leadership: AbortController | undefined;
   readonly #damage: GroupDamage;
   readonly #copies: LogCopies;
-  #events: ((listener: GroupListener) => void)[] = [];
+  readonly #events: GroupEvents;
   #isPumping = false;
   #isPumpDue = false;
   #isShowing = false;
@@ -79,6 +76,8 @@ export class GroupReplica {
     this.#logger = logger;
     this.raft = raft;
     this.#log = log;
+    this.#events = new GroupEvents(options);
+    this.#kept = new KeptEntries(raft.state, clock);
     this.#committedIndex = raft.commitIndex;
     this.#damage = new GroupDamage((damage) => {
       this.#events.push((listener) => listener.damaged?.(damage));
@@ -149,10 +148,7 @@ export class GroupReplica {
       log,
       clock,
       logger,
-      keptIndex: () => {
-        const nowMs = clock.monotonic();
-        return keptIndexOf(raft.state, { nowMs, ledSinceMs: this.#ledSinceMs, heardMs: this.#heardMs, lags: this.#lags });
-      },
+      keptIndex: () => this.#kept.trimMaxIndex,
       propose: (payload, beginsSegment) => this.#appends.proposeTrim(payload, beginsSegment),
       trimmed: () => this.#act(() => raft.trimmed({ index: log.base.index, nextOffset: log.base.nextOffset })),
       failed: (error) => this.#readFailed(error),
@@ -234,7 +230,7 @@ export class GroupReplica {
   /** Takes in what a peer said. */
   receive({ message, frames }: PeerMessage): void {
     if (this.#ended !== undefined) return;
-    this.#heardMs.set(message.from, this.#options.clock.monotonic());
+    this.#kept.heard(message.from);
     const entries: Entry[] = [];
     for (const frame of frames) {
       const stamped = this.#log.decodeFromPeer(frame);
@@ -361,7 +357,7 @@ export class GroupReplica {
   /** What a peer asks of this replica's log, or has it do (`isCopyQuestion`). What it throws is the peer's answer. */
   answerCopy(from: NodeId, kind: CopyQuestionKind, body: Buffer, signal: AbortSignal): Promise<Buffer> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended);
-    this.#lags.fetched(from, this.#options.clock.monotonic());
+    this.#kept.fetched(from);
     return this.#copies.answer(from, kind, body, signal);
   }
 
@@ -508,7 +504,7 @@ export class GroupReplica {
       this.#loseLeadership("this node stopped leading the partition");
     if (role.kind === "leader" && this.#ledTerm === 0) {
       this.#ledTerm = change.term;
-      this.#ledSinceMs = this.#options.clock.monotonic();
+      this.#kept.led();
       this.#appends.led(role.noOpIndex);
       this.#events.push(() => this.#options.observer?.elected?.({ term: change.term }));
     }
@@ -517,7 +513,6 @@ export class GroupReplica {
 
   #loseLeadership(reason: string): void {
     this.#ledTerm = 0;
-    this.#lags.clear();
     this.#appends.lost(reason);
     this.#leadership?.abort(this.#ended ?? notLeaderError("go on reading", this.#knownLeader()));
     this.#leadership = undefined;
@@ -544,17 +539,8 @@ export class GroupReplica {
     }
   }
 
-  /** The listener hears when all is done, so that it may ask or order what it likes. */
   #tell(): void {
-    if (this.#isPumping || this.#events.length === 0) return;
-    const { listener = {} } = this.#options;
-    for (const event of this.#events.splice(0)) {
-      try {
-        event(listener);
-      } catch (error) {
-        this.#logger.error({ group: this.#options.groupName, error }, "a listener of a group threw");
-      }
-    }
+    if (!this.#isPumping) this.#events.tell();
   }
 
   #writeFailed(error: unknown): void {
