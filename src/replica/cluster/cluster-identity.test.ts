@@ -69,6 +69,27 @@ describe("the identity of a node", () => {
     assert.equal(read.state.bootCounters.has(stranger), false);
   });
 
+  test("takes none of two that ran on copies of one empty directory for an old copy, once the other was stopped", async () => {
+    const world = new World();
+    const opening = world.open("a", { initialNodes: 2, startJoinAddrs });
+    await world.pass(100);
+    const a = world.identityOf("a");
+    const none = { nodes: [], connected: [], mayLead: () => false };
+    const [storageId, clusterId] = ["d".repeat(32), "e".repeat(32)];
+    const copy = { clusterId: undefined, nodeId: "b", storageId, bootCounter: 1, address: "b:8000", life: "1".repeat(16) };
+    const other = { ...copy, life: "2".repeat(16) };
+    for (const peer of [copy, other]) a.check(peer, none);
+    await world.pass(100);
+    const members = [a.peer, copy].map(({ nodeId, storageId: id, address }) => ({ name: nodeId, storageId: id, address }));
+    const sorted = members.toSorted((one, two) => (one.storageId < two.storageId ? -1 : 1));
+    await a.record.promise({ clusterId, proposer: sorted[0]?.storageId ?? "", members: sorted });
+    await a.record.adopt(clusterId);
+    assert.equal(a.check({ ...other, clusterId }, none).kind, "member");
+    await world.pass(100);
+    assert.throws(() => a.check({ ...copy, clusterId }, none), { code: "PEER_REFUSED", message: /an old copy/ });
+    await world.until(opening);
+  });
+
   test("is had by way of a member that comes by itself, though the join addresses lead to nobody else", async () => {
     const world = new World();
     await world.until(world.open("b", { isBootstrapping: true }));

@@ -164,7 +164,9 @@ export class ClusterIdentity {
     if (clusterId === undefined) this.#driver.introduce(peer.address);
     // Of those who are nobody here, any number could come, and push out those who are.
     const isSomebody = clusterId === undefined || [...known.values()].some((node) => node.storageId === peer.storageId);
-    const { bootCounter, life } = peer;
+    const { bootCounter } = peer;
+    // Before there is a cluster two may run on copies of one directory, and either may be the one that stays: whose start it is comes out behind that.
+    const life = clusterId === undefined ? undefined : peer.life;
     if (isSomebody && peer.storageId !== storageId)
       this.record.noteStart(peer.storageId, { bootCounter, life }).catch(this.#noteFailed);
     return standing;
