@@ -1,4 +1,5 @@
 import { request } from "node:http";
+import { request as requestByTls } from "node:https";
 import { connect, type Socket } from "node:net";
 import type { Clock } from "../src/base/clock.ts";
 import type { Disk } from "../src/base/disk.ts";
@@ -7,6 +8,7 @@ import { createMemoryDisk } from "../src/base/memory-disk.ts";
 import { Conformance, keptDocument } from "./openapi/conformance.ts";
 import { type Node, parseConfig, startNode } from "../src/server/index.ts";
 import type { PeerConnect } from "../src/server/peer-context.ts";
+import type { ClientTls } from "./ask-tls.ts";
 
 /** Every answer that a test gets by `send` is held to the API's document. */
 const conformance = new Conformance(keptDocument());
@@ -17,11 +19,13 @@ export class TestNode implements AsyncDisposable {
   readonly disk: Disk;
   /** What it logged. */
   readonly lines: readonly LoggedLine[];
+  readonly #tls: Partial<ClientTls>;
 
-  constructor(node: Node, disk: Disk, lines: readonly LoggedLine[]) {
+  constructor(node: Node, disk: Disk, lines: readonly LoggedLine[], tls: Partial<ClientTls> = {}) {
     this.node = node;
     this.disk = disk;
     this.lines = lines;
+    this.#tls = tls;
   }
 
   get port(): number {
@@ -32,7 +36,9 @@ export class TestNode implements AsyncDisposable {
   send(method: string, path: string, options: SendOptions = {}): Promise<Answer> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     const body = options.body === undefined ? undefined : Buffer.from(options.body);
-    const sent = request(this.node.url, {
+    const send = this.node.url.startsWith("https:") ? requestByTls : request;
+    const sent = send(this.node.url, {
+      ...this.#tls,
       method,
       path,
       agent: false,
@@ -120,7 +126,7 @@ export async function startTestNode(options: TestNodeOptions = {}): Promise<Test
     ...(clock === undefined ? {} : { clock }),
     ...(connectPeer === undefined ? {} : { connectPeer }),
   });
-  return new TestNode(node, disk, lines);
+  return new TestNode(node, disk, lines, options.tls);
 }
 
 /** A connection of plain bytes. */
@@ -163,6 +169,8 @@ export class TestSocket {
 }
 
 export interface TestNodeOptions {
+  /** What its own requests trust and show, PEM. */
+  readonly tls?: ClientTls;
   readonly flags?: Readonly<Record<string, unknown>>;
   readonly disk?: Disk;
   readonly clock?: Clock;
