@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { type Client, connect } from "../src/client/index.ts";
+import { type Client, type ClientTls, connect } from "../src/client/index.ts";
 import { CuttableNetwork } from "./cuttable-network.ts";
 import { findFreePort, ServerProcess } from "./server-process.ts";
 
@@ -11,15 +11,23 @@ export class ClusterProcess {
   readonly #nodes: (ServerProcess | undefined)[] = [];
   /** Stands before the nodes where they are to be cut off. */
   readonly network: CuttableNetwork | undefined;
+  readonly #options: ClusterOptions;
 
-  private constructor(ports: readonly number[], directories: readonly string[], network: CuttableNetwork | undefined) {
+  private constructor(
+    ports: readonly number[],
+    directories: readonly string[],
+    network: CuttableNetwork | undefined,
+    options: ClusterOptions,
+  ) {
     this.#ports = ports;
     this.#directories = directories;
     this.network = network;
+    this.#options = options;
   }
 
   /** Resolves when it takes topics. */
-  static async start(directory: string, { isCuttable = false } = {}): Promise<ClusterProcess> {
+  static async start(directory: string, options: ClusterOptions = {}): Promise<ClusterProcess> {
+    const { isCuttable = false } = options;
     const ports = await Promise.all([findFreePort(), findFreePort(), findFreePort()]);
     const network = isCuttable
       ? await CuttableNetwork.open(ports.map((port, number) => ({ name: nameOf(number), port })))
@@ -28,6 +36,7 @@ export class ClusterProcess {
       ports,
       ports.map((_, number) => join(directory, `node${number}`)),
       network,
+      options,
     );
     await Promise.all(ports.map((_, number) => cluster.startNode(number)));
     await cluster.untilServing();
@@ -55,6 +64,7 @@ export class ClusterProcess {
       ...[script, "serve", "--node-name", nameOf(number), "--rpc-port", `${port}`, "--log-level", "error"],
       ...["--data-dir", this.#directories[number] ?? "", "--initial-nodes", "3", "--start-join-addrs", this.address],
       ...(this.network === undefined ? [] : ["--advertise-addr", this.addresses[number] ?? ""]),
+      ...(this.#options.flagsOf?.(nameOf(number)) ?? []),
     ];
     this.#nodes[number] = await ServerProcess.start({
       what: `node ${number}`,
@@ -87,7 +97,8 @@ export class ClusterProcess {
 
   /** Until a topic can be made: then there is a cluster, and somebody leads it. */
   async untilServing(): Promise<void> {
-    const client = connect(this.address.split(","));
+    const { tls } = this.#options;
+    const client = connect(this.addresses, tls === undefined ? {} : { tls });
     try {
       for (const deadline = performance.now() + waitMaxMs; ; await pause(100)) {
         try {
@@ -132,6 +143,14 @@ export class ClusterProcess {
     await Promise.all(this.nodes.map((node) => node.stop()));
     await this.network?.close();
   }
+}
+
+export interface ClusterOptions {
+  readonly isCuttable?: boolean;
+  /** Flags of one node, beside the others'. */
+  readonly flagsOf?: (name: string) => readonly string[];
+  /** How clients speak with it. Default: in clear. */
+  readonly tls?: ClientTls;
 }
 
 export function nameOf(number: number): string {

@@ -19,6 +19,7 @@ import { indexMemory } from "./index-memory.ts";
 import { manyLogs } from "./many-logs.ts";
 import { manySegments } from "./many-segments.ts";
 import { peerTransport } from "./peer-transport.ts";
+import { mutualTls } from "./mutual-tls.ts";
 import { peersDefault, peersDurable } from "./peers/compare.ts";
 import { readRandom } from "./read-random.ts";
 import { readSequential } from "./read-sequential.ts";
@@ -41,6 +42,7 @@ const benches: readonly Bench[] = [
   http,
   grpcLayer,
   clientOverGrpc,
+  mutualTls,
   cluster,
   clusterFaults,
   clusterIdle,

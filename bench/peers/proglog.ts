@@ -1,5 +1,6 @@
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { connect } from "../../src/client/index.ts";
+import { type ClientTls, connect } from "../../src/client/index.ts";
 import { findFreePort, ServerProcess } from "../server-process.ts";
 import type { Peer, PeerClient } from "./peer.ts";
 
@@ -15,8 +16,10 @@ export const proglog: Peer = {
     };
   },
 
+  /** With a directory behind a `#`, over TLS, by the certificates in it. */
   async connect(address) {
-    const client = connect(address.split(","));
+    const [addresses = "", certificates] = address.split("#");
+    const client = connect(addresses.split(","), certificates === undefined ? {} : { tls: readClientTls(certificates) });
     const producers = new Map<string, ReturnType<typeof client.producer>>();
     const producerOf = (topic: string): ReturnType<typeof client.producer> => {
       let producer = producers.get(topic);
@@ -46,6 +49,12 @@ export const proglog: Peer = {
     };
   },
 };
+
+/** Of a directory that `proglog certs` made, with a client in it that is called `client`. */
+export function readClientTls(directory: string): ClientTls {
+  const read = (name: string): Buffer => readFileSync(join(directory, name));
+  return { ca: read("ca.pem"), cert: read("client.pem"), key: read("client-key.pem") };
+}
 
 /** The same, a call for each record instead of a stream. */
 export const proglogUnary: Peer = {
