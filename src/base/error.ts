@@ -35,6 +35,7 @@ export type ErrorCode =
   // The log can't, now or any more.
   | "APPEND_QUEUE_FULL"
   | "OVERLOADED"
+  | "QUOTA_EXCEEDED"
   | "DISK_FULL"
   | "DISK_FAILED"
   | "LOG_CLOSED"

@@ -98,3 +98,12 @@ export const auditSourcesMaxCount = 4_096;
 
 /** Topics of one ProduceStream that are looked at again when the policy changes: some kilobytes. */
 export const watchedTopicsMaxCount = 1_000;
+
+/** Principals whose bytes are counted for quotas; of more, those who had something longest ago are forgotten, which is to their good. */
+export const quotaPrincipalsMaxCount = 10_000;
+
+/** How long a stream that is held back sleeps before it looks whether it is still there. */
+export const quotaWaitMaxMs = 1 * secondMs;
+
+/** The smallest quota: with less a batch of the largest size would hold its stream back for more than an hour. */
+export const quotaMinBytesPerSecond = 1 * KiB;

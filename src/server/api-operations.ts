@@ -79,6 +79,7 @@ const partitionErrors = [
 ] as const;
 
 const produceErrors = [
+  "QUOTA_EXCEEDED",
   "INVALID_RECORD",
   "INVALID_BATCH",
   "INVALID_TOPIC_NAME",
@@ -114,6 +115,7 @@ const consumeErrors = [
   "UNDECODABLE_BATCH",
   "UNSUPPORTED_FORMAT",
   "OVERLOADED",
+  "QUOTA_EXCEEDED",
   "NOT_A_REPLICA",
 ] as const;
 

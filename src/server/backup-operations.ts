@@ -61,7 +61,7 @@ export const backupOperations: Readonly<Record<string, ApiOperation>> = {
       endPosition: { description: "Behind the last byte that is wanted; an answer has 4 MiB of them at most." },
     },
     answers: { 200: { description: "They aren't verified.", content: { "application/octet-stream": {} } } },
-    errors: [...partitionErrors, "OVERLOADED"],
+    errors: [...partitionErrors, "OVERLOADED", "QUOTA_EXCEEDED"],
   },
 };
 

@@ -4,6 +4,7 @@ import { ProglogError } from "../base/error.ts";
 import type { Replica } from "../replica/replica.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
 import { type BackupTopics, formatBackupLog } from "../wire/backup-message.ts";
+import type { ByteQuota } from "./access/byte-quota.ts";
 import type { Access } from "./access/access-control.ts";
 import { HeldShare } from "./held-bytes.ts";
 import { goneSignal, type HttpApp, sendJson } from "./http-app.ts";
@@ -14,7 +15,7 @@ import type { RouteServices } from "./route-services.ts";
  * What `proglog backup` asks a node for (docs/backup.md): the topics, and of each partition what its log is made of and the bytes. In a
  * cluster it is the leader that answers, since it alone knows at once what is committed.
  */
-export function addBackupRoutes(app: HttpApp, { storage, answers, access, clusterId }: BackupRouteParts): void {
+export function addBackupRoutes(app: HttpApp, { storage, answers, access, quota, clusterId }: BackupRouteParts): void {
   app.fastify.get("/v1/backup/topics", { schema: { querystring: querySchema({}) } }, async ({ caller }, reply) => {
     access.check(caller, "consume", "*");
     const topics = await storage.catalog.listTopics();
@@ -62,6 +63,7 @@ export function addBackupRoutes(app: HttpApp, { storage, answers, access, cluste
     { schema: { querystring: storeSchema } },
     async (request, reply) => {
       const { version, baseIndex, position, endPosition } = request.query;
+      quota.check(request.caller);
       const held = new HeldShare(answers, "send a piece of a log");
       goneSignal(reply).addEventListener("abort", () => held.end(), { once: true });
       const [from, to] = [integerParameter(position, "position", 0), integerParameter(endPosition, "endPosition", 0)];
@@ -76,6 +78,7 @@ export function addBackupRoutes(app: HttpApp, { storage, answers, access, cluste
           maxBytes,
         }),
       );
+      quota.charge(request.caller, bytes.length);
       return reply.header("content-type", "application/octet-stream").send(bytes);
     },
   );
@@ -93,6 +96,7 @@ export function addBackupRoutes(app: HttpApp, { storage, answers, access, cluste
 
 export interface BackupRouteParts extends Pick<RouteServices, "storage" | "answers"> {
   readonly access: Access;
+  readonly quota: ByteQuota;
   /** Of the cluster that the node is in. */
   readonly clusterId: () => string | undefined;
 }

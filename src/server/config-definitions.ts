@@ -1,6 +1,7 @@
 import { compressions } from "../batch/compression.ts";
 import { catchUpBytesPerSecond, initialNodesMaxCount } from "../base/cluster-limits.ts";
 import { bodiesMaxBytes, bodyMaxBytes, connectionsMaxCount } from "../base/limits.ts";
+import { quotaMinBytesPerSecond } from "../base/security-limits.ts";
 import { dayMs, GiB, hourMs, KiB, MiB, minuteMs, secondMs } from "../base/units.ts";
 import type { Config } from "./config.ts";
 import type { ConfigValue } from "./config-value.ts";
@@ -41,6 +42,17 @@ export const environmentPrefix = "PROGLOG_";
 
 function fileOf(help: string): ConfigDefinition<string | null> {
   return { kind: "text", default: null, nullWord: "none", help };
+}
+
+function quotaOf(help: string): ConfigDefinition<number | null> {
+  return {
+    kind: "bytes",
+    default: null,
+    nullWord: "unlimited",
+    min: quotaMinBytesPerSecond,
+    max: Number.MAX_SAFE_INTEGER,
+    help,
+  };
 }
 
 /** As good as for ever. */
@@ -107,6 +119,8 @@ export const configDefinitions: { readonly [Property in keyof Config]: ConfigDef
   aclModelFile: fileOf("Model of casbin for --acl-policy-file; none: subject, object and action are compared."),
   aclPolicyFile: fileOf("Policy of casbin that the access policy begins with; ignored where there is one already."),
   adminTokenFile: fileOf("File with a token that may do everything on this node; nobody else may read it. The last resort."),
+  produceQuotaBytesPerSecond: quotaOf("Bytes a second that each principal may produce to this node."),
+  consumeQuotaBytesPerSecond: quotaOf("Bytes a second that each principal may consume from this node."),
   allowOrigin: {
     kind: "origins",
     default: null,

@@ -41,6 +41,9 @@ export interface Config {
   readonly adminTokenFile: string | null;
   /** Origins with a comma between. Null: off, none but the node's own. */
   readonly allowOrigin: string | null;
+  /** Bytes a second that each principal may have of this node. Null: as many as there are. */
+  readonly produceQuotaBytesPerSecond: number | null;
+  readonly consumeQuotaBytesPerSecond: number | null;
   readonly autoCreateTopics: boolean;
   readonly sync: "always" | "interval" | "never";
   readonly syncIntervalMs: number;

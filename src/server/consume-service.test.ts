@@ -5,6 +5,7 @@ import { ProglogError } from "../base/error.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
 import type { ReadBounds, ReplicaRead } from "../replica/replica.ts";
 import { openAccess } from "./access/access-control.ts";
+import { noQuota } from "./access/byte-quota.ts";
 import { insider } from "./access/caller.ts";
 import { ConsumeService } from "./consume-service.ts";
 
@@ -15,7 +16,7 @@ const request = { ...place, limit: 10, maxBytes: 10, signal: new AbortController
 describe("consuming", () => {
   test("goes on over batches that have no records, without waiting", async () => {
     const script = scriptedDirectory([read(3, 9), read(7, 9), read(9, 9, [record])]);
-    const service = new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess });
+    const service = new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess, quota: noQuota });
     const result = await service.consume({ ...request, waitMs: 0 });
     assert.deepEqual(result.records, [record]);
     assert.deepEqual(script.calls, ["read 0", "read 3", "read 7"]);
@@ -28,7 +29,7 @@ describe("consuming", () => {
         if (kind === "left") gone.abort();
         else service.stop();
       });
-      const service = new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess });
+      const service = new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess, quota: noQuota });
       const { records, nextOffset } = await service.consume({ ...request, signal: gone.signal, waitMs: 1000 });
       assert.deepEqual([records, nextOffset], [[], 3]);
       assert.deepEqual(script.calls, ["read 0"]);
@@ -38,7 +39,7 @@ describe("consuming", () => {
   test("hands on the signal of its client, so that a read under way ends with it", async () => {
     const signals: unknown[] = [];
     const script = scriptedDirectory([read(9, 9, [record])], (bounds) => signals.push(bounds.signal));
-    await new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess }).consume({
+    await new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess, quota: noQuota }).consume({
       ...request,
       waitMs: 0,
     });
@@ -47,7 +48,7 @@ describe("consuming", () => {
 
   test("waits where the records end, and reads again once it is woken", async () => {
     const script = scriptedDirectory([read(0, 0), read(1, 1, [record])]);
-    const service = new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess });
+    const service = new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess, quota: noQuota });
     const result = await service.consume({ ...request, waitMs: 1000 });
     assert.deepEqual(result.records, [record]);
     assert.deepEqual(script.calls, ["read 0", "wait 0", "read 0"]);
@@ -56,7 +57,7 @@ describe("consuming", () => {
 
   test("without a wait ends where the records end", async () => {
     const script = scriptedDirectory([read(0, 0)]);
-    const service = new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess });
+    const service = new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess, quota: noQuota });
     assert.deepEqual((await service.consume({ ...request, waitMs: 0 })).records, []);
     assert.deepEqual(script.calls, ["read 0"]);
   });
@@ -64,7 +65,7 @@ describe("consuming", () => {
   test("of a service that stops doesn't wait, and leaves no timer", async () => {
     const clock = createVirtualClock();
     const script = scriptedDirectory([read(0, 0)]);
-    const service = new ConsumeService(script.storage, { clock, access: openAccess });
+    const service = new ConsumeService(script.storage, { clock, access: openAccess, quota: noQuota });
     service.stop();
     assert.deepEqual((await service.consume({ ...request, waitMs: 1000 })).records, []);
     assert.deepEqual(script.calls, ["read 0"]);
@@ -73,21 +74,21 @@ describe("consuming", () => {
 
   test("for a client that is gone already doesn't wait", async () => {
     const script = scriptedDirectory([read(0, 0)]);
-    const service = new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess });
+    const service = new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess, quota: noQuota });
     await service.consume({ ...request, waitMs: 1000, signal: AbortSignal.abort() });
     assert.deepEqual(script.calls, ["read 0"]);
   });
 
   test("in a cluster says that there is nothing only once that is confirmed", async () => {
     const script = scriptedDirectory([read(0, 0)], undefined, { confirmed: [0] });
-    const service = new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess });
+    const service = new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess, quota: noQuota });
     assert.deepEqual((await service.consume({ ...request, waitMs: 0 })).records, []);
     assert.deepEqual(script.calls, ["read 0", "confirm"]);
   });
 
   test("in a cluster reads again what only a confirmation has brought here", async () => {
     const script = scriptedDirectory([read(0, 0), read(1, 1, [record])], undefined, { confirmed: [1] });
-    const service = new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess });
+    const service = new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess, quota: noQuota });
     assert.deepEqual((await service.consume({ ...request, waitMs: 0 })).records, [record]);
     assert.deepEqual(script.calls, ["read 0", "confirm", "read 0"]);
   });
@@ -96,7 +97,7 @@ describe("consuming", () => {
     const leading = new AbortController();
     const lost = new ProglogError("NOT_LEADER", "of a test");
     const script = scriptedDirectory([read(0, 0), read(0, 0)], () => leading.abort(lost), { leadership: leading.signal });
-    const service = new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess });
+    const service = new ConsumeService(script.storage, { clock: createVirtualClock(), access: openAccess, quota: noQuota });
     await assert.rejects(service.consume({ ...request, waitMs: 1000, leaderOnly: true }), lost);
     assert.deepEqual(script.calls, ["read 0"]);
   });

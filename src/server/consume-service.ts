@@ -3,6 +3,7 @@ import type { NodeStorage } from "../replica/node-storage.ts";
 import type { ReadBounds, Replica, ReplicaRead } from "../replica/replica.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
 import type { Access } from "./access/access-control.ts";
+import type { ByteQuota } from "./access/byte-quota.ts";
 import type { Caller } from "./access/caller.ts";
 import type { StartingPoint } from "../wire/starting-point.ts";
 import { type Reach, reachOffset } from "./reach-offset.ts";
@@ -12,11 +13,13 @@ export class ConsumeService {
   readonly #storage: NodeStorage;
   readonly #clock: Clock;
   readonly #access: Access;
+  readonly #quota: ByteQuota;
   readonly #waits = new Set<AbortController>();
   #isStopping = false;
 
-  constructor(storage: NodeStorage, { clock, access }: { readonly clock: Clock; readonly access: Access }) {
+  constructor(storage: NodeStorage, { clock, access, quota }: ConsumeServiceOptions) {
     this.#storage = storage;
+    this.#quota = quota;
     this.#access = access;
     this.#clock = clock;
   }
@@ -35,6 +38,7 @@ export class ConsumeService {
     const { topic, partition, from, waitMs, signal, leaderOnly, atLeastOffset = 0, caller, ...bounds } = request;
     const check = (): void => this.#access.check(caller, "consume", topic);
     check();
+    this.#quota.check(caller);
     checkTopicName(topic);
     const replica = this.#storage.getReplica(topic, partition);
     const leadership = leaderOnly === true ? replica.leadership("read from the leader") : undefined;
@@ -54,6 +58,7 @@ export class ConsumeService {
       while (true) {
         check();
         const read = await replica.read(offset, { ...bounds, signal });
+        if (this.#quota.isOn) this.#quota.charge(caller, bytesOf(read.records));
         if (leadership?.aborted === true) throw leadership.reason;
         if (read.records.length > 0 || signal.aborted) return read;
         // Batches without records lay here (compacted or lost ones), and then came more, or one that can't be read.
@@ -92,11 +97,21 @@ export class ConsumeService {
   }
 }
 
+function bytesOf(records: ReplicaRead["records"]): number {
+  return records.reduce((sum, { key, value }) => sum + (key?.length ?? 0) + (value?.length ?? 0), 0);
+}
+
 /** Whether there is more than was read, once everything is there that had been acknowledged. */
 async function showsMore(replica: Replica, { highWatermark }: ReplicaRead): Promise<boolean> {
   if (!replica.mayLag) return false;
   await replica.confirm();
   return replica.range().highWatermark > highWatermark;
+}
+
+export interface ConsumeServiceOptions {
+  readonly clock: Clock;
+  readonly access: Access;
+  readonly quota: ByteQuota;
 }
 
 export interface ConsumeRequest extends ReadBounds {

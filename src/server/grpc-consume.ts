@@ -25,6 +25,7 @@ import type { LargeBatch, Portion, Replica } from "../replica/replica.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
 import { type ConsumeRequest, type ConsumeResponse, encodeConsumeResponseHead } from "../wire/consume-message.ts";
 import type { Access } from "./access/access-control.ts";
+import type { ByteQuota } from "./access/byte-quota.ts";
 import { type Caller, callerOf } from "./access/caller.ts";
 import type { ConsumeService } from "./consume-service.ts";
 import { reachOffset, waitForOffset } from "./reach-offset.ts";
@@ -62,11 +63,20 @@ export class GrpcConsume {
     const { partition, from, maxRecords, maxBytes, isPacked, leaderOnly } = request;
     const topic = nameOf(request);
     const caller = callerOf(call);
+    const { quota } = this.#parts;
+    quota.check(caller);
     const replica = this.#findReplica(topic, partition, caller);
     if (leaderOnly) replica.leadership("read from the leader");
     const waitMs = Math.min(request.waitMs, consumeWaitMaxMs);
     await this.#reach(replica, request, call);
-    if (isPacked) return this.#consumePacked(replica, request, call);
+    if (isPacked) {
+      const response = await this.#consumePacked(replica, request, call);
+      quota.charge(
+        caller,
+        response.batches.reduce((sum, batch) => sum + batch.length, 0),
+      );
+      return response;
+    }
     const isSingle = maxRecords === 0;
     const read = await this.#parts.consume.consume({
       topic,
@@ -114,7 +124,7 @@ export class GrpcConsume {
         await responses.send({ ...nothing, ...replica.range(), nextOffset: offset });
       else call.sendHeaders();
       const maxBytes = boundOf(request.maxBytes, consumeStreamMaxBytes, consumeStreamMaxBytes);
-      const out: StreamOut = { request, replica, responses, signal, maxBytes, piece };
+      const out: StreamOut = { request, caller: callerOf(call), replica, responses, signal, maxBytes, piece };
       if (request.isPacked) await this.#sendBatches(offset, out);
       else
         for (let next: number | undefined = offset; next !== undefined; ) {
@@ -198,16 +208,22 @@ export class GrpcConsume {
     return undefined;
   }
 
-  async *#portions(offset: number, { replica, request, signal, maxBytes, piece }: StreamOut): AsyncGenerator<Portion> {
+  async *#portions(offset: number, out: StreamOut): AsyncGenerator<Portion> {
+    const { replica, request, signal, maxBytes, piece, caller } = out;
+    const { quota } = this.#parts;
     const { stopsAtEnd, leaderOnly } = request;
     for await (const portion of replica.tailPortions(offset, { signal, maxBytes, stopsAtEnd, leaderOnly })) {
+      const bytes = portion.kind === "large" ? portion.batch.byteLength : bytesOf(portion.batches);
       if (portion.kind === "batches") {
         // Each is read over the one before, so what counts is the largest.
-        const bytes = portion.batches.reduce((sum, { batch }) => sum + batch.length, 0);
         this.#pieceBytes += Math.max(0, bytes - piece.bytes);
         piece.bytes = Math.max(piece.bytes, bytes);
       }
       yield portion;
+      quota.charge(caller, bytes);
+      const wait = quota.whenAllowed(caller, signal);
+      if (wait !== undefined) await wait;
+      if (signal.aborted) return;
     }
   }
 
@@ -246,8 +262,13 @@ export class GrpcConsume {
   }
 }
 
+function bytesOf(batches: Extract<Portion, { readonly kind: "batches" }>["batches"]): number {
+  return batches.reduce((sum, { batch }) => sum + batch.length, 0);
+}
+
 interface StreamOut {
   readonly request: ConsumeRequest;
+  readonly caller: Caller;
   readonly replica: Replica;
   readonly responses: StreamedResponses<ConsumeResponse>;
   readonly signal: AbortSignal;
@@ -289,6 +310,8 @@ function unfoldedBytes(batch: Buffer, records: readonly StoredRecord[]): number 
 
 export interface GrpcConsumeParts {
   readonly access: Access;
+  /** How much each principal may consume. */
+  readonly quota: ByteQuota;
   readonly storage: NodeStorage;
   readonly consume: ConsumeService;
   readonly clock: Clock;

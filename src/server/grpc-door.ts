@@ -40,6 +40,7 @@ import {
 } from "../wire/topic-message.ts";
 import type { AccessAdmin } from "./access/access-admin.ts";
 import type { AccessControl } from "./access/access-control.ts";
+import type { ByteQuota } from "./access/byte-quota.ts";
 import { callerOf } from "./access/caller.ts";
 import { GrpcAccess } from "./access/grpc-access.ts";
 import type { ClusterService } from "./cluster-service.ts";
@@ -182,6 +183,8 @@ export interface GrpcDoorParts {
   readonly topics: TopicService;
   readonly cluster: ClusterService;
   readonly access: AccessControl;
+  /** How much each principal may consume. */
+  readonly quota: ByteQuota;
   readonly accessAdmin: AccessAdmin;
 }
 

@@ -42,11 +42,14 @@ export class GrpcProduce {
 
   async produce(request: ReceivedProduce, call: CallContext): Promise<ProduceResponse> {
     const bytes = roomOf(request);
+    const caller = callerOf(call);
+    this.#produce.quota.check(caller);
+    this.#produce.quota.charge(caller, bytes);
     if (!this.#room.tryTake(bytes) && !(await this.#room.take(bytes, { signal: call.signal, heldBytes: bytes })))
       throw new GrpcStatusError("CANCELLED", "Cannot produce: the call is over");
     let settled: Promise<unknown> | undefined;
     try {
-      const topic = this.#produce.getTopic(placeOf(request, callerOf(call)));
+      const topic = this.#produce.getTopic(placeOf(request, caller));
       const appended = this.#append(topic instanceof Promise ? await topic : topic, request);
       ({ settled } = appended);
       return await appended.answer;
@@ -71,7 +74,9 @@ export class GrpcProduce {
       () => topics,
       (error) => revoked.abort(error),
     );
-    const getTopic = (request: ProduceRequest): Topic | ProglogError | Promise<Topic | ProglogError> => {
+    const { quota } = this.#produce;
+    const getTopic = (request: ReceivedProduce): Topic | ProglogError | Promise<Topic | ProglogError> => {
+      if (quota.isOn) quota.charge(caller, roomOf(request));
       places.add(placeOf(request, caller));
       const topic = this.#getTopic(request, caller);
       // Who may append to so many isn't watched over for each; each further request is checked.
@@ -85,6 +90,7 @@ export class GrpcProduce {
         call,
         room: this.#room,
         stopping: AbortSignal.any([this.#stopping, revoked.signal]),
+        whenAllowed: () => quota.whenAllowed(caller, call.signal),
         getTopic,
         whenRoom: (bytes) => this.#produce.whenRoom(bytes),
         append: (topic, request) => this.#appendOrExplain(topic, request),

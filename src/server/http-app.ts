@@ -211,6 +211,7 @@ export class HttpApp {
     if (leader !== undefined)
       return redirect(reply, { problem, url: `${this.#options.scheme ?? "http"}://${leader}${request.url}` });
     if (problem.status === 401) reply.header("www-authenticate", "Bearer");
+    if (problem.status === 429) reply.header("retry-after", String(secondsOf(problem)));
     if (problem.status === 503) reply.header("retry-after", "1");
     return isV1(request) ? sendProblem(reply, problem) : sendPlainError(reply, problem);
   }
@@ -338,6 +339,12 @@ function leaderAddressOf({ code, details }: Problem): string | undefined {
   if (code !== "NOT_LEADER" && code !== "NOT_A_REPLICA" && code !== "SHUTTING_DOWN") return undefined;
   const address = details?.["leaderRpcAddr"];
   return typeof address === "string" && address !== "" ? address : undefined;
+}
+
+/** Until the caller is below its quota again. */
+function secondsOf({ details }: Problem): number {
+  const waitMs = details?.["retryAfterMs"];
+  return typeof waitMs === "number" ? Math.ceil(waitMs / 1_000) : 1;
 }
 
 /** 307 keeps method and body, so that a client that follows redirects needs to know nothing of clusters. */

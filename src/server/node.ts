@@ -10,6 +10,7 @@ import { isClustered } from "../replica/cluster/cluster-identity.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
 import type { ServerDescription } from "../wire/topic-message.ts";
 import { AccessAdmin } from "./access/access-admin.ts";
+import { ByteQuota, type ByteQuotas } from "./access/byte-quota.ts";
 import { RouteAccess } from "./access/http-access.ts";
 import { openAccessControl } from "./access/open-access-control.ts";
 import { addAccessRoutes } from "./access-routes.ts";
@@ -127,17 +128,22 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
     });
     undo.push(() => app.close());
     const held = new HeldBytes(bodiesMaxBytes);
+    const quotas: ByteQuotas = {
+      produce: new ByteQuota({ bytesPerSecond: config.produceQuotaBytesPerSecond, verb: "produce", clock }),
+      consume: new ByteQuota({ bytesPerSecond: config.consumeQuotaBytesPerSecond, verb: "consume", clock }),
+    };
     const services: RouteServices = {
       storage,
       topics: new TopicService(storage, { access, audit }),
       produce: new ProduceService(storage, {
         isAutoCreating: config.autoCreateTopics,
         access,
+        quota: quotas.produce,
         clock: new TurnClock(clock),
         onProduced: (acks, durationMs) => metrics.produced(acks, durationMs),
       }),
-      consume: new ConsumeService(storage, { clock, access }),
-      tails: new TailService(storage, { clock, access }),
+      consume: new ConsumeService(storage, { clock, access, quota: quotas.consume }),
+      tails: new TailService(storage, { clock, access, quota: quotas.consume }),
       bodies: new RequestBodies({ bodyMaxBytes: config.maxBodyBytes, held, clock }),
       answers: new HeldBytes(answersMaxBytes),
     };
@@ -158,7 +164,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
     addConsumeRoutes(app, services);
     addTopicRoutes(app, services);
     addClusterRoutes(app, { cluster, bodies: services.bodies });
-    addBackupRoutes(app, { ...services, access, clusterId: () => clustered?.node.clusterId });
+    addBackupRoutes(app, { ...services, access, quota: quotas.consume, clusterId: () => clustered?.node.clusterId });
     addAccessRoutes(app, { admin: accessAdmin, bodies: services.bodies });
     addLogLevelRoutes(app, { logger, bodies: services.bodies });
     addHealthRoutes(app, {
@@ -178,7 +184,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       random,
       logger,
       observer: metrics.grpcObserver,
-      ...{ cluster, access, accessAdmin },
+      ...{ cluster, access, accessAdmin, quota: quotas.consume },
       listServers: () => admin?.listServers() ?? [describeSelf()],
       onUnheardFailure: () => metrics.unheardFailure(),
       onError: (code) => metrics.errorAnswered(code),

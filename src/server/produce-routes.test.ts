@@ -6,6 +6,7 @@ import { silentLogger } from "../base/logger.ts";
 import type { NodeStorage } from "../replica/node-storage.ts";
 import type { AppendOptions, ReplicaAppend } from "../replica/replica.ts";
 import { openAccess } from "./access/access-control.ts";
+import { noQuota } from "./access/byte-quota.ts";
 import { openHttpAccess } from "./access/http-access.ts";
 import { HeldBytes } from "./held-bytes.ts";
 import { HttpApp } from "./http-app.ts";
@@ -112,7 +113,7 @@ class World implements AsyncDisposable {
       getLeaderOf: () => replica,
       effectiveSettings: () => ({ maxRecordBytes: 1000 }),
     } as unknown as NodeStorage;
-    const produce = new ProduceService(storage, { isAutoCreating: true, access: openAccess });
+    const produce = new ProduceService(storage, { isAutoCreating: true, access: openAccess, quota: noQuota });
     const bodies = new RequestBodies({ bodyMaxBytes: 1000, held: new HeldBytes(1000) });
     addProduceRoutes(this.#app, { produce, bodies } as unknown as RouteServices);
   }

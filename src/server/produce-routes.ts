@@ -7,7 +7,7 @@ import type { RecordInput } from "../batch/record.ts";
 import type { Problem } from "../wire/problem.ts";
 import { parseJsonBody } from "../wire/record-body.ts";
 import { formatEndOffset, parseAppendOptions } from "./append-headers.ts";
-import { type HttpApp, sendJson } from "./http-app.ts";
+import { goneSignal, type HttpApp, sendJson } from "./http-app.ts";
 import { type RefusedLines, type UploadAnswer, uploadLines } from "./line-upload.ts";
 import { bytesMediaType, jsonMediaType, linesMediaType, parseMediaType } from "./media-type.ts";
 import type { ProducedRange, ProduceTarget } from "./produce-service.ts";
@@ -58,7 +58,11 @@ export function addProduceRoutes(app: HttpApp, { produce, bodies }: RouteService
       (error) => body.stop(error),
     );
     reply.raw.once("close", release);
-    const append = (records: readonly RecordInput[]) => target.append({ records, packing: "one", acks });
+    const gone = goneSignal(reply);
+    const append = async (records: readonly RecordInput[]) => {
+      await produce.quota.whenAllowed(request.caller, gone);
+      return target.append({ records, packing: "one", acks });
+    };
     const answers = uploadLines({ body, append, held: bodies.held });
     const first = await answers.next();
     // As long as nothing is appended, the answer may have a status of its own.

@@ -8,6 +8,7 @@ import type { NodeStorage } from "../replica/node-storage.ts";
 import type { Acks, Replica, ReplicaAppend, ReplicaAppendOptions } from "../replica/replica.ts";
 import { checkTopicName } from "../replica/topic-name.ts";
 import type { Access } from "./access/access-control.ts";
+import type { ByteQuota } from "./access/byte-quota.ts";
 import type { Caller } from "./access/caller.ts";
 import { partitionOfKey } from "../wire/partitioner.ts";
 
@@ -18,12 +19,14 @@ export class ProduceService {
   readonly #access: Access;
   readonly #clock: Pick<Clock, "monotonic"> | undefined;
   readonly #onProduced: ProduceOptions["onProduced"];
+  readonly #quota: ByteQuota;
   /** Counts appends with records that have no key: each takes the next partition, and all its records go there. */
   #turn = 0;
   /** Topics that are being made here: they are there before anybody leads them. */
   readonly #creating = new Map<string, Promise<Topic>>();
 
-  constructor(storage: NodeStorage, { isAutoCreating, access, clock, onProduced }: ProduceOptions) {
+  constructor(storage: NodeStorage, { isAutoCreating, access, quota, clock, onProduced }: ProduceOptions) {
+    this.#quota = quota;
     this.#storage = storage;
     this.#isAutoCreating = isAutoCreating;
     this.#access = access;
@@ -59,6 +62,11 @@ export class ProduceService {
       this.#access.check(caller, "produce", first);
     };
     return this.#access.hold(caller, check, end);
+  }
+
+  /** How much each principal may produce. */
+  get quota(): ByteQuota {
+    return this.#quota;
   }
 
   /** See `NodeStorage.whenRoom`. */
@@ -97,6 +105,7 @@ export class ProduceService {
   /** Where records are to go. Throws what is wrong with it before any of them is read. A topic that isn't there is made by the first append. */
   findTarget({ topic: name, partition, caller }: ProducePlace): ProduceTarget {
     this.#access.check(caller, "produce", name);
+    this.#quota.check(caller);
     checkTopicName(name);
     let topic = this.#creating.has(name) ? undefined : this.#storage.catalog.findTopic(name);
     if (topic === undefined) this.#checkCreatable(name, partition);
@@ -104,6 +113,7 @@ export class ProduceService {
     return {
       append: async (append) => {
         this.#access.check(caller, "produce", name);
+        if (this.#quota.isOn) this.#quota.charge(caller, bytesOf(append.records));
         topic ??= await this.#createTopic(name);
         // An upload may last for days: partitions and settings are those of now. A topic that is deleted meanwhile isn't made again, nor
         // is another of its name taken for it: its replica says what became of it.
@@ -215,8 +225,10 @@ export class ProduceService {
 }
 
 export interface ProduceOptions {
+  /** A topic that isn't there is made. */
   readonly isAutoCreating: boolean;
   readonly access: Access;
+  readonly quota: ByteQuota;
   /** For the durations that `onProduced` is told. */
   readonly clock?: Pick<Clock, "monotonic">;
   /** Records were appended: so long after they had been handed to their partitions. Called with each append. */
@@ -311,6 +323,10 @@ export function splitRecords(
     bytes += recordBytes;
   }
   return batches;
+}
+
+function bytesOf(records: readonly RecordInput[]): number {
+  return records.reduce((sum, record) => sum + measuredBytes(record), 0);
 }
 
 /** What a record takes in a batch, about. */

@@ -49,6 +49,7 @@ class World {
       room: this.room,
       stopping: this.stopping.signal,
       getTopic: () => notAsked,
+      whenAllowed: () => undefined,
       whenRoom: () => this.disk?.promise,
       append,
     }).run();

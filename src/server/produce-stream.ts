@@ -69,6 +69,9 @@ export class ProduceStream {
     for (;;) {
       await requests.ready();
       if (this.#isFull) await this.#roomed();
+      // Before anything is taken of what all share.
+      const quota = this.#parts.whenAllowed();
+      if (quota !== undefined) await quota;
       if (this.#isOver) return;
       if (!room.tryTake(readMaxBytes) && !(await room.take(readMaxBytes, { signal: call.signal }))) return;
       let taken = readMaxBytes;
@@ -167,6 +170,8 @@ export interface ProduceStreamParts {
   readonly room: ProduceRoom;
   /** Aborted with the error that streams are to end with. */
   readonly stopping: AbortSignal;
+  /** Resolves when its client may have more of the node, or is gone; undefined when that is now. */
+  readonly whenAllowed: () => Promise<void> | undefined;
   /** The topic of a request, which may have to be made first, or why there is none. Doesn't throw. */
   readonly getTopic: (request: ProduceRequest) => Topic | ProglogError | Promise<Topic | ProglogError>;
   /** See `NodeStorage.whenRoom`: the stream isn't read on while it waits. */

@@ -8,12 +8,13 @@ import { consumeWaitMaxMs, tailHeartbeatMs, tailsMaxCount } from "../base/limits
 import type { NodeStorage } from "../replica/node-storage.ts";
 import type { TailFormat } from "./tail-format.ts";
 import { openAccess } from "./access/access-control.ts";
+import { noQuota } from "./access/byte-quota.ts";
 import { insider } from "./access/caller.ts";
 import { type TailRequest, TailService } from "./tail-service.ts";
 
 describe("the live tails of a node", () => {
   test("are refused beyond their number, and one that ends makes room", async () => {
-    const service = new TailService(quietDirectory(), { clock: createVirtualClock(), access: openAccess });
+    const service = new TailService(quietDirectory(), { clock: createVirtualClock(), access: openAccess, quota: noQuota });
     const answers: FakeAnswer[] = [];
     for (let count = 0; count < tailsMaxCount; count += 1) answers.push(await open(service));
     await assert.rejects(open(service), { code: "OVERLOADED" });
@@ -25,7 +26,11 @@ describe("the live tails of a node", () => {
 
   test("that can't begin are counted until their refusal is out", async () => {
     const error = new ProglogError("LOG_CORRUPT", "Cannot read");
-    const service = new TailService(quietDirectory({ readError: error }), { clock: createVirtualClock(), access: openAccess });
+    const service = new TailService(quietDirectory({ readError: error }), {
+      clock: createVirtualClock(),
+      access: openAccess,
+      quota: noQuota,
+    });
     const answer = new FakeAnswer();
     await assert.rejects(open(service, answer), error);
     assert.equal(service.count, 1);
@@ -36,7 +41,7 @@ describe("the live tails of a node", () => {
 
   test("beat by one timer, which goes with the last of them", async () => {
     const clock = createVirtualClock();
-    const service = new TailService(quietDirectory(), { clock, access: openAccess });
+    const service = new TailService(quietDirectory(), { clock, access: openAccess, quota: noQuota });
     const answers = [await open(service), await open(service)];
     assert.equal(clock.timerCount, 1);
     clock.advance(3 * tailHeartbeatMs);
@@ -51,7 +56,7 @@ describe("the live tails of a node", () => {
 
   test("aren't told that the node is there while they don't listen", async () => {
     const clock = createVirtualClock();
-    const service = new TailService(quietDirectory(), { clock, access: openAccess });
+    const service = new TailService(quietDirectory(), { clock, access: openAccess, quota: noQuota });
     const answer = await open(service);
     answer.writableLength = 1;
     clock.advance(3 * tailHeartbeatMs);
@@ -59,7 +64,7 @@ describe("the live tails of a node", () => {
   });
 
   test("end with the reason of a stop, and there are none any more", async () => {
-    const service = new TailService(quietDirectory(), { clock: createVirtualClock(), access: openAccess });
+    const service = new TailService(quietDirectory(), { clock: createVirtualClock(), access: openAccess, quota: noQuota });
     const answers = [await open(service), await open(service)];
     const stuck = await open(service);
     stuck.writableLength = 1;
@@ -71,11 +76,15 @@ describe("the live tails of a node", () => {
   });
 
   test("of several partitions don't say whose leader, or which offset, they mean; of one they wait for it, at most until a stop", async () => {
-    const several = new TailService(quietDirectory({ partitions: 2 }), { clock: createVirtualClock(), access: openAccess });
+    const several = new TailService(quietDirectory({ partitions: 2 }), {
+      clock: createVirtualClock(),
+      access: openAccess,
+      quota: noQuota,
+    });
     for (const wish of [{ leaderOnly: true }, { atLeastOffset: 1 }])
       await assert.rejects(open(several, undefined, undefined, wish), { code: "INVALID_ARGUMENT", message: /is about one$/ });
     const clock = createVirtualClock();
-    const service = new TailService(quietDirectory(), { clock, access: openAccess });
+    const service = new TailService(quietDirectory(), { clock, access: openAccess, quota: noQuota });
     const late = assert.rejects(open(service, undefined, undefined, { atLeastOffset: 1 }), { code: "TIMEOUT" });
     clock.advance(consumeWaitMaxMs);
     await late;
@@ -87,7 +96,7 @@ describe("the live tails of a node", () => {
   });
 
   test("come back at different times", async () => {
-    const service = new TailService(quietDirectory(), { clock: createVirtualClock(), access: openAccess });
+    const service = new TailService(quietDirectory(), { clock: createVirtualClock(), access: openAccess, quota: noQuota });
     const retries = new Set<number>();
     const format = { ...plainFormat, hello: (_: string, retryMs: number) => String(retries.add(retryMs).size) };
     for (let count = 0; count < 10; count += 1) await open(service, new FakeAnswer(), format);

@@ -8,7 +8,9 @@ import { checkTopicName } from "../replica/topic-name.ts";
 import type { StartingPoint } from "../wire/starting-point.ts";
 import type { TailPosition } from "../wire/tail-position.ts";
 import type { Access } from "./access/access-control.ts";
+import type { ByteQuota } from "./access/byte-quota.ts";
 import type { Caller } from "./access/caller.ts";
+import type { ConsumeServiceOptions } from "./consume-service.ts";
 import { reachOffset } from "./reach-offset.ts";
 import { findTrimmedTo, Tail, type TailStart } from "./tail.ts";
 import type { TailFormat } from "./tail-format.ts";
@@ -19,6 +21,7 @@ export class TailService {
   readonly #storage: NodeStorage;
   readonly #clock: Clock;
   readonly #access: Access;
+  readonly #quota: ByteQuota;
   readonly #reads = new TailReads();
   readonly #tails = new Set<Tail>();
   /** Of those that wait for this node to have what they asked for. */
@@ -30,8 +33,9 @@ export class TailService {
   #beating: Timer | undefined;
   #stopError: ProglogError | undefined;
 
-  constructor(storage: NodeStorage, { clock, access }: { readonly clock: Clock; readonly access: Access }) {
+  constructor(storage: NodeStorage, { clock, access, quota }: ConsumeServiceOptions) {
     this.#storage = storage;
+    this.#quota = quota;
     this.#access = access;
     this.#clock = clock;
   }
@@ -80,7 +84,9 @@ export class TailService {
       reads: this.#reads,
       onSent: (bytes) => {
         this.#sentBytes += bytes;
+        this.#quota.charge(caller, bytes);
       },
+      whenAllowed: (signal) => this.#quota.whenAllowed(caller, signal),
     });
     this.#tails.add(tail);
     const depose = (): void => tail.end(leadership?.reason);

@@ -72,6 +72,8 @@ export class Tail {
     const { signal } = this.#gone;
     try {
       while (!signal.aborted) {
+        const quota = this.#options.whenAllowed(signal);
+        if (quota !== undefined) await quota;
         const isMore = await this.#sendNext(replica);
         if (signal.aborted) return;
         if (this.unsentBytes >= tailUnsentMaxBytes) await this.#roomMade();
@@ -150,6 +152,8 @@ export interface TailOptions {
   /** Its topic has one partition, which needn't be named. */
   readonly isAlone: boolean;
   readonly onSent: (bytes: number) => void;
+  /** Resolves when its client may have more of the node, or `signal` aborts; undefined when that is now. */
+  readonly whenAllowed: (signal: AbortSignal) => Promise<void> | undefined;
 }
 
 export interface TailStart {

@@ -81,6 +81,7 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorTableEntry>> = {
   // The log can't, now or any more. Only a write or sync that failed under way leaves open what a restart will find.
   APPEND_QUEUE_FULL: { grpc: grpc.resourceExhausted, http: 503, isRetryable: true, outcome: "not-appended" },
   OVERLOADED: { grpc: grpc.resourceExhausted, http: 503, isRetryable: true, outcome: "not-appended" },
+  QUOTA_EXCEEDED: { grpc: grpc.resourceExhausted, http: 429, isRetryable: true, outcome: "not-appended" },
   DISK_FULL: { grpc: grpc.resourceExhausted, http: 507, isRetryable: true, outcome: "not-appended" },
   DISK_FAILED: { grpc: grpc.internal, http: 500, isRetryable: false, outcome: "unknown" },
   LOG_CLOSED: { grpc: grpc.unavailable, http: 503, isRetryable: true, outcome: "not-appended" },

@@ -16,6 +16,9 @@ export const errorMeanings: Readonly<Partial<Record<ErrorCode, string>>> = {
   UNSUPPORTED_MEDIA_TYPE: "The `Content-Type` isn't one that the route takes.",
   METHOD_NOT_ALLOWED: "The path is there, the method isn't; `Allow` says which are.",
   FORBIDDEN_ORIGIN: "A web page of another site, or a name that isn't this machine's: `--allow-origin`.",
+  UNAUTHENTICATED:
+    "Nobody knows who asks: nothing was shown, or a token or certificate that is wrong, over or revoked. [How it is shown](security.md#who-asks).",
+  PERMISSION_DENIED: "No rule allows the caller what it asked for: `proglog acl add`, by who administers the node.",
   ROUTE_NOT_FOUND: "There is no such path.",
   OFFSET_OUT_OF_RANGE:
     "Before the log's start (retention removed it), behind its end, or removed by compaction or repair. `details` have both ends: go on at one of them.",
@@ -32,6 +35,8 @@ export const errorMeanings: Readonly<Partial<Record<ErrorCode, string>>> = {
   DUPLICATE_SEQUENCE: "It was appended by an earlier try, too long ago to say at which offset. Don't send it again.",
   CONDITION_FAILED: "The log doesn't end at the offset that was expected: somebody else appended. Read on, decide anew.",
   APPEND_QUEUE_FULL: "Appends come faster than the disk takes them, and 64 MiB of them wait: later, or a faster disk.",
+  QUOTA_EXCEEDED:
+    "The caller has had the [bytes a second](security.md#how-much) that it may; `details.retryAfterMs` says when to come back.",
   OVERLOADED: "Too much is held or waits; the text says what. Later.",
   DISK_FULL: "No room. Appends are taken again as soon as there is some: delete a topic, or lower a retention.",
   DISK_FAILED: "A write, sync or read failed: the diagnostics have the system's error.",
