@@ -580,3 +580,6 @@ export const otlpAnswerMaxBytes = 64 * KiB;
 
 /** How long a stop waits for the last push: the figures are worth a moment, and no more. */
 export const otlpGraceMs = 2 * secondMs;
+
+/** What the context of a trace may take in a record's headers: twice what its specification asks a carrier to keep. Larger ones stay out. */
+export const tracingHeadersMaxBytes = 1 * KiB;

@@ -24,6 +24,7 @@ import { Consumer, type ConsumeOptions, type ReadFrom } from "./consumer.ts";
 import type { SentRange } from "./partition-producer.ts";
 import { Producer, type ProducerOptions } from "./producer.ts";
 import { Routes } from "./routes.ts";
+import { Tracing, type TracingApi } from "./tracing.ts";
 import type { Transport } from "./transport.ts";
 
 /**
@@ -42,9 +43,11 @@ export class Client implements AsyncDisposable {
   readonly #parts: ClientParts;
   readonly #producers = new Set<Producer>();
   readonly #closed = new AbortController();
+  readonly #tracing: Tracing | undefined;
 
   constructor(addresses: readonly string[], parts: ClientParts) {
     this.#parts = parts;
+    this.#tracing = parts.tracing && new Tracing(parts.tracing);
     this.#routes = new Routes(addresses, parts);
     this.#cluster = new Cluster((method, request, isRead) => this.#call(method, request, isRead));
     this.#access = new Access((method, request, isRead) => this.#call(method, request, isRead));
@@ -55,7 +58,7 @@ export class Client implements AsyncDisposable {
     this.#checkOpen();
     const { clock, random } = this.#parts;
     const onClosed = (closed: Producer): void => void this.#producers.delete(closed);
-    const producer = new Producer(options, { routes: this.#routes, clock, random, onClosed });
+    const producer = new Producer(options, { routes: this.#routes, clock, random, onClosed, tracing: this.#tracing });
     this.#producers.add(producer);
     return producer;
   }
@@ -65,7 +68,8 @@ export class Client implements AsyncDisposable {
     this.#checkOpen();
     const { clock, random } = this.#parts;
     const readFrom = this.#parts.readFrom ?? "leader";
-    return new Consumer(options, { routes: this.#routes, clock, random, readFrom, signal: this.#closed.signal });
+    const { signal } = this.#closed;
+    return new Consumer(options, { routes: this.#routes, clock, random, readFrom, signal, tracing: this.#tracing });
   }
 
   /**
@@ -73,6 +77,18 @@ export class Client implements AsyncDisposable {
    * decide. With `expectedOffset` only if that is the log end offset; else CONDITION_FAILED with details {logEndOffset}.
    */
   async append(records: readonly RecordInput[], options: AppendOptions): Promise<SentRange> {
+    const span = this.#tracing?.startSending(options.topic ?? "default", records);
+    try {
+      const range = await this.#append(span?.records ?? records, options);
+      span?.sent(range);
+      return range;
+    } catch (error) {
+      span?.failed(error);
+      throw error;
+    }
+  }
+
+  async #append(records: readonly RecordInput[], options: AppendOptions): Promise<SentRange> {
     this.#checkOpen();
     const { topic = "default", partition = 0, expectedOffset, signal } = options;
     const request = encodeProduceRequest({ topic, partition, records, acks: "quorum", expectedOffset, answersErrors: false });
@@ -183,6 +199,7 @@ export interface ClientParts {
   readonly random: Random;
   /** Of its consumers, where they don't say. Default "leader". */
   readonly readFrom?: ReadFrom | undefined;
+  readonly tracing?: TracingApi | undefined;
 }
 
 export interface AppendOptions {

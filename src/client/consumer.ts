@@ -19,6 +19,7 @@ import { replicaCodes } from "./append-error.ts";
 import { backoffMs } from "./backoff.ts";
 import { merge } from "./merge.ts";
 import { type Routes, topicMaxAgeMs } from "./routes.ts";
+import type { Tracing } from "./tracing.ts";
 import type { Transport } from "./transport.ts";
 
 export interface ConsumeOptions {
@@ -134,6 +135,15 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
     } else {
       yield* this.#partition(partition, from);
     }
+  }
+
+  /**
+   * Runs `run`, which works on the record, and returns what it returns: where the client traces, in a span that goes on in the trace in which
+   * the record was sent.
+   */
+  process<Result>(record: ConsumedRecord, run: () => Result): Result {
+    const { tracing } = this.#parts;
+    return tracing === undefined ? run() : tracing.process(record, run);
   }
 
   get #ended(): AbortSignal {
@@ -346,6 +356,7 @@ export interface ConsumerParts {
   readonly readFrom: ReadFrom;
   /** Aborted when the client is closed. */
   readonly signal: AbortSignal;
+  readonly tracing: Tracing | undefined;
 }
 
 type Batches = AsyncGenerator<ConsumedBatch, void, undefined>;

@@ -8,6 +8,7 @@ import { type ClientTls, connectionOptionsOf } from "./client-tls.ts";
 import type { ReadFrom } from "./consumer.ts";
 import { GrpcTransport } from "./grpc-transport.ts";
 import { checkTokenSource, type TokenSource } from "./token-source.ts";
+import type { TracingApi } from "./tracing.ts";
 
 /** `proglog/client`: a client of a node or a cluster. */
 export { type ErrorCode, type ErrorDetails, isProglogError, ProglogError } from "../base/error.ts";
@@ -54,6 +55,7 @@ export type {
   ReadFrom,
 } from "./consumer.ts";
 export type { RetryEvent, SentRange } from "./partition-producer.ts";
+export type { TracingApi, TracingContext, TracingSpan, TracingSpanOptions, TracingTracer } from "./tracing.ts";
 export type { Producer, ProducerOptions, SentPart, SentRecord } from "./producer.ts";
 
 export interface ConnectOptions {
@@ -72,6 +74,8 @@ export interface ConnectOptions {
    * while it runs. `{}` trusts what the system does, and so does an address that begins with `https://`. Default: in clear.
    */
   readonly tls?: ClientTls | (() => ClientTls);
+  /** OpenTelemetry's API, `import * as api from "@opentelemetry/api"`: records that are sent and worked on have spans then. */
+  readonly tracing?: TracingApi;
   /** Handed in by tests. */
   readonly clock?: Clock;
   readonly random?: Random;
@@ -109,5 +113,6 @@ export function connect(address: string | readonly string[], options: ConnectOpt
     clock,
     random,
     readFrom: options.readFrom,
+    tracing: options.tracing,
   });
 }

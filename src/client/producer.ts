@@ -20,6 +20,7 @@ import { backoffMs } from "./backoff.ts";
 import { type Parcel, PartitionProducer, type ProducerContext, type RetryEvent, type SentRange } from "./partition-producer.ts";
 import { ProduceChannel } from "./produce-channel.ts";
 import { type Routes, topicMaxAgeMs } from "./routes.ts";
+import type { Tracing } from "./tracing.ts";
 import type { Transport } from "./transport.ts";
 
 export interface ProducerOptions {
@@ -145,6 +146,17 @@ export class Producer implements AsyncDisposable {
    * appended.
    */
   send(record: RecordInput): Promise<SentRecord> {
+    const span = this.#parts.tracing?.startSending(this.topic, [record]);
+    if (span === undefined) return this.#send(record);
+    const sent = this.#send(span.records[0] ?? record);
+    sent.then(
+      ({ partition, offset }) => span.sent({ partition, baseOffset: offset }),
+      (error: unknown) => span.failed(error),
+    );
+    return sent;
+  }
+
+  #send(record: RecordInput): Promise<SentRecord> {
     const { promise, resolve, reject } = Promise.withResolvers<SentRecord>();
     try {
       this.#checkOpen();
@@ -187,6 +199,24 @@ export class Producer implements AsyncDisposable {
    * dealt out to, each appended whole or not at all. Rejects only when nothing could be sent.
    */
   async sendParts(records: readonly RecordInput[]): Promise<readonly SentPart[]> {
+    const span = this.#parts.tracing?.startSending(this.topic, records);
+    if (span === undefined) return this.#sendParts(records);
+    const given = new Map(span.records.map((record, i) => [record, records[i] ?? record]));
+    try {
+      const parts = await this.#sendParts(span.records);
+      const [first] = parts;
+      const failed = parts.find(({ error }) => error !== undefined);
+      if (failed !== undefined) span.failed(failed.error);
+      else if (first?.range !== undefined) span.sent(first.range);
+      // Who sent them knows them as they were.
+      return parts.map((part) => ({ ...part, records: part.records.map((record) => given.get(record) ?? record) }));
+    } catch (error) {
+      span.failed(error);
+      throw error;
+    }
+  }
+
+  async #sendParts(records: readonly RecordInput[]): Promise<readonly SentPart[]> {
     this.#checkOpen();
     let byteLength = 0;
     const sizes = records.map((record) => {
@@ -464,6 +494,7 @@ export interface ProducerParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly onClosed: (producer: Producer) => void;
+  readonly tracing: Tracing | undefined;
 }
 
 interface Asker {
