@@ -8,10 +8,10 @@ node := tools/run-node
 npm_ci := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 bin := node_modules
 runner := $(node) tools/test-runner/run.ts
-lint_paths := src sim test bench examples tools/cluster tools/test-runner
+lint_paths := src sim test bench examples tools/cluster tools/soak tools/test-runner
 
 .DEFAULT_GOAL := help
-.PHONY: help install run cluster test test-one test-debug prove-crash prove-cluster prove-host check types lint format format-check layering proto proto-check openapi openapi-check reference reference-check bench bench-peers build pack clean raft-scripts prove-raft sim mutants sim-long
+.PHONY: help install run cluster test test-one test-debug prove-crash prove-cluster prove-host check types lint format format-check layering proto proto-check openapi openapi-check reference reference-check bench bench-peers build pack clean raft-scripts prove-raft sim mutants sim-long soak
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -68,6 +68,9 @@ prove-cluster: install ## ends, cuts off and moves the nodes of real clusters ov
 
 prove-host: install ## as root: cuts networks, fills disks and cuts power under a cluster for MINUTES=10 [SEED=123], in namespaces
 	@$(node) test/host/run.ts --minutes "$$MINUTES" --seed "$$SEED"
+
+soak: install ## three nodes under load, with faults in turn, for MINUTES=10; OUT=./data/soak gets figures and plots
+	@$(node) tools/soak/run.ts --minutes "$${MINUTES:-10}" --out "$${OUT:-./data/soak}"
 
 sim: install ## runs the simulated world: SEED=123 [SIZE=full|cluster] one run, MINUTES=5 fresh ones
 	@$(node) --max-semi-space-size=64 sim/run.ts --seed "$$SEED" --size "$$SIZE" --minutes "$$MINUTES" $(if $(STORY),--story)
