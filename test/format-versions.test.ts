@@ -3,9 +3,13 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import packageManifest from "../package.json" with { type: "json" };
+import { restoreBackup, verifyBackup } from "../src/backup/index.ts";
 import { crc32c } from "../src/batch/crc32c.ts";
+import { systemClock } from "../src/base/clock.ts";
 import type { Disk } from "../src/base/disk.ts";
+import { silentLogger } from "../src/base/logger.ts";
 import { createMemoryDisk } from "../src/base/memory-disk.ts";
+import { systemRandom } from "../src/base/random.ts";
 import { compactionMarkName } from "../src/log/compaction-mark.ts";
 import { encodeMergeNote } from "../src/log/merge-note.ts";
 import { syncMarkName, syncMarkSlotBytes, syncMarkSlotPositions } from "../src/log/sync-mark.ts";
@@ -28,7 +32,7 @@ interface VersionField {
   readonly covered: (fileBytes: number) => readonly (readonly [start: number, end: number])[];
   readonly isSeeded: boolean;
   /** Whether a node starts at all on a file of a later version, or starts without that partition, or does without the file. */
-  readonly later: "stops the node" | "closes its partition" | "is done without";
+  readonly later: "stops the node" | "closes its partition" | "is done without" | "isn't restored";
 }
 
 const slot = (position: number): Omit<VersionField, "format" | "file" | "later"> => ({
@@ -53,6 +57,7 @@ const fields: readonly VersionField[] = [
     ...{ format: "segment header", file: /\.store$/, bytes: 4, position: 100, crcPosition: 8, isSeeded: true },
     ...{ covered: () => frameCovered, later: "closes its partition" },
   },
+  { format: "backup manifest", file: /^backup$/, bytes: 4, position: 12, later: "isn't restored", ...whole },
   { format: "base record", file: /\/base-[01]$/, bytes: 2, position: 16, later: "closes its partition", ...whole },
   ...syncMarkSlotPositions.map(
     (position): VersionField => ({
@@ -105,6 +110,13 @@ describe("versions of formats", () => {
       for (const { path, each } of raised) raiseVersion(disk, path, each);
       const before = raised.map(({ path }) => readWhole(disk, path));
 
+      if (field.later === "isn't restored") {
+        await assert.rejects(verifyBackup("/data", { disk }), { code: "UNSUPPORTED_FORMAT" });
+        const parts = { disk, clock: systemClock, random: systemRandom, logger: silentLogger };
+        await assert.rejects(restoreBackup("/data", "/restored", parts), { code: "UNSUPPORTED_FORMAT" });
+        assert.equal(disk.isDirectory("/restored"), false);
+        return;
+      }
       const flags = nodeName === "single" ? {} : { "node-name": nodeName, "start-join-addrs": "127.0.0.1:1" };
       if (field.later === "stops the node")
         await assert.rejects(startTestNode({ disk, flags }), { code: "UNSUPPORTED_FORMAT" });
@@ -136,7 +148,9 @@ interface Partition {
 /** A golden directory that has such a file. */
 function exampleOf(field: VersionField): { readonly image: DirectoryImage; readonly nodeName: string } {
   const { version } = packageManifest;
-  const examples = ["single-node", "three-nodes"].flatMap((name) => Object.entries(readGoldenDirectories(version, name).nodes));
+  const examples = ["single-node", "three-nodes", "backup"].flatMap((name) =>
+    Object.entries(readGoldenDirectories(version, name).nodes),
+  );
   const example = examples.find(([, image]) => pathsOf(image, field).length > 0);
   assert.ok(example !== undefined, `no golden directory has a ${field.format}`);
   return { nodeName: example[0], image: example[1] };

@@ -2,6 +2,10 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
+import { restoreBackup, verifyBackup } from "../src/backup/index.ts";
+import { systemClock } from "../src/base/clock.ts";
+import { silentLogger } from "../src/base/logger.ts";
+import { systemRandom } from "../src/base/random.ts";
 import { createMemoryDisk } from "../src/base/memory-disk.ts";
 import { type Client, connect } from "../src/client/index.ts";
 import {
@@ -34,6 +38,17 @@ describe("directories of earlier versions", () => {
         added.push({ offset: baseOffset, ...record });
         await holds(client, golden, { "orders/0": added });
       }
+    });
+
+    test(`a backup that ${version} made is sound, and a node that is restored from it has all records`, async () => {
+      const golden = readGoldenDirectories(version, "backup");
+      const disk = createMemoryDisk();
+      await writeDirectoryImage(disk, "/backup", imageOf(golden, "backup"));
+      assert.equal((await verifyBackup("/backup", { disk })).ok, true);
+      await restoreBackup("/backup", "/data", { disk, clock: systemClock, random: systemRandom, logger: silentLogger });
+      await using node = await startTestNode({ disk });
+      await using client = connect(`127.0.0.1:${node.port}`);
+      await holds(client, golden, {});
     });
 
     test(`nodes of ${version} are upgraded one after the other: the first two serve, and the third catches up`, async () => {

@@ -1,23 +1,37 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import packageManifest from "../../package.json" with { type: "json" };
+import { openLocalSource, writeBackup } from "../../src/backup/index.ts";
+import { systemClock } from "../../src/base/clock.ts";
+import { silentLogger } from "../../src/base/logger.ts";
+import { createMemoryDisk } from "../../src/base/memory-disk.ts";
 import { type Client, connect } from "../../src/client/index.ts";
 import { openLog } from "../../src/log/open-log.ts";
 import { TestCluster } from "../test-cluster.ts";
 import { startTestNode } from "../test-node.ts";
-import { type DirectoryImage, type GoldenDirectories, type GoldenRecord, readDirectoryImage } from "./golden-directories.ts";
+import {
+  type DirectoryImage,
+  type GoldenDirectories,
+  type GoldenRecord,
+  readDirectoryImage,
+  readGoldenDirectories,
+  writeDirectoryImage,
+} from "./golden-directories.ts";
 
 /**
- * Writes the golden data directories of this version anew, a single node's and those of a cluster of three: `tools/run-node
- * test/golden/write-directories.ts`. To be run once for a version that changes what is written, before it is released; those of released
- * versions stay as they are for ever.
+ * Writes the golden data directories of this version anew, a single node's, those of a cluster of three, and a backup of the first:
+ * `tools/run-node test/golden/write-directories.ts`, with the names of those that are meant when it isn't all. To be run once for a version
+ * that changes what is written, before it is released; those of released versions stay as they are for ever.
  */
 const directory = join(import.meta.dirname, packageManifest.version);
 mkdirSync(directory, { recursive: true });
+const meant = process.argv.slice(2);
 for (const [name, write] of [
   ["single-node", writeSingleNode],
   ["three-nodes", writeThreeNodes],
+  ["backup", writeBackupOfNode],
 ] as const) {
+  if (meant.length > 0 && !meant.includes(name)) continue;
   const golden = await write();
   writeFileSync(join(directory, `${name}.json`), `${JSON.stringify(golden, undefined, 2)}\n`);
   const counts = Object.values(golden.nodes).map((image) => Object.keys(image).length);
@@ -64,6 +78,16 @@ async function writeThreeNodes(): Promise<GoldenDirectories> {
     nodes[member.name] = readDirectoryImage(member.disk, member.directory);
   }
   return { nodes, records };
+}
+
+async function writeBackupOfNode(): Promise<GoldenDirectories> {
+  const { nodes, records } = readGoldenDirectories(packageManifest.version, "single-node");
+  const disk = createMemoryDisk();
+  await writeDirectoryImage(disk, "/data", nodes["single"] ?? {});
+  const source = await openLocalSource("/data", { disk, clock: systemClock, logger: silentLogger });
+  await writeBackup(source, "/backup", { disk, clock: systemClock, release: packageManifest.version });
+  await source.close();
+  return { nodes: { backup: readDirectoryImage(disk, "/backup") }, records };
 }
 
 /** Two topics, one of them with settings, written by producers with an identity. */
