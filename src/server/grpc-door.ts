@@ -72,7 +72,7 @@ export class GrpcDoor {
       ...topicMethods(new GrpcTopics(storage, parts.topics)),
       ...clusterMethods(parts.cluster),
       ...accessMethods(parts.accessAdmin),
-    ].map((served) => this.#admitted(access.guarded(served), storage));
+    ].map((served) => this.#onceServing(access.guarded(this.#untilStopping(served, storage))));
     const always = [...this.#health.methods, ...reflectionMethods(encodeDescriptorSet())];
     this.#setHealth("NOT_SERVING");
     this.#server = new GrpcServer({
@@ -143,17 +143,27 @@ export class GrpcDoor {
   }
 
   /** Whoever comes before the logs are open must not hear that a topic isn't there. */
-  #admitted({ method, handler }: ServedMethod, storage: NodeStorage): ServedMethod {
-    const admit = (request: unknown): void => {
-      if (this.#stopping.signal.aborted) throw naming(this.#stopping.signal.reason, successorFor(request, storage));
+  #onceServing(served: ServedMethod): ServedMethod {
+    return checked(served, () => {
       if (!this.#isServing) throw new ProglogError("UNAVAILABLE", "Cannot answer: the node is starting", notAppended);
-    };
-    const admitted = (...args: readonly unknown[]): unknown => {
-      admit(args[0]);
-      return (handler as (...all: readonly unknown[]) => unknown)(...args);
-    };
-    return { method, handler: admitted };
+    });
   }
+
+  /** Behind the question whether it may ask: where to go instead is for those alone who may. */
+  #untilStopping(served: ServedMethod, storage: NodeStorage): ServedMethod {
+    const { signal } = this.#stopping;
+    return checked(served, (request) => {
+      if (signal.aborted) throw naming(signal.reason, successorFor(request, storage));
+    });
+  }
+}
+
+function checked({ method, handler }: ServedMethod, check: (request: unknown) => void): ServedMethod {
+  const checkedHandler = (...args: readonly unknown[]): unknown => {
+    check(args[0]);
+    return (handler as (...all: readonly unknown[]) => unknown)(...args);
+  };
+  return { method, handler: checkedHandler };
 }
 
 /** Who answers in this node's place what is asked of a partition. */

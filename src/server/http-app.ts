@@ -131,8 +131,11 @@ export class HttpApp {
       checkBrowser(request.headers, this.#options);
       nameOrigin(request, reply, this.#options.allowedOrigins);
       if (answerPreflight(request, reply, this.#options.allowedOrigins)) return reply;
-      if (request.routeOptions.config.isAlwaysServed !== true) this.#checkServing(request);
+      const isAlwaysServed = request.routeOptions.config.isAlwaysServed === true;
+      if (!isAlwaysServed) this.#checkStarted();
       await this.#options.access.admit(request);
+      // Behind it: where to go instead is for those alone who may ask.
+      if (!isAlwaysServed) this.#checkGoingOn(request);
       return undefined;
     });
     app.addHook("preHandler", async (request) => this.#options.access.admitBody(request));
@@ -146,14 +149,16 @@ export class HttpApp {
     app.setErrorHandler((error, request, reply) => this.#sendError(error, request, reply));
   }
 
-  #checkServing(request: FastifyRequest): void {
-    if (this.#phase === "serving") return;
-    if (this.#phase === "starting") {
-      throw new ProglogError("UNAVAILABLE", "Cannot serve yet: the node is opening its logs", {
-        hint: "Try again.",
-        details: { outcome: "not-appended" },
-      });
-    }
+  #checkStarted(): void {
+    if (this.#phase !== "starting") return;
+    throw new ProglogError("UNAVAILABLE", "Cannot serve yet: the node is opening its logs", {
+      hint: "Try again.",
+      details: { outcome: "not-appended" },
+    });
+  }
+
+  #checkGoingOn(request: FastifyRequest): void {
+    if (this.#phase !== "stopping") return;
     throw naming(
       new ProglogError("SHUTTING_DOWN", "Cannot serve any more: the node is stopping", { hint: "Try another node, or again." }),
       this.#successorFor(request),
