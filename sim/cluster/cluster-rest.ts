@@ -14,7 +14,8 @@ const appendMaxMs = 60_000;
 
 /** The second phase: nothing fails any more, and the cluster has to come to rest, to take on new work, and to fall asleep. */
 export async function proveLiveness(world: ClusterWorld): Promise<void> {
-  const { clients, operator } = world;
+  const { realClients, operator } = world;
+  const clients = [...world.clients, ...realClients];
   for (const client of clients) client.stop();
   operator.end();
   await reach(world, "the cluster isn't at rest", () => findUnrest(world));
@@ -29,6 +30,9 @@ export async function proveLiveness(world: ClusterWorld): Promise<void> {
     }
   }
   await reach(world, "after new appends", () => findUnrest(world));
+  const lags = (): string | undefined => realClients.map((client) => client.findLag()).find((lag) => lag !== undefined);
+  await reach(world, "what was appended isn't read", lags);
+  for (const client of realClients) await lettingTimePass(world, client.close(), `client r${client.id} doesn't close`);
   await reach(world, "a cluster at rest doesn't sleep", () => findSleepless(world));
 }
 
@@ -82,7 +86,7 @@ export async function closeAll(world: ClusterWorld): Promise<void> {
 
 /** Why the cluster isn't at rest yet, or undefined. */
 function findUnrest(world: ClusterWorld): string | undefined {
-  if (world.clients.some(({ isAsking }) => isAsking)) return "a client waits";
+  if ([...world.clients, ...world.realClients].some(({ isAsking }) => isAsking)) return "a client waits";
   if (world.operator.isBusy) return "the operator waits";
   if (world.lostNodes.size > 0) return "a lost node isn't removed";
   for (const { machine, path } of world.rot.spots) return `${path} of ${machine.name} isn't repaired`;

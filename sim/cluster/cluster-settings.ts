@@ -17,6 +17,8 @@ export interface ClusterSettings {
   /** Of faults; the healing comes on top. */
   readonly safetyMs: number;
   readonly clients: number;
+  /** Users of the client library. */
+  readonly realClients: number;
   /** Mean time between a client's answer and its next question. */
   readonly thinkMs: number;
   /** Mean time between the operator's wishes. */
@@ -45,6 +47,7 @@ export function drawClusterSettings(random: SeededRandom): ClusterSettings {
   const trimRandom = random.fork("retention");
   const isTrimmed = trimRandom.chance(0.4);
   const smallFrom = rotMeanMs !== undefined ? rotRandom : isTrimmed ? trimRandom : undefined;
+  const clientRandom = random.fork("real clients");
   const firstNodes = random.pick([3, 3, 3, 4, 5]);
   return {
     firstNodes,
@@ -52,6 +55,7 @@ export function drawClusterSettings(random: SeededRandom): ClusterSettings {
     isBootstrapped: random.chance(0.3),
     safetyMs: random.pick([20_000, 40_000, 90_000]),
     clients: random.pick([3, 5, 8]),
+    realClients: clientRandom.chance(0.4) ? clientRandom.pick([1, 1, 2]) : 0,
     thinkMs: random.pick([50, 100, 200]),
     operatorMeanMs: random.pick([1_000, 3_000, 8_000]),
     faultMeanMs: random.pick([1_000, 2_500, 6_000]),

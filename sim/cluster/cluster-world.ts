@@ -14,6 +14,7 @@ import { ClusterOperator, type LostNode, type OperatorWorld } from "./cluster-op
 import type { ClusterSettings } from "./cluster-settings.ts";
 import { Machine, type MachineWorld } from "./machine.ts";
 import { PartitionHistory } from "./partition-history.ts";
+import { RealClient, type RealClientWorld } from "./real-client.ts";
 import { Rot } from "./rot.ts";
 
 /** How often all nodes are looked at. */
@@ -26,7 +27,7 @@ const eventsPerTurn = 64;
  * Machines with whole nodes on them, their clients and their operator, in one process and one order: what the server runs, but for its
  * sockets, over simulated disks, clocks and wires. Everything that is left to chance comes from one seed.
  */
-export class ClusterWorld implements MachineWorld, ClusterClientWorld, OperatorWorld {
+export class ClusterWorld implements MachineWorld, ClusterClientWorld, RealClientWorld, OperatorWorld {
   readonly settings: ClusterSettings;
   readonly queue = new EventQueue();
   readonly trace: Trace;
@@ -34,6 +35,7 @@ export class ClusterWorld implements MachineWorld, ClusterClientWorld, OperatorW
   readonly machines: readonly Machine[];
   readonly checks: ClusterChecks;
   readonly clients: readonly ClusterClient[];
+  readonly realClients: readonly RealClient[];
   readonly operator: ClusterOperator;
   readonly lostNodes = new Set<LostNode>();
   readonly rot = new Rot();
@@ -54,6 +56,10 @@ export class ClusterWorld implements MachineWorld, ClusterClientWorld, OperatorW
       const isIdempotent = position % 3 !== 2;
       return new ClusterClient(this, random.fork(`client ${position}`), { id: position + 1, isIdempotent });
     });
+    this.realClients = Array.from(
+      { length: settings.realClients },
+      (_, position) => new RealClient(this, random.fork(`real client ${position}`), position + 1),
+    );
     this.operator = new ClusterOperator(this, random.fork("operator"));
   }
 
@@ -221,7 +227,7 @@ export class ClusterWorld implements MachineWorld, ClusterClientWorld, OperatorW
   async begin(): Promise<void> {
     this.network.weather = this.settings.weather;
     for (const machine of this.machines) machine.start();
-    for (const client of this.clients) client.start();
+    for (const client of [...this.clients, ...this.realClients]) client.start();
     this.operator.start();
     this.#look();
     await this.#settle();

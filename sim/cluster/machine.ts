@@ -236,6 +236,11 @@ export class Machine {
     else this.#waiting.push(run);
   }
 
+  /** Calls back when the process that runs now ends, with whether the other ends of its connections hear of that. */
+  whenEnded(run: (tells: boolean) => void): void {
+    this.#life?.watchers.push(run);
+  }
+
   foundFault(error: unknown): void {
     this.#world.failed(error);
   }
@@ -285,6 +290,7 @@ export class Machine {
     if (life !== undefined) {
       life.isEnded = true;
       life.peers?.end(tells);
+      for (const run of life.watchers) run(tells);
       life.ended.resolve();
     }
     this.condition = "off";
@@ -347,9 +353,10 @@ interface Life {
   isClosing: boolean;
   isEnded: boolean;
   readonly ended: PromiseWithResolvers<void>;
+  readonly watchers: ((tells: boolean) => void)[];
 }
 
 function newLife(number: number): Life {
   const ended = Promise.withResolvers<void>();
-  return { number, node: undefined, peers: undefined, isOpen: false, isClosing: false, isEnded: false, ended };
+  return { number, node: undefined, peers: undefined, isOpen: false, isClosing: false, isEnded: false, ended, watchers: [] };
 }

@@ -23,7 +23,7 @@ export class QuietCluster {
         firstNodes: nodes,
         spares,
         isBootstrapped: false,
-        ...{ safetyMs: 0, clients: 0, thinkMs: 0, operatorMeanMs: 0, faultMeanMs: 0, valueMaxBytes: 0 },
+        ...{ safetyMs: 0, clients: 0, realClients: 0, thinkMs: 0, operatorMeanMs: 0, faultMeanMs: 0, valueMaxBytes: 0 },
         weather: fairWeather,
         syncMeanMs: 0.3,
         crashModel: "strict",

@@ -26,7 +26,8 @@ export async function runClusterSeed(seed: string, options: RunOptions): Promise
   } catch (error) {
     world.failed(error);
   }
-  const { clients, network, trace } = world;
+  const { network, trace } = world;
+  const clients = [...world.clients, ...world.realClients];
   const sum = (of: (client: (typeof clients)[number]) => number): number =>
     clients.reduce((total, client) => total + of(client), 0);
   return {
