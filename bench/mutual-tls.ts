@@ -213,7 +213,7 @@ async function handshakes({
 const connectionsPerRound = 50;
 
 /** As `proglog certs` makes them, for three nodes and a client. */
-function makeCertificates(directory: string): string {
+export function makeCertificates(directory: string): string {
   const made = new CertificateDirectory(directory, { nowMs: Date.now(), isReplacing: false });
   made.init();
   for (let number = 0; number < 3; number += 1) made.makeNode(nameOf(number), { hosts: ["127.0.0.1"], days: 1 });
@@ -221,7 +221,7 @@ function makeCertificates(directory: string): string {
   return directory;
 }
 
-function flagsOf(node: string, certificates: string): readonly string[] {
+export function flagsOf(node: string, certificates: string): readonly string[] {
   return (["server", "peer"] as const).flatMap((plane) => {
     const [pair, prefix] = plane === "server" ? [node, ""] : [`${node}-peer`, "peer-"];
     return [

@@ -27,6 +27,7 @@ import { restart } from "./restart.ts";
 import { formatTable, isReached, type Row } from "./row.ts";
 import { Scratch } from "./scratch.ts";
 import { killServers } from "./server-process.ts";
+import { tlsFlood } from "./tls-flood.ts";
 
 const benches: readonly Bench[] = [
   appendBatches,
@@ -43,6 +44,7 @@ const benches: readonly Bench[] = [
   grpcLayer,
   clientOverGrpc,
   mutualTls,
+  tlsFlood,
   cluster,
   clusterFaults,
   clusterIdle,

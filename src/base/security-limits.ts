@@ -13,6 +13,12 @@ export const credentialFileMaxBytes = 1 * MiB;
  */
 export const clientHelloMaxBytes = 8 * KiB;
 
+/**
+ * Handshakes that begin in one turn of the loop. A flight of the node is a signature and an exchange of keys, and takes about a millisecond with all
+ * that is around it; so clients, peers and their heartbeats wait for some milliseconds at most, however many come at once.
+ */
+export const handshakesPerTurn = 4;
+
 /** How often the files of certificates are looked at: with that and a turn, a revoked one is cut off within five seconds. */
 export const certificatePollMs = 2 * secondMs;
 

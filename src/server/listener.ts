@@ -197,17 +197,19 @@ class FirstBytes {
     if (hello === "undecided") return;
     const plane = hello === "unknown" ? undefined : tls.planeOf(hello);
     if (plane === undefined) return this.refuse("unknown");
-    this.#shakeHands(plane);
+    this.#shakeHands(tls, plane);
   }
 
-  #shakeHands(plane: TlsPlane): void {
+  #shakeHands(tls: TlsDoor, plane: TlsPlane): void {
     const socket = this.#socket;
     // It stays one of those that haven't spoken, with the time that is left of its five seconds.
     socket.off("data", this.#onData);
     socket.off("end", this.#onEnd);
     socket.pause();
     socket.unshift(this.#received);
-    plane.secure(socket, (outcome) => this.#shaken(outcome));
+    tls.begin(() => {
+      if (!this.#isOver) plane.secure(socket, (outcome) => this.#shaken(outcome));
+    });
   }
 
   #shaken(outcome: HandshakeOutcome): void {

@@ -333,7 +333,8 @@ export class Metrics {
   }
 
   /** Adds what is asked of the certificates at each scrape. To be called once. */
-  watchTls({ planes }: TlsDoor): void {
+  watchTls(door: TlsDoor): void {
+    const { planes } = door;
     this.#add.gauge(
       "proglog_tls_certificate_expiry_seconds",
       "Time until this node's certificate expires; below 0 once it has",
@@ -345,6 +346,9 @@ export class Metrics {
     this.#add.gauge("proglog_tls_handshakes", "TLS handshakes under way", ["plane"], (gauge) => {
       for (const plane of planes) gauge.set({ plane: plane.name }, plane.handshakeCount);
     });
+    this.#add.gauge("proglog_tls_handshakes_waiting", "TLS handshakes that wait to begin", [], (gauge) =>
+      gauge.set(door.waitingCount),
+    );
   }
 
   /** Adds what is asked of the transport between nodes at each scrape. To be called once. */

@@ -1,6 +1,6 @@
 import type { Clock, Timer } from "../../base/clock.ts";
 import type { Logger } from "../../base/logger.ts";
-import { certificatePollMs } from "../../base/security-limits.ts";
+import { certificatePollMs, handshakesPerTurn } from "../../base/security-limits.ts";
 import type { Config } from "../config.ts";
 import type { ClientHello } from "./client-hello.ts";
 import { clientProtocols, peerProtocol, type TlsObserver, TlsPlane } from "./tls-plane.ts";
@@ -15,6 +15,9 @@ export class TlsDoor {
   readonly peers: TlsPlane | undefined;
   readonly #clock: Clock;
   #timer: Timer;
+  /** Handshakes that wait for their turn; each connection has at most one. */
+  readonly #waiting: (() => void)[] = [];
+  #isBeginning = false;
 
   /** Throws INVALID_CONFIG for files that can't be used. */
   constructor(config: TlsConfig, { clock, logger, observer = {} }: TlsDoorOptions) {
@@ -37,6 +40,20 @@ export class TlsDoor {
     return protocols.includes(peerProtocol) ? this.peers : this.clients;
   }
 
+  /**
+   * Begins a handshake, now or some turns of the loop later: the first flight is milliseconds of work, and a crowd that comes at once isn't to
+   * keep all else waiting until the last of it has its own. Those who only begin hold up nobody: what is bounded is how many begin in a
+   * turn, not how many are under way.
+   */
+  begin(handshake: () => void): void {
+    this.#waiting.push(handshake);
+    if (!this.#isBeginning) void this.#beginAll();
+  }
+
+  get waitingCount(): number {
+    return this.#waiting.length;
+  }
+
   /** Looks at the files now, as an operator has asked for: what is wrong with them is said at once. */
   reload(): void {
     for (const plane of this.planes) plane.reload({ isAsked: true });
@@ -44,6 +61,19 @@ export class TlsDoor {
 
   close(): void {
     this.#timer.cancel();
+  }
+
+  async #beginAll(): Promise<void> {
+    this.#isBeginning = true;
+    try {
+      while (this.#waiting.length > 0) {
+        for (const handshake of this.#waiting.splice(0, handshakesPerTurn)) handshake();
+        // Those who come meanwhile wait, also when nobody else does: each comes by an event of its own.
+        await this.#clock.turn();
+      }
+    } finally {
+      this.#isBeginning = false;
+    }
   }
 
   #poll(): void {
