@@ -34,7 +34,7 @@ import {
 export class TlsPlane {
   readonly #options: TlsPlaneOptions;
   readonly #server: Server;
-  /** By the other end's address, which is the same on both sides of the encryption; handshakes under way. */
+  /** By the addresses of both ends, which are the same on both sides of the encryption; handshakes under way. */
   readonly #pending = new Map<string, PendingHandshake>();
   /** Open connections whose other end has shown a certificate. */
   readonly #open = new Map<TLSSocket, ShownCertificate>();
@@ -265,6 +265,7 @@ const protocolsByName: Readonly<Record<string, Protocol | undefined>> = {
 };
 
 /** No two open connections to one port have the same; undefined for one that is closed. */
-function addressKey({ remoteAddress, remotePort }: Socket): string | undefined {
-  return remoteAddress === undefined || remotePort === undefined ? undefined : `${remoteAddress} ${remotePort}`;
+function addressKey({ localAddress, remoteAddress, remotePort }: Socket): string | undefined {
+  if (localAddress === undefined || remoteAddress === undefined || remotePort === undefined) return undefined;
+  return `${localAddress} ${remoteAddress} ${remotePort}`;
 }
