@@ -113,3 +113,17 @@ export const quotaWaitMaxMs = 1 * secondMs;
 
 /** The smallest quota: with less a batch of the largest size would hold its stream back for more than an hour. */
 export const quotaMinBytesPerSecond = 1 * KiB;
+
+/** How old the keys of an issuer of tokens become: an hour is what issuers give who follows them to change over. */
+export const issuerKeysMaxAgeMs = 10 * minuteMs;
+
+/** How often they are asked for at most, whatever names of keys tokens have. */
+export const issuerKeysRetryMs = 30 * secondMs;
+
+/** An issuer's answer: some keys have a kilobyte each. */
+export const issuerAnswerMaxBytes = 1 * MiB;
+export const issuerAnswerMaxMs = 5 * secondMs;
+
+/** Signed tokens that are remembered, and for how long none is looked at again: so long one of a key that was withdrawn may still pass. */
+export const signedTokensMaxCount = 10_000;
+export const signedTokenRecheckMs = 1 * minuteMs;

@@ -44,6 +44,10 @@ function fileOf(help: string): ConfigDefinition<string | null> {
   return { kind: "text", default: null, nullWord: "none", help };
 }
 
+function textOf(help: string): ConfigDefinition<string | null> {
+  return { kind: "text", default: null, nullWord: "none", help };
+}
+
 function quotaOf(help: string): ConfigDefinition<number | null> {
   return {
     kind: "bytes",
@@ -119,6 +123,10 @@ export const configDefinitions: { readonly [Property in keyof Config]: ConfigDef
   aclModelFile: fileOf("Model of casbin for --acl-policy-file; none: subject, object and action are compared."),
   aclPolicyFile: fileOf("Policy of casbin that the access policy begins with; ignored where there is one already."),
   adminTokenFile: fileOf("File with a token that may do everything on this node; nobody else may read it. The last resort."),
+  oidcIssuer: textOf("Identity provider whose signed tokens (JWT) are taken: the issuer that stands in them, an https URL."),
+  oidcAudience: textOf("Whom its tokens have to be for: the audience that stands in them."),
+  oidcKeysFile: fileOf("Its public keys, a JSON Web Key Set; none: they are fetched from it."),
+  oidcNameClaim: { kind: "text", default: "sub", help: "Claim of its tokens that names the principal, behind oidc: in rules." },
   produceQuotaBytesPerSecond: quotaOf("Bytes a second that each principal may produce to this node."),
   consumeQuotaBytesPerSecond: quotaOf("Bytes a second that each principal may consume from this node."),
   allowOrigin: {

@@ -39,6 +39,11 @@ export interface Config {
   readonly aclPolicyFile: string | null;
   /** Who sends what stands in it may do everything. Null: none. */
   readonly adminTokenFile: string | null;
+  /** Who signs tokens, for whom, by which keys, and which claim names who shows them. Null: none; of the keys: those that the issuer tells. */
+  readonly oidcIssuer: string | null;
+  readonly oidcAudience: string | null;
+  readonly oidcKeysFile: string | null;
+  readonly oidcNameClaim: string;
   /** Origins with a comma between. Null: off, none but the node's own. */
   readonly allowOrigin: string | null;
   /** Bytes a second that each principal may have of this node. Null: as many as there are. */

@@ -3,8 +3,8 @@ import type { Duplex } from "node:stream";
 /** Who is at the other end of a connection or a request. */
 export interface Principal {
   /** `anonymous`: nothing was shown, or nobody asks for it here. */
-  readonly kind: "anonymous" | "certificate" | "token";
-  /** What rules of access name: of a certificate its first SAN URI, else its common name; of a token its name. "" when anonymous. */
+  readonly kind: "anonymous" | "certificate" | "token" | "signed-token";
+  /** What rules of access name: of a certificate its first SAN URI, else its common name; of a token its name, of a signed one `oidc:` and what it names. "" when anonymous. */
   readonly name: string;
 }
 

@@ -7,7 +7,7 @@ import { isProglogError, type ProglogError } from "../../base/error.ts";
 import { silentLogger } from "../../base/logger.ts";
 import { policyChanged, type PolicyStore } from "../../replica/policy-store.ts";
 import { type Principal, setPrincipal } from "../principal.ts";
-import { AccessControl } from "./access-control.ts";
+import { AccessControl, type Credentials } from "./access-control.ts";
 import { type AccessDocument, emptyAccessDocument, formatAccessDocument } from "./access-document.ts";
 import { hashSecret, makeToken } from "./bearer-token.ts";
 import type { Caller } from "./caller.ts";
@@ -22,10 +22,10 @@ describe("who asks", () => {
     const world = new World({ isOn: true, rules });
     const bob = { kind: "certificate", name: "spiffe://example.org/bob" } as const;
     const socket = socketOf("10.0.0.1", bob);
-    assert.deepEqual(world.access.identify({ socket, authorization: [] }).principal, bob);
-    const { principal, tokenId } = world.access.identify({ socket, authorization: [`Bearer ${world.token.text}`] });
+    assert.deepEqual(world.identify({ socket, authorization: [] }).principal, bob);
+    const { principal, tokenId } = world.identify({ socket, authorization: [`Bearer ${world.token.text}`] });
     assert.deepEqual({ principal, tokenId }, { principal: { kind: "token", name: "alice" }, tokenId: world.token.id });
-    assert.equal(world.access.identify({ socket: undefined, authorization: [] }).principal.kind, "anonymous");
+    assert.equal(world.identify({ socket: undefined, authorization: [] }).principal.kind, "anonymous");
   });
 
   test("with a token that is none is nobody, whatever the certificate says", () => {
@@ -44,7 +44,7 @@ describe("who asks", () => {
       ["Bearer plg___proto______x"],
     ];
     for (const authorization of wrong) {
-      const error = errorOf(() => world.access.identify({ socket, authorization }));
+      const error = errorOf(() => world.identify({ socket, authorization }));
       assert.equal(error?.code, "UNAUTHENTICATED", authorization.join());
       assert.ok(!JSON.stringify([error?.message, error?.hint, error?.details]).includes(world.token.secret.slice(0, 8)));
     }
@@ -54,10 +54,10 @@ describe("who asks", () => {
     const world = new World({ isOn: true, rules }, { livesForMs: 1_000 });
     const authorization = [`Bearer ${world.token.text}`];
     world.clock.advance(999);
-    const caller = world.access.identify({ socket: undefined, authorization });
+    const caller = world.identify({ socket: undefined, authorization });
     world.access.check(caller, "consume", "orders");
     world.clock.advance(1);
-    assert.throws(() => world.access.identify({ socket: undefined, authorization }), { code: "UNAUTHENTICATED" });
+    assert.throws(() => world.identify({ socket: undefined, authorization }), { code: "UNAUTHENTICATED" });
     assert.throws(() => world.access.check(caller, "consume", "orders"), { code: "UNAUTHENTICATED" });
   });
 });
@@ -103,7 +103,7 @@ describe("what they may do", () => {
     const world = new World({}, { isUnknown: true });
     assert.throws(() => world.access.check(world.anyone("127.0.0.1"), "describe", "a"), { code: "UNAVAILABLE" });
     const authorization = [`Bearer ${world.token.text}`];
-    assert.throws(() => world.access.identify({ socket: undefined, authorization }), { code: "UNAVAILABLE" });
+    assert.throws(() => world.identify({ socket: undefined, authorization }), { code: "UNAVAILABLE" });
     world.set({ isOn: true, rules });
     world.access.check(world.alice(), "consume", "orders");
   });
@@ -221,17 +221,23 @@ class World {
     this.#store.set(text);
   }
 
+  identify(credentials: Credentials): Caller {
+    const found = this.access.identify(credentials);
+    assert.ok(!(found instanceof Promise));
+    return found;
+  }
+
   alice(): Caller {
-    return this.access.identify({ socket: socketOf("10.0.0.1"), authorization: [`Bearer ${this.token.text}`] });
+    return this.identify({ socket: socketOf("10.0.0.1"), authorization: [`Bearer ${this.token.text}`] });
   }
 
   admin(): Caller {
     const authorization = ["Bearer the-node-s-own-token-of-32-characters"];
-    return this.access.identify({ socket: socketOf("10.0.0.1"), authorization });
+    return this.identify({ socket: socketOf("10.0.0.1"), authorization });
   }
 
   anyone(address = "10.0.0.1", principal?: Principal): Caller {
-    return this.access.identify({ socket: socketOf(address, principal), authorization: [] });
+    return this.identify({ socket: socketOf(address, principal), authorization: [] });
   }
 
   hold(caller: Caller, action: "consume" | "produce", topic: string, end: (error: ProglogError) => void): () => void {

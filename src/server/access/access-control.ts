@@ -15,6 +15,7 @@ import { bearerOf, hashSecret, isSameHash, parseToken } from "./bearer-token.ts"
 import { type Caller, subjectOf } from "./caller.ts";
 import { openModel } from "./casbin-model.ts";
 import { FailedTokens } from "./failed-tokens.ts";
+import { isSignedToken, type SignedIdentity, type SignedTokens } from "./signed-tokens.ts";
 
 /** What services ask before they touch anything for somebody. */
 export interface Access {
@@ -75,9 +76,9 @@ export class AccessControl implements Access {
 
   /**
    * Who makes a request. Throws UNAUTHENTICATED for a token that is none: whoever hears of it waits for `heldUp` first.
-   * `authorization` are the values of the header: one, or none.
+   * `authorization` are the values of the header: one, or none. A promise is for a signed token that isn't known yet.
    */
-  identify({ socket, authorization }: Credentials): Caller {
+  identify({ socket, authorization }: Credentials): Caller | Promise<Caller> {
     const address = addressOf(socket);
     const isLocal = this.#options.isLoopbackOnly || (address !== "" && isLoopback(address.replace(/^::ffff:/, "")));
     const from = { address, isLocal };
@@ -90,6 +91,14 @@ export class AccessControl implements Access {
     if (this.#isAdminToken(token)) {
       return { principal: { kind: "token", name: adminTokenName }, ...from, isAdmin: true };
     }
+    const { signedTokens } = this.#options;
+    if (signedTokens !== undefined && isSignedToken(token)) {
+      const known = signedTokens.find(token);
+      const toCaller = ({ name, expiresAt }: SignedIdentity): Caller => {
+        return { principal: { kind: "signed-token", name }, ...from, isAdmin: false, expiresAt };
+      };
+      return known === undefined ? this.#verify(signedTokens, token, address).then(toCaller) : toCaller(known);
+    }
     const { id, secret } = parseToken(token) ?? {};
     if (id === undefined || secret === undefined) throw this.#badToken(address, "it isn't one that proglog makes");
     if (this.#state.kind === "unknown") throw unknownYet();
@@ -99,6 +108,12 @@ export class AccessControl implements Access {
     if (entry === undefined || !isRight) throw this.#badToken(address, "it is unknown, or revoked");
     if (this.#isOver(entry.expiresAt)) throw this.#badToken(address, "its time is over");
     return { principal: { kind: "token", name: entry.name }, ...from, isAdmin: false, tokenId: id };
+  }
+
+  async #verify(signedTokens: SignedTokens, token: string, address: string): Promise<SignedIdentity> {
+    const found = await signedTokens.verify(token);
+    if (typeof found === "string") throw this.#badToken(address, found);
+    return found;
   }
 
   /** What came with a wrong token is answered a while later. */
@@ -132,7 +147,7 @@ export class AccessControl implements Access {
   hold(caller: Caller, check: () => void, end: (error: ProglogError) => void): () => void {
     const hold: Hold = { check, end };
     this.#holds.add(hold);
-    if (caller.tokenId !== undefined) this.#sweep();
+    if (caller.tokenId !== undefined || caller.expiresAt !== undefined) this.#sweep();
     return () => void this.#holds.delete(hold);
   }
 
@@ -175,8 +190,10 @@ export class AccessControl implements Access {
         return unauthenticated("its token is revoked, or its time is over");
       return undefined;
     }
+    if (this.#isOver(caller.expiresAt)) return unauthenticated("its token's time is over");
     if (state.kind === "on") return undefined;
-    if (caller.isLocal || this.#options.isInsecure || caller.principal.kind !== "anonymous") return undefined;
+    // Whoever an identity provider knows isn't yet somebody here.
+    if (caller.isLocal || this.#options.isInsecure || caller.principal.kind === "certificate") return undefined;
     return unauthenticated("this node has no access policy yet, and answers callers of its own machine only", {
       hint: "Show a certificate; or set a policy, on the node's machine or with --acl-policy-file (docs/security.md).",
     });
@@ -306,6 +323,8 @@ export interface AccessControlOptions {
   readonly adminToken?: string | undefined;
   /** The policy is about to be set from files. */
   readonly isSeeding?: () => boolean;
+  /** Where tokens of an identity provider are taken. */
+  readonly signedTokens?: SignedTokens | undefined;
   readonly audit?: AuditLog;
   readonly onDenied?: (action: AccessAction) => void;
   readonly onBadToken?: () => void;

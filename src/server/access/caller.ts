@@ -12,6 +12,8 @@ export interface Caller {
   readonly isAdmin: boolean;
   /** Of the token that it showed. */
   readonly tokenId?: string;
+  /** When what it showed is over, where that says so itself. */
+  readonly expiresAt?: number;
 }
 
 /** Whoever uses a node from within its process: for tests of services, and nothing that listens. */

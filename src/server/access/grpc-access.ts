@@ -23,21 +23,24 @@ export class GrpcAccess {
     const isStream = method.kind === "bidi-stream" || method.kind === "client-stream";
     const guarded = (...args: readonly unknown[]): unknown => {
       const call = args.at(-1) as CallContext;
-      let caller: Caller;
+      const enter = (caller: Caller): unknown => {
+        setCaller(call, caller);
+        const check = this.#checkOf(rule, caller, isStream ? undefined : args[0]);
+        asStatus(check);
+        const release = isLasting(rule) ? this.#hold(caller, check, call) : undefined;
+        const answer = (handler as (...all: readonly unknown[]) => unknown)(...args);
+        if (release === undefined) return answer;
+        if (answer instanceof Promise) return answer.finally(release);
+        release();
+        return answer;
+      };
+      let found: Caller | Promise<Caller>;
       try {
-        caller = this.#access.identify({ socket: call.socket, authorization: call.metadata.getAll("authorization") });
+        found = this.#access.identify({ socket: call.socket, authorization: call.metadata.getAll("authorization") });
       } catch (error) {
         return this.#refuseLater(error, call);
       }
-      setCaller(call, caller);
-      const check = this.#checkOf(rule, caller, isStream ? undefined : args[0]);
-      asStatus(check);
-      const release = isLasting(rule) ? this.#hold(caller, check, call) : undefined;
-      const answer = (handler as (...all: readonly unknown[]) => unknown)(...args);
-      if (release === undefined) return answer;
-      if (answer instanceof Promise) return answer.finally(release);
-      release();
-      return answer;
+      return found instanceof Promise ? this.#enterLater(found, enter, call) : enter(found);
     };
     return { method, handler: guarded };
   }
@@ -64,6 +67,16 @@ export class GrpcAccess {
   /** While it waits or streams, it may be taken back. */
   #hold(caller: Caller, check: () => void, call: CallContext): () => void {
     return this.#access.hold(caller, check, (error: ProglogError) => call.end(toStatusError(error)));
+  }
+
+  async #enterLater(finding: Promise<Caller>, enter: (caller: Caller) => unknown, call: CallContext): Promise<unknown> {
+    let caller: Caller;
+    try {
+      caller = await finding;
+    } catch (error) {
+      return this.#refuseLater(error, call);
+    }
+    return enter(caller);
   }
 
   async #refuseLater(error: unknown, call: CallContext): Promise<never> {

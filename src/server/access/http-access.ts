@@ -34,7 +34,7 @@ export class RouteAccess implements HttpAccess {
     const { socket } = request.raw;
     let caller: Caller;
     try {
-      caller = this.#access.identify({ socket, authorization: authorizationOf(request) });
+      caller = await this.#access.identify({ socket, authorization: authorizationOf(request) });
     } catch (error) {
       if (isProglogError(error, "UNAUTHENTICATED")) await this.#access.heldUp(socket);
       throw error;

@@ -65,7 +65,7 @@ describe("the node's own token", () => {
     const token = "t".repeat(adminTokenMinChars);
     const world = new World({ "long.token": `${token}\n`, "short.token": token.slice(1) });
     await using opened = await world.open({ "admin-token-file": "long.token" });
-    const caller = opened.access.identify({ socket: undefined, authorization: [`Bearer ${token}`] });
+    const caller = await opened.access.identify({ socket: undefined, authorization: [`Bearer ${token}`] });
     assert.equal(caller.isAdmin, true);
     await assert.rejects(world.open({ "admin-token-file": "short.token" }), {
       code: "INVALID_CONFIG",

@@ -15,6 +15,8 @@ import { AuditLog } from "./audit-log.ts";
 import { hashSecret } from "./bearer-token.ts";
 import { readModel } from "./casbin-model.ts";
 import { administratorsOf } from "./lockout.ts";
+import { checkIssuerUrl, fetchIssuerKeys, IssuerKeys } from "./issuer-keys.ts";
+import { SignedTokens } from "./signed-tokens.ts";
 import { readPolicyFile } from "./policy-file.ts";
 
 /** Access control of a node, and where it is written down. */
@@ -36,6 +38,7 @@ export async function openAccessControl(config: Config, options: OpenAccessOptio
     isLoopbackOnly: isLoopback(config.bindAddr),
     isInsecure: config.insecure,
     adminToken: readAdminToken(config.adminTokenFile, disk),
+    signedTokens: openSignedTokens(config, { disk, clock, logger }),
     isSeeding: () => seeding.isUnderWay,
     ...(onDenied === undefined ? {} : { onDenied }),
     ...(onBadToken === undefined ? {} : { onBadToken }),
@@ -137,6 +140,28 @@ async function readSeed({ aclModelFile, aclPolicyFile }: Config, disk: Disk): Pr
   const seed = { ...emptyAccessDocument, revision: 1, isOn: true, ...(model === undefined ? {} : { model }), rules, roles };
   formatAccessDocument(seed);
   return seed;
+}
+
+/** Undefined where no identity provider is named. Its keys are had when they are needed first. */
+function openSignedTokens(
+  { oidcIssuer: issuer, oidcAudience: audience, oidcKeysFile, oidcNameClaim: nameClaim }: Config,
+  { disk, clock, logger }: Pick<OpenAccessOptions, "disk" | "clock" | "logger">,
+): SignedTokens | undefined {
+  const refuse = (flag: string, reason: string): ProglogError =>
+    new ProglogError("INVALID_CONFIG", `Cannot use ${flag}: ${reason}`, {
+      hint: "--oidc-issuer and --oidc-audience go together.",
+    });
+  if (issuer === null) {
+    if (audience !== null) throw refuse("--oidc-audience", "no issuer of tokens is named");
+    if (oidcKeysFile !== null) throw refuse("--oidc-keys-file", "no issuer of tokens is named");
+    return undefined;
+  }
+  if (audience === null) throw refuse("--oidc-issuer", "tokens for anybody else would be taken, too");
+  const readFile = async (path: string): Promise<string> => readText(disk, path, "--oidc-keys-file");
+  if (oidcKeysFile === null) checkIssuerUrl(issuer);
+  else readText(disk, oidcKeysFile, "--oidc-keys-file");
+  const read = (): Promise<string> => (oidcKeysFile === null ? fetchIssuerKeys(issuer) : readFile(oidcKeysFile));
+  return new SignedTokens({ issuer, audience, nameClaim, clock, keys: new IssuerKeys({ read, clock, logger }) });
 }
 
 function readAdminToken(path: string | null, disk: Disk): string | undefined {
