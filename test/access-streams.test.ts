@@ -108,6 +108,23 @@ describe("a token or a rule that is taken back", () => {
     await orders.send({ value: "c" });
   });
 
+  test("ends nothing for a client that has another token by then", async () => {
+    const { token, takeBack } = await somebody("renewing");
+    let current = token;
+    await using client = connect(`127.0.0.1:${node.port}`, { token: () => current });
+    await using producer = client.producer({ topic: "orders" });
+    const { offset } = await producer.send({ value: "before" });
+    const records = client.consume({ topic: "orders", from: offset })[Symbol.asyncIterator]();
+    assert.equal((await records.next()).value?.offset, offset);
+    ({ token: current } = await root.access.createToken("renewing"));
+    await takeBack[0]?.();
+    await producer.send({ value: "after" });
+    assert.equal((await records.next()).value?.offset, offset + 1);
+    current = token;
+    await root.access.change({ remove: rules("renewing") });
+    await assert.rejects(drain(records), { code: "PERMISSION_DENIED" });
+  });
+
   test("ends what was opened with a token when its time is over, though nobody changes anything", async () => {
     await root.access.change({ add: rules("brief") });
     const { token } = await root.access.createToken("brief", { expiresAt: Date.now() + 1_500 });

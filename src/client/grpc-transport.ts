@@ -40,23 +40,49 @@ export class GrpcTransport implements Transport {
   }
 
   async *openServerStream(path: string, request: Buffer, options: CallOptions = {}): AsyncGenerator<Buffer, void, undefined> {
+    let wasServed = false;
     try {
       const callOptions = await this.#optionsOf(options);
       const call = await this.#channel.serverStream(this.#method(path, "server-stream"), request, callOptions);
-      yield* call.responses;
+      for await (const response of call.responses) {
+        wasServed = true;
+        yield response;
+      }
     } catch (error) {
-      throw toProglogError(error, this.address);
+      throw this.#streamError(error, wasServed);
     }
   }
 
   openStream(path: string, listener: StreamListener): RequestStream {
     const method = this.#method(path, "bidi-stream");
     const call = this.#optionsOf({}).then((options) => this.#channel.bidiStream(method, options));
-    return new GrpcStream(call, listener, this.address);
+    let wasServed = false;
+    const watching: StreamListener = {
+      answered: (answer) => {
+        wasServed = true;
+        listener.answered(answer);
+      },
+      ended: (error) => listener.ended(error === undefined ? undefined : this.#streamError(error, wasServed)),
+    };
+    return new GrpcStream(call, watching);
   }
 
   async close(): Promise<void> {
     await this.#channel.close();
+  }
+
+  /**
+   * What a stream ends with. One that was served until its token was over is worth another try where there may be another token by now; its
+   * last answer has come by then, so what has none wasn't done.
+   */
+  #streamError(error: unknown, wasServed: boolean): unknown {
+    const found = toProglogError(error, this.address);
+    if (!wasServed || typeof this.#token !== "function" || !isProglogError(found, "UNAUTHENTICATED")) return found;
+    const reason = `${this.address} didn't take the token any more`;
+    return new ProglogError("UNAVAILABLE", `Cannot go on: ${reason}`, {
+      details: { reason, outcome: "not-appended" },
+      cause: found,
+    });
   }
 
   /** The token is asked for each time: it may be another by now. */
@@ -84,16 +110,14 @@ export class GrpcTransport implements Transport {
  */
 class GrpcStream implements RequestStream {
   readonly #listener: StreamListener;
-  readonly #address: string;
   readonly #waiting: EncodedMessage[] = [];
   #call: BidiStreamCall<EncodedMessage, Buffer> | undefined;
   #isSending = false;
   #isEnding = false;
   #isOver = false;
 
-  constructor(call: Promise<BidiStreamCall<EncodedMessage, Buffer>>, listener: StreamListener, address: string) {
+  constructor(call: Promise<BidiStreamCall<EncodedMessage, Buffer>>, listener: StreamListener) {
     this.#listener = listener;
-    this.#address = address;
     void this.#run(call);
   }
 
@@ -126,7 +150,7 @@ class GrpcStream implements RequestStream {
       }
       this.#finish(undefined);
     } catch (error) {
-      this.#finish(toProglogError(error, this.#address));
+      this.#finish(error);
     }
   }
 
