@@ -1,5 +1,7 @@
 import { logLevelForMaxMs, logLevelForMinMs } from "../base/limits.ts";
 import { parseJson } from "../wire/record-body.ts";
+import type { AuditLog } from "./access/audit-log.ts";
+import { auditedChange } from "./access/audited-change.ts";
 import { checkJson } from "./cluster-routes.ts";
 import { type HttpApp, sendJson } from "./http-app.ts";
 import { type LevelledLogger, type LogLevel, logLevels } from "./levelled-logger.ts";
@@ -7,7 +9,7 @@ import { querySchema } from "./query.ts";
 import type { RequestBodies } from "./request-bodies.ts";
 
 /** What is logged, asked for and changed while the node runs; also while it starts, when one most wants to know. */
-export function addLogLevelRoutes(app: HttpApp, { logger, bodies }: LogLevelParts): void {
+export function addLogLevelRoutes(app: HttpApp, { logger, bodies, audit }: LogLevelParts): void {
   const config = { isAlwaysServed: true };
 
   app.fastify.get("/v1/log-level", { config, schema: { querystring: querySchema({}) } }, async (_request, reply) => {
@@ -25,7 +27,9 @@ export function addLogLevelRoutes(app: HttpApp, { logger, bodies }: LogLevelPart
       },
     },
     async (request, reply) => {
-      logger.change(request.body.level, request.body.forMs);
+      const { caller, body } = request;
+      const change = { caller, action: "admin", resource: "*", change: `log level ${body.level}` } as const;
+      await auditedChange(audit, change, async () => logger.change(body.level, body.forMs));
       return sendJson(reply, logger.status);
     },
   );
@@ -34,6 +38,7 @@ export function addLogLevelRoutes(app: HttpApp, { logger, bodies }: LogLevelPart
 export interface LogLevelParts {
   readonly logger: LevelledLogger;
   readonly bodies: RequestBodies;
+  readonly audit?: AuditLog | undefined;
 }
 
 const bodySchema = {

@@ -166,7 +166,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
     addClusterRoutes(app, { cluster, bodies: services.bodies });
     addBackupRoutes(app, { ...services, access, quota: quotas.consume, clusterId: () => clustered?.node.clusterId });
     addAccessRoutes(app, { admin: accessAdmin, bodies: services.bodies });
-    addLogLevelRoutes(app, { logger, bodies: services.bodies });
+    addLogLevelRoutes(app, { logger, bodies: services.bodies, audit });
     addHealthRoutes(app, {
       storage,
       access,
