@@ -583,3 +583,12 @@ export const otlpGraceMs = 2 * secondMs;
 
 /** What the context of a trace may take in a record's headers: twice what its specification asks a carrier to keep. Larger ones stay out. */
 export const tracingHeadersMaxBytes = 1 * KiB;
+
+/** Spans that wait to be pushed: some hundred bytes each, and with a push every five seconds some 400 a second. More say nothing new. */
+export const spansMaxCount = 2_048;
+
+/** How often spans are pushed: who looks at a trace has just made it. */
+export const spansIntervalMs = 5 * secondMs;
+
+/** Records looked at in a batch for a trace that is kept: some ten microseconds of each append. */
+export const traceSearchMaxCount = 64;

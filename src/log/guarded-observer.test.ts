@@ -23,6 +23,7 @@ function thrower(): {
   };
   const observer: LogObserver = {
     opened: fail("opened"),
+    stored: fail("stored"),
     appended: fail("appended"),
     synced: fail("synced"),
     read: fail("read"),

@@ -1,12 +1,14 @@
 import type { Logger } from "../base/logger.ts";
 import type { LogObserver } from "./log-observer.ts";
 
+export type GuardedObserver = Required<Omit<LogObserver, "stored">> & Pick<LogObserver, "stored">;
+
 /**
  * An observer that can't harm the log: what it throws, or a promise it returns is rejected with, goes to the logger, once, and
  * is forgotten. It is called between a write and its acknowledgement, where a throw would be taken for a failed write, and
  * poison the log.
  */
-export function guardObserver(observer: LogObserver, logger: Logger): Required<LogObserver> {
+export function guardObserver(observer: LogObserver, logger: Logger): GuardedObserver {
   let isTold = false;
   const report = (event: string, error: unknown): void => {
     if (isTold) return;
@@ -27,6 +29,8 @@ export function guardObserver(observer: LogObserver, logger: Logger): Required<L
     }
   };
   return {
+    // Where nobody wants to hear of it, it isn't even put together.
+    ...(observer.stored && { stored: (event) => guard("stored", () => observer.stored?.(event)) }),
     opened: (event) => guard("opened", () => observer.opened?.(event)),
     appended: (event) => guard("appended", () => observer.appended?.(event)),
     synced: (event) => guard("synced", () => observer.synced?.(event)),

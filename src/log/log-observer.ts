@@ -16,6 +16,11 @@ export interface LogObserver {
   repacked?(event: { readonly bytes: number; readonly batches: number }): void;
   /** A sync ended. `bytes` and `batches` tell what it made durable. */
   synced?(event: { readonly durationMs: number; readonly bytes: number; readonly batches: number }): void;
+  /**
+   * Batches of records are in the log's store, and synced where the log syncs: `durationMs` after their writing began. Told before those who wait are
+   * answered, and meant for who traces: what it does with each batch is waited for. `directory` is the log's.
+   */
+  stored?(event: { readonly directory: string; readonly batches: readonly Buffer[]; readonly durationMs: number }): void;
   /** Batches were handed to a reader. `appendTime` is that of the last one. */
   read?(event: { readonly bytes: number; readonly batches: number; readonly appendTime: number }): void;
   /** A segment was sealed and the one of this base index begun. */

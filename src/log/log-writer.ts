@@ -258,6 +258,7 @@ export class LogWriter {
       beginsSegment: active.entryCount === 0 && active.before().index > 0,
       seed,
     });
+    const startMs = context.clock.monotonic();
     const durationMs = await this.#writeFrames(active, group);
     const position = active.store.end;
     active.store.advance(group.byteLength);
@@ -271,6 +272,11 @@ export class LogWriter {
     const isDurable = this.#options.sync === "always";
     if (isDurable) await this.#syncActive({ bytes: group.byteLength, batches });
     else await this.#letOthersRun();
+    if (observer.stored !== undefined)
+      this.#tellStored(
+        group.entries.map(({ append }) => append.batch),
+        startMs,
+      );
     this.#unanswered = { group, others, isDurable };
     this.#listener.progressed();
     if (!isDurable) this.#answer();
@@ -292,6 +298,7 @@ export class LogWriter {
     const { active } = this.#state.segments;
     const { context, description } = this.#state;
     const group = encodeStamped(entries, { durableIndex: this.#state.durable.index, seed: context.seed });
+    const startMs = context.clock.monotonic();
     const durationMs = await this.#writeFrames(active, group);
     const position = active.store.end;
     active.store.advance(group.byteLength);
@@ -302,7 +309,17 @@ export class LogWriter {
     const batches = group.entries.length;
     context.observer.appended?.({ records: group.recordCount, batches, bytes: group.byteLength, durationMs });
     await this.#syncActive({ bytes: group.byteLength, batches });
+    if (context.observer.stored !== undefined)
+      this.#tellStored(
+        group.entries.flatMap(({ header, payload }) => (header.kind === "data" ? [payload] : [])),
+        startMs,
+      );
     this.#zeroAhead(active, group.byteLength);
+  }
+
+  #tellStored(batches: readonly Buffer[], startMs: number): void {
+    const { clock, directory, observer } = this.#state.context;
+    if (batches.length > 0) observer.stored?.({ directory, batches, durationMs: clock.monotonic() - startMs });
   }
 
   /** Answers those whose appends are done, and those that are settled. */

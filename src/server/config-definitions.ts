@@ -240,6 +240,11 @@ export const configDefinitions: { readonly [Property in keyof Config]: ConfigDef
     help: "Collector to push metrics to by OTLP over HTTP, as http://collector:4318.",
   },
   otlpIntervalMs: { kind: "duration", default: minuteMs, min: secondMs, max: hourMs, help: "How often metrics are pushed." },
+  otlpTraces: {
+    kind: "flag",
+    default: false,
+    help: "Push spans, too, of appended records whose headers say that their trace is kept.",
+  },
   otlpHeaders: {
     kind: "headers",
     default: null,

@@ -73,6 +73,7 @@ export interface Config {
   /** Of a collector: `http://host:4318`. Null: off. */
   readonly otlpEndpoint: string | null;
   readonly otlpIntervalMs: number;
+  readonly otlpTraces: boolean;
   /** `name=value`, several with a comma between. Null: none. */
   readonly otlpHeaders: string | null;
 }
@@ -137,9 +138,18 @@ export function parseConfig({ flags = {}, env = {}, file }: ConfigSources = {}):
   // Every key has a default, and parseConfigValue returns what its kind says.
   const config = values as unknown as Config;
   checkClusterConfig(config);
+  checkOtlpConfig(config);
   checkTlsConfig(config);
   checkCompression(config.compression, `Cannot use --compression ${config.compression}`);
   return config;
+}
+
+function checkOtlpConfig({ otlpTraces, otlpEndpoint }: Config): void {
+  if (!otlpTraces || otlpEndpoint !== null) return;
+  throw new ProglogError("INVALID_CONFIG", "Cannot use --otlp-traces: there is no collector to push them to", {
+    hint: "Name one by --otlp-endpoint.",
+    details: { key: "otlp-traces", source: "--otlp-traces" },
+  });
 }
 
 /** The file that flags or environment name, if one does. Nothing else of them is judged yet: the file may add to it. */

@@ -9,7 +9,7 @@ import { addClusterMetrics, type WatchedCluster } from "./cluster-metrics.ts";
 import type { GrpcDoor } from "./grpc-door.ts";
 import type { Listener, RefusedReason } from "./listener.ts";
 import { MetricsAdder } from "./metrics-adder.ts";
-import type { PushOutcome } from "./otlp/metrics-push.ts";
+import type { PushOutcome } from "./otlp/otlp-push.ts";
 import type { MetricValues } from "./otlp/otlp-metrics.ts";
 import { addPartitionMetrics } from "./partition-metrics.ts";
 import type { PeerObserver } from "./peer-context.ts";
@@ -34,9 +34,11 @@ export class Metrics {
     ["route"],
   );
   readonly #errors = this.#add.counter("proglog_errors_total", "Errors that clients were answered with, by code", ["code"]);
-  readonly #pushes = this.#add.counter("proglog_otlp_pushes_total", "Pushes of metrics to a collector, and how they ended", [
-    "outcome",
-  ]);
+  readonly #pushes = this.#add.counter(
+    "proglog_otlp_pushes_total",
+    "Pushes to a collector, of metrics or traces, and how they ended",
+    ["signal", "outcome"],
+  );
   readonly #accepted = this.#add.counter("proglog_connections_accepted_total", "Connections by what they speak", ["protocol"]);
   readonly #refused = this.#add.counter("proglog_connections_refused_total", "Connections dropped, and why", ["reason"]);
   readonly #appendedRecords = this.#add.counter("proglog_log_appended_records_total", "Records appended");
@@ -384,8 +386,17 @@ export class Metrics {
     return this.#registry.getMetricsAsJSON() as unknown as Promise<readonly MetricValues[]>;
   }
 
-  pushed(outcome: PushOutcome): void {
-    this.#pushes.inc({ outcome });
+  pushed(signal: "metrics" | "traces", outcome: PushOutcome): void {
+    this.#pushes.inc({ signal, outcome });
+  }
+
+  /** Adds what is asked of the spans at each scrape. To be called once. */
+  watchSpans(spans: { readonly droppedCount: number }): void {
+    this.#add.total(
+      "proglog_otlp_spans_dropped_total",
+      "Spans that there was no room for until the next push",
+      () => spans.droppedCount,
+    );
   }
 
   /** What there is, for the reference. */

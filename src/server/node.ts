@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import type { Disk } from "../base/disk.ts";
 import { messageOf, ProglogError } from "../base/error.ts";
-import { answersMaxBytes, bodiesMaxBytes, otlpGraceMs } from "../base/limits.ts";
+import { answersMaxBytes, bodiesMaxBytes } from "../base/limits.ts";
 import type { Logger } from "../base/logger.ts";
 import { nodeDisk } from "../base/node-disk.ts";
 import { type Random, systemRandom } from "../base/random.ts";
@@ -36,7 +36,8 @@ import { addLogLevelRoutes } from "./log-level-routes.ts";
 import { createLogger } from "./logger.ts";
 import { Metrics } from "./metrics.ts";
 import { openClustered } from "./open-clustered.ts";
-import { MetricsPush, type MetricsPushParts } from "./otlp/metrics-push.ts";
+import { NodeSpans, type NodeSpansParts } from "./otlp/node-spans.ts";
+import { Telemetry } from "./otlp/telemetry.ts";
 import type { PeerConnect } from "./peer-context.ts";
 import type { PeersStatus } from "./peer-transport.ts";
 import { ProduceService } from "./produce-service.ts";
@@ -93,7 +94,11 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
   try {
     const tls = openTls(config, { clock, logger, observer: metrics.tlsObserver });
     undo.push(() => tls?.close());
-    const shared = { disk, clock, random, logger, log: logSettings(config), observer: metrics.logObserver };
+    const findReplica: NodeSpansParts["findReplica"] = (uuid) => storage.replicas.find(uuid);
+    const spans = config.otlpTraces ? new NodeSpans({ clock, random, findReplica }) : undefined;
+    if (spans !== undefined) metrics.watchSpans(spans);
+    const observer = { ...metrics.logObserver, ...(spans && { stored: spans.stored }) };
+    const shared = { disk, clock, random, logger, log: logSettings(config), observer };
     const clustered = isClustered(disk, config.dataDir, clusterFlags(config))
       ? await openClustered(config, {
           ...shared,
@@ -141,6 +146,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
         quota: quotas.produce,
         clock: new TurnClock(clock),
         onProduced: (acks, durationMs) => metrics.produced(acks, durationMs),
+        spans,
       }),
       consume: new ConsumeService(storage, { clock, access, quota: quotas.consume }),
       tails: new TailService(storage, { clock, access, quota: quotas.consume }),
@@ -213,13 +219,13 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
       metrics.watchCluster(clustered.node);
       metrics.watchPeers({ status: () => clustered.peers()?.status() ?? noPeers });
     }
-    const push = pushMetrics(config, {
-      ...{ clock, logger },
+    const telemetry = new Telemetry(config, {
+      ...{ clock, logger, spans },
       resource: () => ({ version: version ?? "unreleased", instanceId: clustered?.node.nodeId ?? storage.storageId }),
       collect: () => metrics.values(),
-      onPushed: (outcome) => metrics.pushed(outcome),
+      onPushed: (signal, outcome) => metrics.pushed(signal, outcome),
     });
-    undo.push(() => push?.close(0));
+    undo.push(() => telemetry.close({ isLast: false }));
     const abandon = (): void =>
       void storage.close(new ProglogError("SHUTTING_DOWN", "Cannot start: the node was told to stop"));
     if (parts.signal?.aborted === true) abandon();
@@ -230,7 +236,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
     door.serve();
     const node = new RunningNode({
       ...services,
-      ...{ config, app, door, listener, metrics, closeAccess, clock, logger, tls, reminder, push },
+      ...{ config, app, door, listener, metrics, closeAccess, clock, logger, tls, reminder, telemetry },
     });
     logger.info({ url: node.url, dataDir: config.dataDir, storageId: node.storageId }, "serving");
     return node;
@@ -274,7 +280,7 @@ class RunningNode implements Node {
 
   async #close(): Promise<void> {
     const { config, storage, app, door, listener, consume, tails, bodies, metrics, clock, logger } = this.#parts;
-    const { closeAccess, tls, reminder, push } = this.#parts;
+    const { closeAccess, tls, reminder, telemetry } = this.#parts;
     listener.stop();
     tls?.close();
     reminder?.cancel();
@@ -300,7 +306,7 @@ class RunningNode implements Node {
       await app.close().catch((error: unknown) => logFailure(logger, error));
       await door.close().catch((error: unknown) => logFailure(logger, error));
       // What was done last is in it. The logs are closed by now: a collector that dawdles keeps nobody from anything.
-      await push?.close(otlpGraceMs);
+      await telemetry.close({ isLast: true });
       metrics.close();
     }
     logger.info({ url: this.url }, "stopped");
@@ -319,7 +325,7 @@ interface RunningParts extends RouteServices {
   readonly tls: TlsDoor | undefined;
   readonly reminder: { cancel(): void } | undefined;
   readonly logger: LevelledLogger;
-  readonly push: MetricsPush | undefined;
+  readonly telemetry: Telemetry;
 }
 
 /** Of a node whose network hasn't begun. */
@@ -342,11 +348,6 @@ function logSettings(config: Config): LogSettings {
     ...(config.retentionMaxAgeMs === null ? {} : { retentionMaxAgeMs: config.retentionMaxAgeMs }),
     ...(config.scrubIntervalMs === null ? {} : { scrubIntervalMs: config.scrubIntervalMs }),
   };
-}
-
-function pushMetrics(config: Config, parts: Omit<MetricsPushParts, "target" | "intervalMs">): MetricsPush | undefined {
-  const { otlpEndpoint: endpoint, otlpHeaders: headers, otlpIntervalMs: intervalMs } = config;
-  return endpoint === null ? undefined : new MetricsPush({ ...parts, target: { endpoint, headers }, intervalMs });
 }
 
 function logFailure(logger: Logger, error: unknown): void {

@@ -10,6 +10,8 @@ import { checkTopicName } from "../replica/topic-name.ts";
 import type { Access } from "./access/access-control.ts";
 import type { ByteQuota } from "./access/byte-quota.ts";
 import type { Caller } from "./access/caller.ts";
+import type { NodeSpans } from "./otlp/node-spans.ts";
+import type { TraceContext } from "./otlp/trace-context.ts";
 import { partitionOfKey } from "../wire/partitioner.ts";
 
 /** Appends what clients produce, whichever way they came in. */
@@ -20,18 +22,20 @@ export class ProduceService {
   readonly #clock: Pick<Clock, "monotonic"> | undefined;
   readonly #onProduced: ProduceOptions["onProduced"];
   readonly #quota: ByteQuota;
+  readonly #spans: ProduceOptions["spans"];
   /** Counts appends with records that have no key: each takes the next partition, and all its records go there. */
   #turn = 0;
   /** Topics that are being made here: they are there before anybody leads them. */
   readonly #creating = new Map<string, Promise<Topic>>();
 
-  constructor(storage: NodeStorage, { isAutoCreating, access, quota, clock, onProduced }: ProduceOptions) {
+  constructor(storage: NodeStorage, { isAutoCreating, access, quota, clock, onProduced, spans }: ProduceOptions) {
     this.#quota = quota;
     this.#storage = storage;
     this.#isAutoCreating = isAutoCreating;
     this.#access = access;
     this.#clock = clock;
     this.#onProduced = onProduced;
+    this.#spans = spans;
   }
 
   /** As `findTarget` and one `append` to it. */
@@ -78,12 +82,32 @@ export class ProduceService {
   appendTo(topic: Topic, { partition, records, batch, options, onReleased }: SingleAppend): Promise<ProducedRange> {
     const number = partition ?? this.#onlyPartition(records, topic);
     const replica = this.#storage.getLeaderOf(topic, number);
+    // Before it is handed over: its memory may be given back when it is appended.
+    const trace = this.#spans?.findContext(records, batch);
     const appended = batch === undefined ? replica.append(records, options) : replica.appendBatch(batch, options, onReleased);
     const startMs = this.#clock?.monotonic();
-    return appended.then((range) => {
+    const ranged = appended.then((range) => {
       this.#tellProduced(options?.acks, startMs);
       return { partition: number, ...range };
     });
+    if (trace !== undefined) this.#trace(trace, ranged, { topic: topic.name, partition: number, acks: options?.acks, startMs });
+    return ranged;
+  }
+
+  /** Has a span for it, once it is settled. */
+  #trace(
+    context: TraceContext,
+    appended: Promise<ProducedRange | undefined>,
+    { topic, partition, acks, startMs }: Traced,
+  ): void {
+    const tell = (outcome: Partial<ProducedRange> & { readonly error?: unknown }): void => {
+      const durationMs = (this.#clock?.monotonic() ?? 0) - (startMs ?? 0);
+      this.#spans?.appended(context, { topic, partition, acks: acks ?? "quorum", durationMs, ...outcome });
+    };
+    appended.then(
+      (range) => tell(range ?? {}),
+      (error: unknown) => tell({ error }),
+    );
   }
 
   #tellProduced(acks: Acks | undefined, startMs: number | undefined): void {
@@ -120,7 +144,16 @@ export class ProduceService {
         const current = this.#storage.catalog.findTopic(name);
         if (current?.uuid === topic.uuid) topic = current;
         const startMs = this.#clock?.monotonic();
-        const ranges = await this.#append(topic, partition, append);
+        const trace = this.#spans?.findContext(append.records, undefined);
+        const appended = this.#append(topic, partition, append);
+        const traced = { topic: name, partition, acks: append.acks, startMs };
+        if (trace !== undefined)
+          this.#trace(
+            trace,
+            appended.then(([first]) => first),
+            traced,
+          );
+        const ranges = await appended;
         this.#tellProduced(append.acks, startMs);
         return ranges;
       },
@@ -224,6 +257,13 @@ export class ProduceService {
   }
 }
 
+interface Traced {
+  readonly topic: string;
+  readonly partition: number | undefined;
+  readonly acks: Acks | undefined;
+  readonly startMs: number | undefined;
+}
+
 export interface ProduceOptions {
   /** A topic that isn't there is made. */
   readonly isAutoCreating: boolean;
@@ -233,6 +273,8 @@ export interface ProduceOptions {
   readonly clock?: Pick<Clock, "monotonic">;
   /** Records were appended: so long after they had been handed to their partitions. Called with each append. */
   readonly onProduced?: (acks: Acks, durationMs: number) => void;
+  /** Of appends whose records' headers say that their trace is kept. With `clock` only. */
+  readonly spans?: Pick<NodeSpans, "findContext" | "appended"> | undefined;
 }
 
 export interface ProduceTarget {

@@ -1,17 +1,16 @@
 import type { Clock, Timer } from "../../base/clock.ts";
 import { messageOf } from "../../base/error.ts";
 import type { Logger } from "../../base/logger.ts";
-import { encodeMetrics, type MetricValues, type OtlpResource } from "./otlp-metrics.ts";
 import { sendOtlp, type OtlpTarget } from "./otlp-sender.ts";
 
-export interface MetricsPushParts {
+export interface OtlpPushParts {
+  readonly signal: "metrics" | "traces";
   readonly target: OtlpTarget;
   readonly intervalMs: number;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Asked for at each push: the instance may not be known before. */
-  readonly resource: () => OtlpResource;
-  readonly collect: () => Promise<readonly MetricValues[]>;
+  /** The message; undefined where there is nothing to say. */
+  readonly collect: () => Promise<object | undefined>;
   readonly onPushed: (outcome: PushOutcome) => void;
 }
 
@@ -19,12 +18,11 @@ export interface MetricsPushParts {
 export type PushOutcome = "sent" | "partial" | "failed";
 
 /**
- * Pushes the metrics to a collector, every so often, and once more at the end. One that fails isn't tried again: the figures are sums since the
- * start, and the next push has them all. Nothing gathers while nobody is there.
+ * Pushes to a collector, every so often, and once more at the end. What fails isn't tried again: metrics are sums since the start, so the next push
+ * has them all, and spans of a while ago are no loss. So nothing gathers while nobody is there.
  */
-export class MetricsPush {
-  readonly #parts: MetricsPushParts;
-  readonly #startMs: number;
+export class OtlpPush {
+  readonly #parts: OtlpPushParts;
   #timer: Timer | undefined;
   /** Of the push under way. */
   #limit = new AbortController();
@@ -32,9 +30,8 @@ export class MetricsPush {
   #isFailing = false;
   #isClosed = false;
 
-  constructor(parts: MetricsPushParts) {
+  constructor(parts: OtlpPushParts) {
     this.#parts = parts;
-    this.#startMs = parts.clock.now();
     this.#wait();
   }
 
@@ -61,20 +58,21 @@ export class MetricsPush {
 
   /** Never rejects. */
   async #push(limitMs: number): Promise<void> {
-    const { target, clock, logger, resource, collect, onPushed } = this.#parts;
+    const { signal, target, clock, logger, collect, onPushed } = this.#parts;
     const limit = new AbortController();
     this.#limit = limit;
     const timer = clock.setTimer(limitMs, () => limit.abort());
     try {
-      const times = { startMs: this.#startMs, nowMs: clock.now() };
-      const outcome = await sendOtlp(target, "/v1/metrics", encodeMetrics(await collect(), resource(), times), limit.signal);
+      const message = await collect();
+      if (message === undefined) return;
+      const outcome = await sendOtlp(target, `/v1/${signal}`, message, limit.signal);
       onPushed(outcome);
-      if (this.#isFailing) logger.info({}, "metrics are pushed again");
+      if (this.#isFailing) logger.info({}, `${signal} are pushed again`);
       this.#isFailing = false;
     } catch (error) {
       onPushed("failed");
       // Once, and not every minute of a night.
-      if (!this.#isFailing) logger.warn({ reason: messageOf(error) }, "metrics can't be pushed");
+      if (!this.#isFailing) logger.warn({ reason: messageOf(error) }, `${signal} can't be pushed`);
       this.#isFailing = true;
     } finally {
       timer.cancel();
