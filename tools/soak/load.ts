@@ -45,7 +45,8 @@ export class Load {
   /** Begins when there is a cluster that takes a topic; throws when there is none in time. */
   static async start(addresses: readonly string[], maxMs: number): Promise<Load> {
     const load = new Load(addresses);
-    const settings = { segmentBytes: "4MiB", retentionBytes: "64MiB", cleanup: "delete" };
+    // So little that as many segments go as come after two minutes: their descriptors would grow until then. It is a hundred seconds' worth.
+    const settings = { segmentBytes: "2MiB", retentionBytes: "8MiB", cleanup: "delete" };
     for (const deadline = performance.now() + maxMs; ; await pause(100)) {
       try {
         await load.#client.createTopic(topic, { partitionCount, settings });

@@ -48,7 +48,14 @@ export class SoakNodes {
       [
         ...["--expose-gc", "--import", pathToFileURL(join(import.meta.dirname, "process-sampler.ts")).href],
         ...[command, "serve", "--node-name", name, "--rpc-port", `${this.#ports[number]}`, "--log-level", "error"],
-        ...["--data-dir", join(this.#directory, name), "--advertise-addr", this.addresses[number] ?? ""],
+        ...[
+          "--retention-interval-ms",
+          "5s",
+          "--data-dir",
+          join(this.#directory, name),
+          "--advertise-addr",
+          this.addresses[number] ?? "",
+        ],
         ...["--initial-nodes", `${nodeNames.length}`, "--start-join-addrs", this.addresses.join(",")],
       ],
       { stdio: ["ignore", "ignore", "pipe", "ipc"] },
@@ -108,7 +115,9 @@ export class SoakNodes {
       };
       child.on("message", listen);
       child.once("exit", () => resolve(undefined));
-      child.send("collect");
+      // One that has ended can't be asked any more.
+      if (child.connected) child.send("collect", (error) => void (error !== null && resolve(undefined)));
+      else resolve(undefined);
       const bytes = await promise;
       child.off("message", listen);
       if (bytes !== undefined) heaps.set(name, bytes);
