@@ -4,6 +4,7 @@ import { ProglogError } from "../../src/base/error.ts";
 import { silentLogger } from "../../src/base/logger.ts";
 import type { CallContext, Requests, Responses, StreamedResponses } from "../../src/grpc/index.ts";
 import type { Access } from "../../src/server/access/access-control.ts";
+import { ByteQuota } from "../../src/server/access/byte-quota.ts";
 import { insider, setCaller } from "../../src/server/access/caller.ts";
 import { ConsumeService } from "../../src/server/consume-service.ts";
 import { consumeMessages, produceMessages } from "../../src/server/grpc-codecs.ts";
@@ -39,12 +40,13 @@ export class NodeDoor {
   constructor(storage: ClusteredNode, clock: Clock) {
     const stopping = this.#stopping.signal;
     const ignore = (): void => {};
-    const produce = new ProduceService(storage, { isAutoCreating: false, access });
+    const quotaOf = (verb: "produce" | "consume"): ByteQuota => new ByteQuota({ bytesPerSecond: null, verb, clock });
+    const produce = new ProduceService(storage, { isAutoCreating: false, access, quota: quotaOf("produce") });
     this.#produce = new GrpcProduce({
-      ...{ produce, logger: silentLogger, stopping, onUnheardFailure: ignore, onError: ignore },
+      ...{ storage, produce, logger: silentLogger, stopping, onUnheardFailure: ignore, onError: ignore },
     });
-    const consume = new ConsumeService(storage, { clock, access });
-    this.#consume = new GrpcConsume({ access, storage, consume, clock, stopping });
+    const consume = new ConsumeService(storage, { clock, access, quota: quotaOf("consume") });
+    this.#consume = new GrpcConsume({ access, storage, consume, clock, stopping, quota: quotaOf("consume") });
     this.#topics = new GrpcTopics(storage, new TopicService(storage, { access }));
   }
 
