@@ -14,6 +14,8 @@ import { argumentsOf, isSuite, suites, worldSuites } from "./suites.ts";
  * unnoticed, and a simulated world whose disks all lie must be found out. docs/testing.md has what came of it.
  */
 const suiteTimeoutMs = 120_000;
+/** Worlds are many, and end by themselves. */
+const worldsTimeoutMs = 900_000;
 
 const root = join(import.meta.dirname, "../..");
 
@@ -132,7 +134,10 @@ class Runner {
   }
 
   async #run(by: string): Promise<Noticed | undefined> {
-    const { isFailed, isLate, output } = await this.#spawn(argumentsOf(by, this.#seedCount));
+    const { isFailed, isLate, output } = await this.#spawn(
+      argumentsOf(by, this.#seedCount),
+      worldSuites[by] === undefined ? suiteTimeoutMs : worldsTimeoutMs,
+    );
     if (!isFailed) return undefined;
     // A mutant that isn't a program is found by everybody, and says nothing.
     const fault = /^.*(?:SyntaxError|ReferenceError): .*$/m.exec(output);
@@ -147,7 +152,10 @@ class Runner {
     return { by: isWorld ? `${what} (${seeds?.[2]})` : what, seeds: seeds?.[1] ?? "" };
   }
 
-  async #spawn(args: readonly string[]): Promise<{ isFailed: boolean; isLate: boolean; output: string }> {
+  async #spawn(
+    args: readonly string[],
+    timeoutMs = suiteTimeoutMs,
+  ): Promise<{ isFailed: boolean; isLate: boolean; output: string }> {
     const { PROVE: _, ...env } = process.env;
     const child = spawn(process.execPath, args, { cwd: this.#directory, env, stdio: ["ignore", "pipe", "pipe"] });
     let output = "";
@@ -160,7 +168,7 @@ class Runner {
     const timer = setTimeout(() => {
       isLate = true;
       child.kill("SIGKILL");
-    }, suiteTimeoutMs);
+    }, timeoutMs);
     const [code] = (await once(child, "close")) as [number | null];
     clearTimeout(timer);
     return { isFailed: code !== 0, isLate, output };

@@ -152,6 +152,19 @@ describe("a trim of a group", () => {
     await group.close();
   });
 
+  test("that retention asks for moves nothing before it is committed", async () => {
+    const group = await TestGroup.open(["n1", "n2", "n3"], { log: { segmentMaxBytes: 1 * KiB } });
+    const leader = await group.elect("n1");
+    await fill(group, leader, 30);
+    leader.log.configure({ retentionMaxBytes: 2 * KiB });
+    group.isolate("n1");
+    const retention = outcomeOf(leader.applyRetention());
+    await group.tick(25);
+    assert.equal((await retention).code, "LEADERSHIP_LOST");
+    assert.deepEqual(starts(group), [0, 0, 0]);
+    await group.close();
+  });
+
   test("by age seals the segment that is written to, and takes it when its time has come", async () => {
     const group = await TestGroup.open(["n1"], { log: { retentionMaxAgeMs: 1 * dayMs } });
     const leader = await group.elect("n1");
