@@ -66,8 +66,8 @@ prove-crash: install ## runs the crash, fault and kill proofs in full: takes lon
 prove-cluster: install ## ends, cuts off and moves the nodes of real clusters over and over: some minutes
 	@PROVE=1 $(runner) --debug --file 'test/cluster-*.test.ts'
 
-prove-host: install ## as root: cuts networks, fills disks and cuts power under a cluster for MINUTES=10 [SEED=123], in namespaces
-	@$(node) test/host/run.ts --minutes "$$MINUTES" --seed "$$SEED"
+prove-host: install ## as root: cuts networks, fills disks and cuts power under a cluster for MINUTES=10 [SEED=123] [ONLY=power], in namespaces
+	@$(node) test/host/run.ts --minutes "$$MINUTES" --seed "$$SEED" --only "$$ONLY"
 
 soak: install ## three nodes under load, with faults in turn, for MINUTES=10; OUT=./data/soak gets figures and plots
 	@$(node) tools/soak/run.ts --minutes "$${MINUTES:-10}" --out "$${OUT:-./data/soak}"

@@ -14,11 +14,14 @@ describe("make prove-host", () => {
     assert.match(stdout, /^SKIPPED prove-host: (?:it takes (?:Linux|root)|there is no unshare)\n$/);
   });
 
-  test("refuses minutes that are none", () => {
-    for (const minutes of ["0", "-1", "long"]) {
-      const { status, stderr } = proveHost([`--minutes=${minutes}`], {});
-      assert.equal(status, 2);
-      assert.equal(stderr, `prove-host: MINUTES is a number above 0: ${minutes}\n`);
+  test("refuses minutes that are none, and faults that it doesn't know", () => {
+    const refusals = [
+      ["--minutes=long", "MINUTES is a number above 0: long"],
+      ["--only=earthquake", "ONLY is a part of a fault's title: earthquake"],
+    ] as const;
+    for (const [flag, refusal] of refusals) {
+      const { status, stderr } = proveHost([flag], {});
+      assert.deepEqual([status, stderr], [2, `prove-host: ${refusal}\n`]);
     }
   });
 });
