@@ -180,7 +180,9 @@ function without(document: AccessDocument, grant: Grant): AccessDocument {
 /** Nobody is to lock themselves, and everybody else, out by accident. */
 function checkLockout(before: AccessDocument, after: AccessDocument, caller: Caller, now: number): void {
   if (!after.isOn) return;
-  const names = administratorsOf(after);
+  // What was a role a moment ago isn't somebody now, only since nobody has it any more.
+  const formerRoles = new Set(before.roles.map(({ role }) => role));
+  const names = administratorsOf(after).filter((name) => !formerRoles.has(name));
   if (names.length === 0) {
     // Where nobody has it, as with the book's files, there is nothing to be lost.
     if (before.isOn && administratorsOf(before).length === 0) return;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createSeededRandom } from "../../../sim/random.ts";
-import { decisionsMaxCount } from "../../base/security-limits.ts";
+import { decisionsMaxCount, rolesMaxCount } from "../../base/security-limits.ts";
 import { accessActions } from "./access-action.ts";
 import { type AccessDocument, emptyAccessDocument } from "./access-document.ts";
 import { AccessJudge } from "./access-judge.ts";
@@ -57,6 +57,22 @@ describe("decisions by a policy", () => {
     assert.equal(judge.permits("bob", "consume", "any"), false);
     assert.equal(judge.knows("alice"), true);
     assert.equal(judge.knows("bob"), false);
+  });
+
+  test("as many roles count as may be, those that are nearest first", () => {
+    const roles = Array.from({ length: rolesMaxCount + 1 }, (_, at) => ({
+      subject: at === 0 ? "alice" : `r${at}`,
+      role: `r${at + 1}`,
+    }));
+    const judge = (holder: string): AccessJudge =>
+      new AccessJudge({
+        ...emptyAccessDocument,
+        isOn: true,
+        roles,
+        rules: [{ subject: holder, resource: "x", action: "produce" }],
+      });
+    assert.equal(judge(`r${rolesMaxCount}`).permits("alice", "produce", "x"), true);
+    assert.equal(judge(`r${rolesMaxCount + 1}`).permits("alice", "produce", "x"), false);
   });
 
   test("no name is put together from others", () => {

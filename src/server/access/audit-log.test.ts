@@ -4,7 +4,13 @@ import { createVirtualClock } from "../../../sim/clock.ts";
 import type { Disk } from "../../base/disk.ts";
 import { silentLogger } from "../../base/logger.ts";
 import { createMemoryDisk } from "../../base/memory-disk.ts";
-import { auditDenialsMaxCount, auditDenialsMs, auditFilesMaxCount, auditWaitingMaxCount } from "../../base/security-limits.ts";
+import {
+  auditDenialsMaxCount,
+  auditDenialsMs,
+  auditFilesMaxCount,
+  auditSourcesMaxCount,
+  auditWaitingMaxCount,
+} from "../../base/security-limits.ts";
 import { collectingLogger, type LoggedLine } from "../../../test/test-node.ts";
 import { type AuditEntry, AuditLog } from "./audit-log.ts";
 
@@ -47,6 +53,18 @@ describe("the audit log", () => {
       lines.map(({ leftOut }) => leftOut).filter((count) => count !== undefined),
       [7],
     );
+  });
+
+  test("tells as many sources apart as may be, and begins anew with those that were refused first", async () => {
+    const world = await World.open();
+    for (let times = 0; times < auditDenialsMaxCount + 1; times += 1) world.log.denied({ ...denial, address: "first" });
+    for (let source = 0; source < auditSourcesMaxCount - 1; source += 1) world.log.denied({ ...denial, address: `a${source}` });
+    world.log.denied({ ...denial, address: "first" });
+    world.log.denied({ ...denial, address: "one more" });
+    world.log.denied({ ...denial, address: "first" });
+    await world.log.close();
+    const lines = world.lines().filter(({ address }) => address === "first");
+    assert.equal(lines.length, auditDenialsMaxCount + 1);
   });
 
   test("begins a new file when one is full, and keeps some of the old ones", async () => {

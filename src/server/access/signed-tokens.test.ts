@@ -3,7 +3,12 @@ import { before, describe, test } from "node:test";
 import { type CryptoKey, exportJWK, generateKeyPair, SignJWT } from "jose";
 import { createVirtualClock } from "../../../sim/clock.ts";
 import { silentLogger } from "../../base/logger.ts";
-import { issuerKeysRetryMs, principalNameMaxChars, signedTokenRecheckMs } from "../../base/security-limits.ts";
+import {
+  issuerKeysMaxAgeMs,
+  issuerKeysRetryMs,
+  principalNameMaxChars,
+  signedTokenRecheckMs,
+} from "../../base/security-limits.ts";
 import { IssuerKeys } from "./issuer-keys.ts";
 import { isSignedToken, SignedTokens } from "./signed-tokens.ts";
 
@@ -137,7 +142,12 @@ describe("a signed token", () => {
     world.clock.advance(issuerKeysRetryMs);
     assert.equal(typeof (await world.tokens.verify(token)), "object");
     world.keys = "nonsense" as unknown as readonly object[];
-    world.clock.advance(24 * 3_600);
+    const { reads } = world;
+    world.clock.advance(issuerKeysMaxAgeMs - 1);
     assert.equal(typeof (await world.tokens.verify(token)), "object");
+    assert.equal(world.reads, reads);
+    world.clock.advance(1);
+    assert.equal(typeof (await world.tokens.verify(token)), "object");
+    assert.equal(world.reads, reads + 1);
   });
 });
