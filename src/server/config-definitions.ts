@@ -122,7 +122,9 @@ export const configDefinitions: { readonly [Property in keyof Config]: ConfigDef
   peerTlsCrlFile: fileOf("Lists of revoked certificates of nodes, PEM, one of each authority."),
   aclModelFile: fileOf("Model of casbin for --acl-policy-file; none: subject, object and action are compared."),
   aclPolicyFile: fileOf("Policy of casbin that the access policy begins with; ignored where there is one already."),
-  adminTokenFile: fileOf("File with a token that may do everything on this node, which not everybody may read. The last resort."),
+  adminTokenFile: fileOf(
+    "File with a token that may do everything on this node, which not everybody may read. The last resort.",
+  ),
   oidcIssuer: textOf("Identity provider whose signed tokens (JWT) are taken: the issuer that stands in them, an https URL."),
   oidcAudience: textOf("Whom its tokens have to be for: the audience that stands in them."),
   oidcKeysFile: fileOf("Its public keys, a JSON Web Key Set; none: they are fetched from it."),

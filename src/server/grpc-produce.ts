@@ -1,6 +1,5 @@
 import { type ErrorCode, isProglogError, ProglogError } from "../base/error.ts";
 import { producesMaxBytes, producesWaitingMaxBytes } from "../base/limits.ts";
-import { watchedTopicsMaxCount } from "../base/security-limits.ts";
 import type { Logger } from "../base/logger.ts";
 import { type CallContext, GrpcStatusError, type Requests, type Responses } from "../grpc/index.ts";
 import type { Topic } from "../replica/catalog.ts";
@@ -10,6 +9,7 @@ import type { ReplicaAppendOptions } from "../replica/replica.ts";
 import type { ProduceRequest, ProduceResponse } from "../wire/produce-message.ts";
 import { toProtoError } from "../wire/proto-error.ts";
 import { type Caller, callerOf } from "./access/caller.ts";
+import { WatchedTopics } from "./access/watched-topics.ts";
 import type { ReceivedProduce } from "./grpc-codecs.ts";
 import { ProduceRoom, roomOf } from "./produce-room.ts";
 import type { ProducedRange, ProducePlace, ProduceService } from "./produce-service.ts";
@@ -66,12 +66,12 @@ export class GrpcProduce {
     call: CallContext,
   ): Promise<void> {
     const caller = callerOf(call);
-    const topics = new Set<string>();
+    const topics = new WatchedTopics();
     const places = new StreamPlaces();
     const revoked = new AbortController();
     const release = this.#produce.hold(
       caller,
-      () => topics,
+      () => topics.names,
       (error) => revoked.abort(error),
     );
     const { quota } = this.#produce;
@@ -79,8 +79,7 @@ export class GrpcProduce {
       if (quota.isOn) quota.charge(caller, roomOf(request));
       places.add(placeOf(request, caller));
       const topic = this.#getTopic(request, caller);
-      // Who may append to so many isn't watched over for each; each further request is checked.
-      if (!(topic instanceof ProglogError) && topics.size < watchedTopicsMaxCount) topics.add(placeOf(request, caller).topic);
+      if (!(topic instanceof ProglogError)) topics.add(placeOf(request, caller).topic);
       return topic;
     };
     try {
