@@ -578,8 +578,8 @@ export const metricPartitionsMaxCount = 1_000;
 /** Of a collector's answer to what is pushed: enough for its reason, and no more than that is read. */
 export const otlpAnswerMaxBytes = 64 * KiB;
 
-/** How long a stop waits for the last push: the figures are worth a moment, and no more. */
-export const otlpGraceMs = 2 * secondMs;
+/** How long a stop waits for each of the last pushes: what they say is worth a moment, and no more. */
+export const otlpGraceMs = 3 * secondMs;
 
 /** What the context of a trace may take in a record's headers: twice what its specification asks a carrier to keep. Larger ones stay out. */
 export const tracingHeadersMaxBytes = 1 * KiB;

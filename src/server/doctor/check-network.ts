@@ -17,7 +17,20 @@ export async function checkNetwork(config: Config, system: DoctorSystem): Promis
     ...checkExposure(config),
     ...(config.advertiseAddr === null ? [] : [await checkAdvertised(config.advertiseAddr, system)]),
     ...(await Promise.all(joined.map((address) => checkNode(address, system)))).flat(),
+    ...(await checkCollector(config, system)),
   ];
+}
+
+/** That it can't be pushed to keeps no node from serving. */
+async function checkCollector({ otlpEndpoint, otlpHeaders }: Config, system: DoctorSystem): Promise<readonly Finding[]> {
+  if (otlpEndpoint === null) return [];
+  try {
+    await system.pushNothing({ endpoint: otlpEndpoint, headers: otlpHeaders });
+    return [ok("network", `the collector at ${otlpEndpoint} takes what is pushed`)];
+  } catch (error) {
+    const advice = "Look at its address, at its receiver of OTLP over HTTP (mostly port 4318), and at --otlp-headers.";
+    return [warning("network", `--otlp-endpoint: ${messageOf(error)}`, advice)];
+  }
 }
 
 async function checkPort(config: Config, system: DoctorSystem): Promise<Finding> {

@@ -9,6 +9,7 @@ import { describeFile, describeFileSystem, type FileFacts, type FileSystemFacts 
 import { loadMmap } from "../../base/mmap.ts";
 import { nodeDisk } from "../../base/node-disk.ts";
 import { isCrc32cNative } from "../../batch/crc32c.ts";
+import { type OtlpTarget, sendOtlp } from "../otlp/otlp-sender.ts";
 import { formatNodeAddress, type NodeAddress } from "../node-address.ts";
 
 /** The machine as the doctor asks it, handed in so that a test can be a sick one. */
@@ -30,6 +31,8 @@ export interface DoctorSystem {
   lookup(host: string): Promise<readonly string[]>;
   /** Asks for `/livez`. Throws when nobody answers within `doctorAnswerMaxMs`; any answer at all is one. */
   askLivez(address: NodeAddress): Promise<LivezAnswer>;
+  /** Pushes a message that says nothing. Throws what is wrong with it, or with the collector. */
+  pushNothing(target: OtlpTarget): Promise<void>;
 }
 
 export interface LivezAnswer {
@@ -53,6 +56,9 @@ export function thisSystem(): DoctorSystem {
     tryListen,
     lookup: async (host) => (await lookup(host, { all: true })).map(({ address }) => address),
     askLivez,
+    async pushNothing(target) {
+      await sendOtlp(target, "/v1/metrics", { resourceMetrics: [] }, AbortSignal.timeout(doctorAnswerMaxMs));
+    },
   };
 }
 

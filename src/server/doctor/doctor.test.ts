@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { before, describe, test } from "node:test";
 import { systemError } from "../../base/disk-error.ts";
+import { ProglogError } from "../../base/error.ts";
 import type { Disk } from "../../base/disk.ts";
 import { createMemoryDisk } from "../../base/memory-disk.ts";
 import { dayMs, GiB, MiB } from "../../base/units.ts";
@@ -33,6 +34,7 @@ function machine(sick: Partial<DoctorSystem> = {}): DoctorSystem {
     tryListen: async () => {},
     lookup: async () => ["10.0.0.1"],
     askLivez: async () => ({ status: 200, date: noon }),
+    pushNothing: async () => {},
     ...sick,
   };
 }
@@ -249,6 +251,15 @@ describe("the network", () => {
       "warning network: --start-join-addrs: nobody answers at all.example:9000 (10.0.0.2)",
       "warning network: --start-join-addrs: gone.example:8000 isn't known here",
     ]);
+  });
+
+  test("says whether the collector takes what is pushed, and never its headers", async () => {
+    const flags = { "otlp-endpoint": "http://c.example:4318", "otlp-headers": "x-key=hunter2" };
+    assert.match(textOf(await look(flags), "network"), /the collector at http:\/\/c\.example:4318 takes what is pushed/);
+    const pushNothing = () => Promise.reject(new ProglogError("UNAVAILABLE", "Cannot push to c.example:4318: it answers 401"));
+    const findings = await look(flags, machine({ pushNothing }));
+    assert.deepEqual(troubles(findings), ["warning network: --otlp-endpoint: Cannot push to c.example:4318: it answers 401"]);
+    assert.ok(!JSON.stringify(findings).includes("hunter2"));
   });
 
   test("that is open to all is a warning", async () => {

@@ -125,11 +125,27 @@ test("a collector that is silent holds up neither the next push nor the end", as
   world.pass();
   await collector.next();
   const closed = world.push.close(1_000);
+  assert.deepEqual(world.waiting(), [60_000, 1_000], "the one under way has no longer than that, too");
+  world.pass();
   await collector.next();
   assert.deepEqual(world.waiting(), [1_000]);
   world.pass();
   await closed;
   assert.deepEqual(world.outcomes, ["failed", "failed", "failed"]);
+});
+
+test("a push that is under way at the end is let come to its own, and another follows it", async () => {
+  await using collector = await OtlpCollector.open();
+  const asked = Promise.withResolvers<() => void>();
+  collector.answer = (response) => asked.resolve(() => void response.end());
+  const world = begin(collector.url);
+  world.pass();
+  const answer = await asked.promise;
+  const closed = world.push.close(1_000);
+  collector.answer = (response) => void response.end();
+  answer();
+  await closed;
+  assert.deepEqual([world.outcomes, world.waiting()], [["sent", "sent"], []]);
 });
 
 test("headers are names and values by commas, percent-encoded where they must be", () => {

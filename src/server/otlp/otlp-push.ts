@@ -35,13 +35,18 @@ export class OtlpPush {
     this.#wait();
   }
 
-  /** Pushes what there is, within `graceMs` unless that is 0, and ends. Twice is fine. */
+  /** Lets the push under way come to its end, pushes what there is, each within `graceMs`, and ends. With 0 it just ends. Twice is fine. */
   async close(graceMs: number): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#timer?.cancel();
-    // What it would have said, the last one says too.
-    this.#limit.abort();
+    if (graceMs === 0) this.#limit.abort();
+    else if (this.#pushing !== undefined) {
+      // What it says of spans nobody says again.
+      const timer = this.#parts.clock.setTimer(graceMs, () => this.#limit.abort());
+      await this.#pushing;
+      timer.cancel();
+    }
     await this.#pushing;
     if (graceMs > 0) await this.#push(graceMs);
   }
