@@ -131,9 +131,13 @@ describe("a cluster keeps out", () => {
       rmSync(c.directory, { recursive: true });
       cpSync(kept, c.directory, { recursive: true });
       // The others may tell it while it starts, or a moment later.
-      await c.start().catch((error: unknown) => assert.match(String(error), /others have refused it/));
+      const started = await c.start().catch((error: unknown) => assert.match(String(error), /others have refused it/));
       await untilRefused(a, "rolled-back");
       await waitUntil("it has heard", () => c.diagnostics.includes("was put back to an earlier state"));
+      if (started !== undefined) {
+        assert.match(String(started.stopped.reason), /others have refused it/);
+        assert.equal((await fetch(`${started.url}/readyz`)).status, 503);
+      }
       await c.stop();
       await assert.rejects(c.start(), { code: "PEER_REFUSED" });
     });

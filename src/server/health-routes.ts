@@ -22,7 +22,8 @@ export function addHealthRoutes(
   app.fastify.get("/livez", { config }, async (_request, reply) => sendText(reply, 200, "ok\n"));
 
   app.fastify.get("/readyz", { config }, async (_request, reply) => {
-    return app.phase === "serving" ? sendText(reply, 200, "ok\n") : sendText(reply, 503, `${app.phase}\n`);
+    const phase = cluster?.stopped.aborted === true ? "stopping" : app.phase;
+    return phase === "serving" ? sendText(reply, 200, "ok\n") : sendText(reply, 503, `${phase}\n`);
   });
 
   app.fastify.get("/metrics", { config }, async (_request, reply) => {

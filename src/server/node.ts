@@ -61,6 +61,8 @@ export interface Node extends AsyncDisposable {
   readonly hasCertificates: boolean;
   /** Reads the files of certificates anew, as the node does by itself every other second; what is wrong with them it logs. */
   reloadCertificates(): void;
+  /** Aborts, with the reason, when a node of a cluster goes on no more: closed, or by itself, since its directory was put back to an earlier state. */
+  readonly stopped: AbortSignal;
   /**
    * Stops: takes no more connections, ends reads that wait, answers the requests under way (those not done after `stopGraceMs` are cut
    * off), syncs and closes the logs and gives the directory back. What was acknowledged is on the disk. Twice is fine.
@@ -237,6 +239,7 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
     const node = new RunningNode({
       ...services,
       ...{ config, app, door, listener, metrics, closeAccess, clock, logger, tls, reminder, telemetry },
+      stopped: clustered?.node.stopped ?? new AbortController().signal,
     });
     logger.info({ url: node.url, dataDir: config.dataDir, storageId: node.storageId }, "serving");
     return node;
@@ -248,11 +251,13 @@ export async function startNode(config: Config, parts: NodeParts = {}): Promise<
 
 class RunningNode implements Node {
   readonly url: string;
+  readonly stopped: AbortSignal;
   readonly #parts: RunningParts;
   #closing: Promise<void> | undefined;
 
   constructor(parts: RunningParts) {
     this.#parts = parts;
+    this.stopped = parts.stopped;
     const scheme = parts.tls?.clients === undefined ? "http" : "https";
     this.url = `${scheme}://${formatAddress(parts.listener.address)}`;
   }
@@ -326,6 +331,7 @@ interface RunningParts extends RouteServices {
   readonly reminder: { cancel(): void } | undefined;
   readonly logger: LevelledLogger;
   readonly telemetry: Telemetry;
+  readonly stopped: AbortSignal;
 }
 
 /** Of a node whose network hasn't begun. */

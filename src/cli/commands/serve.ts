@@ -46,7 +46,10 @@ async function serve(context: CommandContext, flags: Readonly<Record<string, unk
     // Nobody reads it. The node serves all the same.
     if (!(error instanceof OutputClosedError)) throw error;
   }
-  if (!stop.signal.aborted) await new Promise((done) => stop.signal.addEventListener("abort", done, { once: true }));
+  const ended = AbortSignal.any([stop.signal, node.stopped]);
+  if (!ended.aborted) await new Promise((done) => ended.addEventListener("abort", done, { once: true }));
+  // A supervisor is to see that it doesn't serve, and starts it again in vain: then it says so once more.
+  if (!stop.signal.aborted) throw node.stopped.reason;
   if (io.stderr.isTTY === true) await stderr.write("\nstopping; once more stops at once\n");
   return exitCodes.done;
 }

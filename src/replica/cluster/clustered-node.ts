@@ -87,6 +87,8 @@ export class ClusteredNode implements NodeStorage {
   readonly #lock: DiskLock;
   readonly #openFiles = new OpenFiles();
   readonly #stopping = new AbortController();
+  /** Aborts, with the reason, when the node is closed: also by itself, where its directory was put back to an earlier state. */
+  readonly stopped = this.#stopping.signal;
   readonly #storageIdBefore: string | undefined;
   readonly #peerListener: PeerListener = {
     check: (peer) => this.#check(peer),
@@ -219,7 +221,7 @@ export class ClusteredNode implements NodeStorage {
   }
 
   async #open(): Promise<void> {
-    this.#stopIfClosed();
+    this.#stopping.signal.throwIfAborted();
     const { path, disk, clock, random, logger, flags, resolve } = this.#options;
     const identity = await openClusterIdentity({
       ...{ disk, directory: path, clock, random, logger, flags, resolve },
@@ -233,16 +235,16 @@ export class ClusteredNode implements NodeStorage {
     if (identity === undefined || clusterId === undefined || this.#peers === undefined)
       throw new ProglogError("INVALID_CONFIG", `Cannot begin as a node of a cluster: ${path} is a single node's`);
     this.#identity = identity;
-    this.#stopIfClosed();
+    this.#stopping.signal.throwIfAborted();
     const groups = await this.#openGroups(identity, this.#peers);
     this.#groups = groups;
-    this.#stopIfClosed();
+    this.#stopping.signal.throwIfAborted();
     for (const peer of this.#connectedPeers.values()) groups.connected(peer);
     this.#setPeers(identity);
     await groups.openAll();
-    this.#stopIfClosed();
+    this.#stopping.signal.throwIfAborted();
     if (groups.stateOf(clusterId) === undefined) await this.#createCatalogGroup(identity, clusterId);
-    this.#stopIfClosed();
+    this.#stopping.signal.throwIfAborted();
     this.#begin(identity, clusterId, groups, this.#peers);
   }
 
@@ -357,10 +359,6 @@ export class ClusteredNode implements NodeStorage {
     const failed = (error: unknown): void => logger.warn({ reason: messageOf(error) }, "the node didn't stop as it should");
     identity.record.notePutBack().catch(failed);
     this.close((this.#refusal = new ProglogError("SHUTTING_DOWN", why, { cause: refusal }))).catch(failed);
-  }
-
-  #stopIfClosed(): void {
-    if (this.#stopping.signal.aborted) throw this.#stopping.signal.reason;
   }
 
   #connect(identity: ClusterIdentity): PeerTransport {
