@@ -387,7 +387,7 @@ describe("a directory", () => {
       a.start();
       await world.run(0);
       assert.ok(isProglogError(a.failure, "INVALID_CONFIG"), String(a.failure));
-      assert.deepEqual(a.disk.list("/data"), ["logs", "manifest"]);
+      assert.deepEqual(a.disk.list("/data"), ["logs", "manifest", "manifest.spare"]);
     }
   });
 

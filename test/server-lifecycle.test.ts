@@ -323,7 +323,7 @@ describe("stopping a node", () => {
       await node.node.close();
       assert.deepEqual(
         readdirSync(directory).filter((name) => !name.startsWith("lock")),
-        ["logs", "manifest"],
+        ["logs", "manifest", "manifest.spare"],
       );
       await using next = await startTestNode({ disk: nodeDisk, flags });
       assert.equal(

@@ -52,6 +52,7 @@ const manifestFormat: WholeFileFormat = {
   magic: "PLMANIF1",
   version: 1,
   maxBytes: manifestMaxBytes,
+  keepsRoom: true,
   corruptHint: "The logs are untouched. Put back a copy of the manifest; it is never taken for an empty one.",
 };
 

@@ -2,6 +2,7 @@ import { dirname } from "node:path";
 import { readUint64LE, writeUint64LE } from "../base/bytes.ts";
 import { type Disk, systemErrorCode } from "../base/disk.ts";
 import { messageOf, ProglogError } from "../base/error.ts";
+import { KiB } from "../base/units.ts";
 import { crc32c } from "../batch/crc32c.ts";
 
 /**
@@ -22,6 +23,8 @@ export interface WholeFileFormat {
   readonly maxBytes: number;
   /** What to do about one that can't be read. */
   readonly corruptHint: string;
+  /** Room is kept beside it for the next one, in a file that ends with `.spare`. Default false. */
+  readonly keepsRoom?: boolean;
 }
 
 export interface WholeFile {
@@ -63,7 +66,7 @@ export function readWholeFile(disk: Disk, path: string, format: WholeFileFormat)
 export async function writeWholeFile(
   disk: Disk,
   path: string,
-  { noun, maxBytes }: WholeFileFormat,
+  { noun, maxBytes, keepsRoom = false }: WholeFileFormat,
   bytes: Buffer,
 ): Promise<void> {
   if (bytes.length > maxBytes)
@@ -75,26 +78,75 @@ export async function writeWholeFile(
   const temporaryPath = `${path}.tmp`;
   let isReplaced = false;
   try {
-    disk.remove(temporaryPath);
-    const file = disk.open(temporaryPath, "create");
     try {
-      file.writeSync([bytes], 0);
-      await file.datasync();
-    } finally {
-      file.close();
+      await writeNew(disk, temporaryPath, bytes);
+    } catch (error) {
+      if (!isNoRoom(error) || !giveUpSpare(disk, path)) throw error;
+      await writeNew(disk, temporaryPath, bytes);
     }
     // From here on an error leaves open which of the two a restart finds.
     isReplaced = true;
     disk.rename(temporaryPath, path);
     await disk.syncDirectory(dirname(path));
   } catch (error) {
-    const isFull = ["ENOSPC", "EDQUOT"].includes(systemErrorCode(error) ?? "");
-    throw new ProglogError(isFull ? "DISK_FULL" : "DISK_FAILED", `Cannot write the ${noun} ${path}: ${messageOf(error)}`, {
-      details: { isReplaced },
-      cause: error,
-    });
+    throw new ProglogError(
+      isNoRoom(error) ? "DISK_FULL" : "DISK_FAILED",
+      `Cannot write the ${noun} ${path}: ${messageOf(error)}`,
+      {
+        details: { isReplaced },
+        cause: error,
+      },
+    );
+  }
+  if (keepsRoom) keepSpare(disk, path, bytes.length);
+}
+
+async function writeNew(disk: Disk, path: string, bytes: Buffer): Promise<void> {
+  disk.remove(path);
+  const file = disk.open(path, "create");
+  try {
+    file.writeSync([bytes], 0);
+    await file.datasync();
+  } finally {
+    file.close();
   }
 }
+
+function isNoRoom(error: unknown): boolean {
+  return ["ENOSPC", "EDQUOT"].includes(systemErrorCode(error) ?? "");
+}
+
+/** Whether there was room kept beside a file, which a new one may take: it is free now. */
+function giveUpSpare(disk: Disk, path: string): boolean {
+  const sparePath = `${path}${spareSuffix}`;
+  if (disk.size(sparePath) === undefined) return false;
+  disk.remove(sparePath);
+  return true;
+}
+
+/**
+ * Keeps room for the next one: on a full disk it is by writing this file that a topic is deleted, and room made. It is a reserve, nothing more:
+ * neither is it synced, nor does it matter when there is none for it.
+ */
+function keepSpare(disk: Disk, path: string, byteLength: number): void {
+  const sparePath = `${path}${spareSuffix}`;
+  const wanted = (Math.ceil(byteLength / spareStepBytes) + 1) * spareStepBytes;
+  try {
+    const size = disk.size(sparePath);
+    if (size !== undefined && size >= wanted) return;
+    const file = disk.open(sparePath, size === undefined ? "create" : "write");
+    try {
+      file.writeSync([Buffer.alloc(wanted - (size ?? 0))], size ?? 0);
+    } finally {
+      file.close();
+    }
+  } catch {
+    // The disk is full, or fails at what nobody needs yet. It is tried again with the next one.
+  }
+}
+
+const spareSuffix = ".spare";
+const spareStepBytes = 4 * KiB;
 
 export function encodeWholeFile({ generation, body }: WholeFile, { magic, version }: WholeFileFormat): Buffer {
   const json = Buffer.from(JSON.stringify(body));

@@ -76,6 +76,7 @@ export const nodeRecordFormat: WholeFileFormat = {
   magic: "PLNODER1",
   version: 1,
   maxBytes: nodeRecordMaxBytes,
+  keepsRoom: true,
   corruptHint:
     "The logs are untouched. Don't put back an older copy: it has forgotten what was promised. Remove the node from its cluster, and let it join anew with an empty directory.",
 };

@@ -224,7 +224,7 @@ describe("a node record", () => {
   test("a change that fails leaves what was, and says whether it can be known", async () => {
     const disk = await makeDisk();
     const record = await open(disk);
-    disk.fail({ kind: "datasync", code: "ENOSPC", nth: 1 });
+    disk.fail({ kind: "datasync", code: "ENOSPC", times: 2 });
     await rejects(record.promise(proposal(9)), "DISK_FULL");
     assert.equal(record.state.promise, undefined);
     await record.promise(proposal(8));

@@ -202,7 +202,7 @@ describe("the groups of a node", () => {
     world.openFault = () => new ProglogError("DISK_FULL", "Cannot make it");
     await assert.rejects(set.create(recordOf(1)), (error) => isProglogError(error, "DISK_FULL"));
     assert.deepEqual([kindsOf(set), record.state.replicas.length], [["failed"], 1]);
-    world.disk.fail({ kind: "create", path: /node-record/, code: "ENOSPC" });
+    world.disk.fail({ kind: "create", path: "node-record.tmp", code: "ENOSPC", times: 2 });
     await assert.rejects(set.create(recordOf(2)), (error) => isProglogError(error, "DISK_FULL"));
     assert.deepEqual([kindsOf(set), record.state.replicas.length], [["failed"], 1]);
     await set.close(reason);
