@@ -33,14 +33,14 @@ function run(command: string, ...parameters: readonly string[]): string {
 
 describe("what it is shipped with", () => {
   test("names flags and variables that there are", () => {
-    const variables = new Set([...configKeys.map(({ environment }) => environment), "PROGLOG_SERVER"]);
+    const variables = new Set(configKeys.map(({ environment }) => environment));
     const flags = new Set(configKeys.map(({ name }) => name));
     const pages = `${read("docs/cli.md")}${read("docs/tls.md")}`;
     const unknown = files.flatMap((path) => {
       const text = read(path).replaceAll(/^\s*#.*$/gm, "");
       const named = [...text.matchAll(/\bPROGLOG_[A-Z][A-Z_]*\b/g)]
         .map(([name]) => name)
-        .filter((name) => !variables.has(name));
+        .filter((name) => !variables.has(name) && !pages.includes(`\`${name}\``));
       // Of proglog, not of what is around it.
       const commands = text.replaceAll(
         /^HEALTHCHECK .*? CMD|\bkubectl --namespace|\/tsc --project|^.*\b(?:npm|useradd) .*$/gm,

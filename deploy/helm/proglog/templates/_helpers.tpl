@@ -53,10 +53,6 @@ exec:
     {{- if eq .path "/livez" }}
     - --live
     {{- end }}
-    - --server=localhost:8000
-    - --tls-ca-file=/etc/proglog/server/ca.crt
-    - --tls-cert-file=/etc/proglog/probe/tls.crt
-    - --tls-key-file=/etc/proglog/probe/tls.key
 {{- else -}}
 httpGet:
   path: {{ .path }}
