@@ -2,7 +2,7 @@
 # `make` alone lists the targets. Node is started by path, see tools/run-node; `NODE=/path/to/node make …` names another.
 
 # A run of fewer tests fails: raise it whenever tests come in. `make test` ends with how many ran.
-test_floor := 3800
+test_floor := 4200
 
 node := tools/run-node
 npm_ci := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
