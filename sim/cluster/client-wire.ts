@@ -133,9 +133,11 @@ class Connection {
     this.machine = machine;
     this.life = machine.life;
     this.door = machine.served === undefined ? undefined : new NodeDoor(machine.served, machine.clock);
+    if (machine.isClosing) this.door?.stop();
+    machine.whenStopping(() => this.door?.stop());
     machine.whenEnded((tells) => {
       for (const over of this.serving) over.abort();
-      this.door?.end();
+      this.door?.stop();
       if (tells) world.queue.after(wireMs, () => this.break(lostError(address)));
     });
   }

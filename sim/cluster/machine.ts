@@ -131,6 +131,7 @@ export class Machine {
     const life = this.#life;
     if (life?.node === undefined || !life.isOpen || this.#isStopped) return this.kill();
     life.isClosing = true;
+    for (const run of life.stopWatchers) run();
     // What a killed process waits for never comes.
     await Promise.race([this.#close(life, life.node), life.ended.promise]);
   }
@@ -239,6 +240,11 @@ export class Machine {
   /** Calls back when the process that runs now ends, with whether the other ends of its connections hear of that. */
   whenEnded(run: (tells: boolean) => void): void {
     this.#life?.watchers.push(run);
+  }
+
+  /** Calls back when the process that runs now begins to stop by itself. */
+  whenStopping(run: () => void): void {
+    this.#life?.stopWatchers.push(run);
   }
 
   foundFault(error: unknown): void {
@@ -354,9 +360,20 @@ interface Life {
   isEnded: boolean;
   readonly ended: PromiseWithResolvers<void>;
   readonly watchers: ((tells: boolean) => void)[];
+  readonly stopWatchers: (() => void)[];
 }
 
 function newLife(number: number): Life {
   const ended = Promise.withResolvers<void>();
-  return { number, node: undefined, peers: undefined, isOpen: false, isClosing: false, isEnded: false, ended, watchers: [] };
+  return {
+    number,
+    node: undefined,
+    peers: undefined,
+    isOpen: false,
+    isClosing: false,
+    isEnded: false,
+    ended,
+    watchers: [],
+    stopWatchers: [],
+  };
 }

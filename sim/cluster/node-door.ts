@@ -50,13 +50,14 @@ export class NodeDoor {
     this.#topics = new GrpcTopics(storage, new TopicService(storage, { access }));
   }
 
-  /** Its process is gone. Signals that are never aborted would keep all of a world in memory. */
-  end(): void {
-    this.#stopping.abort(new ProglogError("SHUTTING_DOWN", "Cannot go on: the process is gone"));
+  /** The node is stopping: streams end, and hear who leads next. Or its process is gone: signals that are never aborted would keep all of a world in memory. */
+  stop(): void {
+    this.#stopping.abort(new ProglogError("SHUTTING_DOWN", "Cannot go on: the node is stopping", { hint: "Come back." }));
   }
 
   /** Resolves when the call is answered; throws what it is to end with. */
   async serve(call: DoorCall): Promise<void> {
+    this.#stopping.signal.throwIfAborted();
     const context = contextOf(call);
     const next = async (): Promise<Buffer> => {
       await call.ready();

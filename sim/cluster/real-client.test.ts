@@ -8,7 +8,7 @@ import { ClientWire } from "./client-wire.ts";
 import { QuietCluster } from "./quiet-cluster.ts";
 
 describe("the client library in a world of whole nodes", () => {
-  test("appends and reads through whoever leads, while leaders are killed, stopped and lose their power", async () => {
+  test("appends and reads through whoever leads, while leaders are killed, lose their power, stand still and are stopped", async () => {
     const cluster = await QuietCluster.form("real client");
     const client = connect(cluster);
     const { uuid = "" } = (await cluster.answered(cluster.node("n1").catalog.createTopic({ name: "t" }))).partitions[0] ?? {};
@@ -20,13 +20,13 @@ describe("the client library in a world of whole nodes", () => {
     })();
     const sends: Promise<number>[] = [];
     const send = (): void => void sends.push(producer.send({ value: `${sends.length}` }).then(({ offset }) => offset));
-    for (const strike of ["kill", "cutPower", "stop"] as const) {
+    for (const strike of ["kill", "cutPower", "stop", "stopGently"] as const) {
       await cluster.until("somebody leads", () => cluster.world.findGroupLeader(uuid) !== undefined);
       const leader = cluster.world.findGroupLeader(uuid)?.self.nodeId ?? "";
       send();
       send();
       await cluster.pass(1);
-      cluster.machine(leader)[strike]();
+      void cluster.machine(leader)[strike]();
       send();
       await cluster.answered(Promise.all(sends));
       cluster.machine(leader).heal();
