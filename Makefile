@@ -11,7 +11,7 @@ runner := $(node) tools/test-runner/run.ts
 lint_paths := src sim test bench examples tools/cluster tools/soak tools/test-runner
 
 .DEFAULT_GOAL := help
-.PHONY: help install run cluster test test-one test-debug prove-crash prove-cluster prove-host check types lint format format-check layering proto proto-check openapi openapi-check reference reference-check bench bench-peers build pack clean raft-scripts prove-raft sim mutants sim-long soak
+.PHONY: help install run cluster test test-one test-debug prove-crash prove-cluster prove-host check types lint format format-check layering proto proto-check openapi openapi-check reference reference-check bench bench-peers build pack sbom signatures release clean raft-scripts prove-raft sim mutants sim-long soak
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -21,6 +21,7 @@ help: ## lists the targets
 own_node := tools/node/node_modules/.installed
 oldest_node := tools/node24/node_modules/.installed
 packages := node_modules/.installed
+version = $(shell sed -n 's/^  "version": "\(.*\)",/\1/p' package.json)
 
 install: $(if $(NODE),,$(own_node)) $(packages) ## brings Node and the packages, so that ./bin/proglog works
 	@$(node) --version >/dev/null
@@ -162,5 +163,14 @@ build: install ## builds dist/
 pack: build ## packs proglog-<version>.tgz
 	npm pack --ignore-scripts --loglevel=error
 
+sbom: ## writes what the package is made of, as CycloneDX: proglog-<version>.cdx.json
+	npm sbom --sbom-format cyclonedx --omit dev --package-lock-only --loglevel=error > proglog-$(version).cdx.json
+
+signatures: install ## checks the registry's signatures of what is installed
+	npm audit signatures --loglevel=error
+
+release: check test signatures pack sbom ## everything that goes into a release, with SHA256SUMS (docs/releasing.md)
+	sha256sum proglog-$(version).tgz proglog-$(version).cdx.json > SHA256SUMS
+
 clean: ## removes what was installed and built, but not ./data
-	rm -rf dist node_modules tools/*/node_modules bench/peers/node_modules proglog-*.tgz
+	rm -rf dist node_modules tools/*/node_modules bench/peers/node_modules proglog-*.tgz proglog-*.cdx.json SHA256SUMS
