@@ -35,7 +35,13 @@ test("every command of docs/http.md does what the page says, section by section 
       await node.post("/v1/topics/account-7/records", [{ value: "a" }, { value: "b" }, { value: "c" }]);
       const makesOrders = ofSection.some((command) => /"name":"orders"/.test(command));
       if (!makesOrders) await node.post("/v1/topics/orders/records", { value: "first" });
-      for (const command of ofSection) outputs.set(command, await run(command, folder, node));
+      let token = "";
+      for (const command of ofSection) {
+        const output = await run(command, folder, node, token);
+        outputs.set(command, output);
+        // What the page's reader keeps of the answer.
+        token = /"token":"([^"]+)"/.exec(output)?.[1] ?? token;
+      }
     }
     const outputOf = (pattern: RegExp): string => outputs.get(commands.find((command) => pattern.test(command)) ?? "") ?? "";
     assert.match(outputOf(/tail -F/), /"baseOffset":0,"count":2,"isDurable":true,"firstLine":1,"lastLine":2\}\n$/);
@@ -56,13 +62,13 @@ async function tryCluster(commands: readonly string[], folder: string): Promise<
 }
 
 /** What a command of the page prints. One that goes on for ever is ended when it has had its time. */
-async function run(command: string, folder: string, node: TestNode): Promise<string> {
+async function run(command: string, folder: string, node: TestNode, token = ""): Promise<string> {
   const isEndless = /event-stream|follow=true/.test(command);
   const adapted = command
     .replaceAll("http://127.0.0.1:8000", node.node.url)
     .replace("tail -F", "cat")
     .replace("curl ", isEndless ? "curl --max-time 0.5 " : "curl ");
-  const child = spawn("sh", ["-c", adapted], { cwd: folder, env: { ...process.env, CURL_HOME: folder } });
+  const child = spawn("sh", ["-c", adapted], { cwd: folder, env: { ...process.env, CURL_HOME: folder, TOKEN: token } });
   let output = "";
   for (const stream of [child.stdout, child.stderr])
     stream.on("data", (chunk: Buffer) => {

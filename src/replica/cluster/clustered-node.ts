@@ -88,7 +88,7 @@ export class ClusteredNode implements NodeStorage {
   readonly #openFiles = new OpenFiles();
   readonly #stopping = new AbortController();
   /** Aborts, with the reason, when the node is closed: also by itself, where its directory was put back to an earlier state. */
-  readonly stopped = this.#stopping.signal;
+  readonly stopped: AbortSignal = this.#stopping.signal;
   readonly #storageIdBefore: string | undefined;
   readonly #peerListener: PeerListener = {
     check: (peer) => this.#check(peer),
