@@ -4,6 +4,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { messageOf } from "../src/base/error.ts";
+import { abuse } from "./abuse.ts";
 import { appendBatches } from "./append-batches.ts";
 import { appendLatency } from "./append-latency.ts";
 import { appendMemory } from "./append-memory.ts";
@@ -45,6 +46,7 @@ const benches: readonly Bench[] = [
   clientOverGrpc,
   mutualTls,
   tlsFlood,
+  abuse,
   cluster,
   clusterFaults,
   clusterIdle,

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { connect, createServer, type AddressInfo } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { KiB } from "../src/base/units.ts";
@@ -70,6 +70,11 @@ export class ServerProcess {
     } catch {
       return undefined;
     }
+  }
+
+  /** The most memory it had counts from now on. Linux only: elsewhere there is none to forget. */
+  forgetPeak(): void {
+    if (process.platform === "linux") writeFileSync(`/proc/${this.#process.pid}/clear_refs`, "5");
   }
 
   signal(signal: "SIGKILL" | "SIGSTOP" | "SIGCONT"): void {
