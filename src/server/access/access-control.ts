@@ -38,6 +38,8 @@ export interface Access {
  */
 export class AccessControl implements Access {
   readonly #options: AccessControlOptions;
+  /** Who shows no token is whom its connection names, with each request. */
+  readonly #bySocket = new WeakMap<Duplex, Caller>();
   readonly #failed: FailedTokens;
   readonly #holds = new Set<Hold>();
   readonly #stopWatching: () => void;
@@ -79,13 +81,24 @@ export class AccessControl implements Access {
    * `authorization` are the values of the header: one, or none. A promise is for a signed token that isn't known yet.
    */
   identify({ socket, authorization }: Credentials): Caller | Promise<Caller> {
+    if (authorization.length > 0) return this.#identifyToken(socket, authorization);
+    const known = socket === undefined ? undefined : this.#bySocket.get(socket);
+    if (known !== undefined) return known;
+    const principal = socket === undefined ? unknownPrincipal : principalOf(socket);
+    const caller: Caller = { principal, ...this.#originOf(socket), isAdmin: false };
+    if (socket !== undefined) this.#bySocket.set(socket, caller);
+    return caller;
+  }
+
+  #originOf(socket: Duplex | undefined): Pick<Caller, "address" | "isLocal"> {
     const address = addressOf(socket);
     const isLocal = this.#options.isLoopbackOnly || (address !== "" && isLoopback(address.replace(/^::ffff:/, "")));
-    const from = { address, isLocal };
-    if (authorization.length === 0) {
-      const principal = socket === undefined ? unknownPrincipal : principalOf(socket);
-      return { principal, ...from, isAdmin: false };
-    }
+    return { address, isLocal };
+  }
+
+  #identifyToken(socket: Duplex | undefined, authorization: readonly string[]): Caller | Promise<Caller> {
+    const from = this.#originOf(socket);
+    const { address } = from;
     const token = authorization.length > 1 ? null : bearerOf(authorization[0]);
     if (typeof token !== "string") throw this.#badToken(from.address, "the authorization is no bearer token");
     if (this.#isAdminToken(token)) {

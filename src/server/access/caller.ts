@@ -26,14 +26,19 @@ export function subjectOf({ principal }: Caller): string {
 
 /** Noted when a call is admitted. */
 export function setCaller(call: CallContext, caller: Caller): void {
-  callers.set(call, caller);
+  (call as AdmittedCall)[callerKey] = caller;
 }
 
 /** Who makes the call. Of one that nobody admitted there is none: an error of ours, which must not pass for somebody. */
 export function callerOf(call: CallContext): Caller {
-  const caller = callers.get(call);
+  const caller = (call as AdmittedCall)[callerKey];
   if (caller === undefined) throw new Error(`the call of ${call.path} wasn't admitted`);
   return caller;
 }
 
-const callers = new WeakMap<CallContext, Caller>();
+/** On the call itself: a WeakMap with an entry for each call costs the collector more than all the rest of admitting it. */
+const callerKey = Symbol("caller");
+
+interface AdmittedCall extends CallContext {
+  [callerKey]?: Caller;
+}
