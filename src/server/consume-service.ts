@@ -79,6 +79,7 @@ export class ConsumeService {
   }
 
   async #reach(replica: Replica, reach: Omit<Reach, "clock">): Promise<void> {
+    if (reach.atLeastOffset === 0) return;
     const stop = new AbortController();
     if (this.#isStopping) stop.abort();
     this.#waits.add(stop);

@@ -250,9 +250,10 @@ export class GrpcConsume {
   }
 
   /** Read your writes: waits until this node has what was asked for. */
-  #reach(replica: Replica, { atLeastOffset, waitMs }: ConsumeRequest, call: CallContext): Promise<void> {
+  async #reach(replica: Replica, { atLeastOffset, waitMs }: ConsumeRequest, call: CallContext): Promise<void> {
+    if (atLeastOffset === 0) return;
     const { clock, stopping } = this.#parts;
-    return reachOffset(replica, { atLeastOffset, waitMs, signal: AbortSignal.any([call.signal, stopping]), clock });
+    await reachOffset(replica, { atLeastOffset, waitMs, signal: AbortSignal.any([call.signal, stopping]), clock });
   }
 
   #findReplica(topic: string, partition: number, caller: Caller): Replica {
