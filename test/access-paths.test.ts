@@ -3,8 +3,8 @@ import { after, before, describe, test } from "node:test";
 import fc from "fast-check";
 import { type Channel, connect, isGrpcStatusError, Metadata } from "../src/grpc/index.ts";
 import { connect as connectClient } from "../src/client/index.ts";
-import { encodeConsumeRequest } from "../src/wire/consume-message.ts";
 import { bytesMethod } from "./grpc-pair.ts";
+import { consumeBytes } from "./log-calls.ts";
 import { startTestNode, type TestNode } from "./test-node.ts";
 
 /** What is checked and what is done are the same topic, however it is written. */
@@ -112,7 +112,7 @@ describe("who may read one topic", () => {
 
   test("calls no method by another way to write its path", async () => {
     const metadata = Metadata.of({ authorization });
-    const request = encodeConsumeRequest({ ...noConsume, topic: "payments" });
+    const request = consumeBytes({ topic: "payments" });
     for (const path of [
       "/log.v1.Log/Consume",
       "/log.v1.Log/Consume/",
@@ -126,7 +126,7 @@ describe("who may read one topic", () => {
         return path === "/log.v1.Log/Consume" ? isGrpcStatusError(error, "PERMISSION_DENIED") : true;
       });
     // A field that stands there twice is the last one, for whoever checks and whoever reads.
-    const own = encodeConsumeRequest({ ...noConsume, topic: "orders" });
+    const own = consumeBytes({ topic: "orders" });
     await assert.rejects(
       channel.unary(bytesMethod("/log.v1.Log/Consume", "unary"), Buffer.concat([own, request]), { metadata }),
       (error) => isGrpcStatusError(error, "PERMISSION_DENIED"),
@@ -137,16 +137,3 @@ describe("who may read one topic", () => {
     assert.ok(answer.includes("mine"));
   });
 });
-
-const noConsume = {
-  topic: "",
-  partition: 0,
-  from: 0,
-  maxRecords: 0,
-  maxBytes: 0,
-  waitMs: 0,
-  isPacked: false,
-  stopsAtEnd: false,
-  atLeastOffset: 0,
-  leaderOnly: false,
-} as const;

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { Disk } from "../base/disk.ts";
 import { ProglogError } from "../base/error.ts";
+import { writeNewFile } from "../base/write-new-file.ts";
 import { decodeBaseRecord } from "../log/base-record.ts";
 import type { BackupLog, BackupSegment } from "../wire/backup-message.ts";
 import type { BackupFile, BackupLogEntry, BackupSegmentEntry } from "./backup-manifest.ts";
@@ -158,14 +159,7 @@ export class LogCopy {
     const { disk, directory, generation } = this.#parts;
     const name = `base-${generation}`;
     const path = join(directory, name);
-    disk.remove(path);
-    const file = disk.open(path, "create");
-    try {
-      file.writeSync([bytes], 0);
-      await file.datasync();
-    } finally {
-      file.close();
-    }
+    await writeNewFile(disk, path, bytes);
     this.newBytes += bytes.length;
     return { name, bytes: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") };
   }

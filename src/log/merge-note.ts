@@ -3,6 +3,7 @@ import { crc32c } from "../batch/crc32c.ts";
 import { readUint64LE, writeUint64LE } from "../base/bytes.ts";
 import type { Disk } from "../base/disk.ts";
 import { segmentsMergedMaxCount } from "../base/limits.ts";
+import { writeNewFile } from "../base/write-new-file.ts";
 import { FrameScanner } from "./frame-scanner.ts";
 import type { LogContext } from "./log-context.ts";
 import { removeIndexes, removeSegment } from "./segment-files.ts";
@@ -61,7 +62,7 @@ type Place = Pick<LogContext, "disk" | "directory" | "seed">;
 /** Durable when it resolves. */
 export async function writeMergeNote({ disk, directory, seed }: Place, note: MergeNote): Promise<void> {
   const path = join(directory, mergeNoteName);
-  await writeDurably(disk, path + temporarySuffix, encodeMergeNote(note, seed));
+  await writeNewFile(disk, path + temporarySuffix, encodeMergeNote(note, seed));
   disk.rename(path + temporarySuffix, path);
   await disk.syncDirectory(directory);
 }
@@ -110,17 +111,6 @@ async function findLastIndex({ disk, directory, seed }: Place, baseIndex: number
     });
     while (scanner.end === undefined) await scanner.next();
     return scanner.end.kind === "end" ? scanner.chain.index : undefined;
-  } finally {
-    file.close();
-  }
-}
-
-async function writeDurably(disk: Disk, path: string, bytes: Buffer): Promise<void> {
-  disk.remove(path);
-  const file = disk.open(path, "create");
-  try {
-    file.writeSync([bytes], 0);
-    await file.datasync();
   } finally {
     file.close();
   }

@@ -3,6 +3,7 @@ import { readUint64LE, writeUint64LE } from "../base/bytes.ts";
 import { type Disk, systemErrorCode } from "../base/disk.ts";
 import { messageOf, ProglogError } from "../base/error.ts";
 import { KiB } from "../base/units.ts";
+import { writeNewFile } from "../base/write-new-file.ts";
 import { crc32c } from "../batch/crc32c.ts";
 
 /**
@@ -79,10 +80,10 @@ export async function writeWholeFile(
   let isReplaced = false;
   try {
     try {
-      await writeNew(disk, temporaryPath, bytes);
+      await writeNewFile(disk, temporaryPath, bytes);
     } catch (error) {
       if (!isNoRoom(error) || !giveUpSpare(disk, path)) throw error;
-      await writeNew(disk, temporaryPath, bytes);
+      await writeNewFile(disk, temporaryPath, bytes);
     }
     // From here on an error leaves open which of the two a restart finds.
     isReplaced = true;
@@ -99,17 +100,6 @@ export async function writeWholeFile(
     );
   }
   if (keepsRoom) keepSpare(disk, path, bytes.length);
-}
-
-async function writeNew(disk: Disk, path: string, bytes: Buffer): Promise<void> {
-  disk.remove(path);
-  const file = disk.open(path, "create");
-  try {
-    file.writeSync([bytes], 0);
-    await file.datasync();
-  } finally {
-    file.close();
-  }
 }
 
 function isNoRoom(error: unknown): boolean {

@@ -12,7 +12,7 @@ import type { PeerIdentity, PeerNetwork } from "../peer-network.ts";
 import { replicaStorageId } from "./catalog-state.ts";
 import type { ClusterCatalog } from "./cluster-catalog.ts";
 import { reportOf } from "./group-report.ts";
-import { JsonFields, MalformedJson, parseJson } from "./json-fields.ts";
+import { decodeFields } from "./json-fields.ts";
 import type { NodeRecord } from "./node-record.ts";
 
 /** The question by which a node has its replica of group 0 placed anew, and hears when the earlier one has left. */
@@ -162,23 +162,15 @@ export interface RenewalParts {
 }
 
 function decodeQuestion(body: Buffer): { readonly incarnation: number; readonly isLost: boolean } {
-  return decode(body, (fields) => ({ incarnation: fields.integer("incarnation"), isLost: fields.flag("isLost") }));
+  return decodeFields(body, "a replica of group 0", (fields) => ({
+    incarnation: fields.integer("incarnation"),
+    isLost: fields.flag("isLost"),
+  }));
 }
 
 function decodeRenewed(body: Buffer): { readonly incarnation: number; readonly hasLeft: boolean } {
-  return decode(body, (fields) => ({ incarnation: fields.integer("incarnation"), hasLeft: fields.flag("hasLeft") }));
-}
-
-function decode<Value>(body: Buffer, read: (fields: JsonFields) => Value): Value {
-  try {
-    const fields = new JsonFields(parseJson(body), "it");
-    const value = read(fields);
-    fields.end();
-    return value;
-  } catch (error) {
-    if (!(error instanceof MalformedJson)) throw error;
-    throw new ProglogError("INVALID_ARGUMENT", `Cannot read what is said of a replica of group 0: ${error.message}`, {
-      cause: error,
-    });
-  }
+  return decodeFields(body, "a replica of group 0", (fields) => ({
+    incarnation: fields.integer("incarnation"),
+    hasLeft: fields.flag("hasLeft"),
+  }));
 }

@@ -1,9 +1,8 @@
-import { ProglogError } from "../../base/error.ts";
 import type { Member, NodeId } from "../../raft/member.ts";
 import type { Membership, MembershipChange } from "../../raft/membership.ts";
 import { nodeNameRule, readNodeName, uuidPattern } from "./catalog-command.ts";
 import type { GroupReport, PeerReport } from "./group-report.ts";
-import { JsonFields, MalformedJson, parseJson } from "./json-fields.ts";
+import { decodeFields, JsonFields, MalformedJson } from "./json-fields.ts";
 
 /**
  * What the controller asks of a group's leader, as JSON. Who is asked and doesn't lead answers NOT_LEADER; a change that was planned on another
@@ -36,11 +35,11 @@ export function encodeQuestion(question: StatusQuestion | ChangeQuestion | Trans
 
 /** Each throws INVALID_ARGUMENT. */
 export function decodeStatusQuestion(body: Buffer): StatusQuestion {
-  return decode(body, (fields) => ({ group: readGroup(fields) }));
+  return decodeFields(body, "a group", (fields) => ({ group: readGroup(fields) }));
 }
 
 export function decodeChangeQuestion(body: Buffer): ChangeQuestion {
-  return decode(body, (fields) => ({
+  return decodeFields(body, "a group", (fields) => ({
     group: readGroup(fields),
     membership: readMembership(fields.value("membership")),
     changes: fields.list("changes", readChange),
@@ -48,7 +47,7 @@ export function decodeChangeQuestion(body: Buffer): ChangeQuestion {
 }
 
 export function decodeTransferQuestion(body: Buffer): TransferQuestion {
-  return decode(body, (fields) => ({ group: readGroup(fields), to: fields.text("to", nodeNameRule) }));
+  return decodeFields(body, "a group", (fields) => ({ group: readGroup(fields), to: fields.text("to", nodeNameRule) }));
 }
 
 export function encodeReport(report: GroupReport): Buffer {
@@ -56,7 +55,7 @@ export function encodeReport(report: GroupReport): Buffer {
 }
 
 export function decodeReport(body: Buffer): GroupReport {
-  return decode(body, (fields) => ({
+  return decodeFields(body, "a group", (fields) => ({
     leader: fields.text("leader", nodeNameRule),
     isLeaderDamaged: fields.flag("isLeaderDamaged"),
     membership: readMembership(fields.value("membership")),
@@ -64,18 +63,6 @@ export function decodeReport(body: Buffer): GroupReport {
     lastIndex: fields.integer("lastIndex"),
     peers: fields.list("peers", readPeer),
   }));
-}
-
-function decode<Value>(body: Buffer, read: (fields: JsonFields) => Value): Value {
-  try {
-    const fields = new JsonFields(parseJson(body), "it");
-    const value = read(fields);
-    fields.end();
-    return value;
-  } catch (error) {
-    if (!(error instanceof MalformedJson)) throw error;
-    throw new ProglogError("INVALID_ARGUMENT", `Cannot read what is said of a group: ${error.message}`, { cause: error });
-  }
 }
 
 /** A uuid, or the cluster's id for group 0. */

@@ -1,3 +1,5 @@
+import { ProglogError } from "../../base/error.ts";
+
 /**
  * Reads an object out of JSON, field by field. What isn't as it should be throws `MalformedJson`; and so does, at the `end`, a
  * field that nobody asked for: whoever wrote it meant something by it, and to go on without it would be to do something else.
@@ -90,4 +92,17 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 function shown(name: string): string {
   return JSON.stringify(name.slice(0, 64));
+}
+
+/** What another node says, as one JSON object with no field too many. Throws INVALID_ARGUMENT; `what` names it: "a group". */
+export function decodeFields<Value>(body: Buffer, what: string, read: (fields: JsonFields) => Value): Value {
+  try {
+    const fields = new JsonFields(parseJson(body), "it");
+    const value = read(fields);
+    fields.end();
+    return value;
+  } catch (error) {
+    if (!(error instanceof MalformedJson)) throw error;
+    throw new ProglogError("INVALID_ARGUMENT", `Cannot read what is said of ${what}: ${error.message}`, { cause: error });
+  }
 }

@@ -1,5 +1,6 @@
 import type { Clock } from "../../base/clock.ts";
 import { clusterPollMs, topicLedMaxMs } from "../../base/cluster-limits.ts";
+import { sleep } from "../../base/sleep.ts";
 import type { GroupReplica } from "../group/group-replica.ts";
 import type { GroupSet } from "../group/group-set.ts";
 import type { Topic } from "../catalog.ts";
@@ -14,7 +15,7 @@ export async function untilLed(
   for (const { uuid } of partitions) {
     while (groups()?.findLeader(uuid) === undefined) {
       if (clock.monotonic() >= endMs || signal.aborted) return;
-      await new Promise<void>((resolve) => void clock.setTimer(clusterPollMs, resolve));
+      await sleep(clock, clusterPollMs, signal);
     }
   }
 }
