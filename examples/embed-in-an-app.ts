@@ -27,7 +27,8 @@ let folding: Promise<void> = Promise.resolve();
 
 /** Takes up what came since the last time. One after the other: two that ask at once would count a record twice. */
 function catchUp(): Promise<void> {
-  folding = folding.then(async () => {
+  const before = folding.catch(() => {}); // what failed for another is tried anew
+  folding = before.then(async () => {
     for await (const { offset, key, value } of log.records({ from: nextOffset })) {
       if (value === null) notes.delete(String(key));
       else notes.set(String(key), String(value));

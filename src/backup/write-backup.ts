@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { backupRetryMaxMs, backupRetryMinMs, backupTriesMaxCount } from "../base/backup-limits.ts";
 import type { Clock } from "../base/clock.ts";
+import { sleep } from "../base/sleep.ts";
 import { type Disk, systemErrorCode } from "../base/disk.ts";
 import { type ErrorCode, isProglogError, messageOf, ProglogError } from "../base/error.ts";
 import type { BackupTopics } from "../wire/backup-message.ts";
@@ -131,7 +132,7 @@ async function copyPatiently(copy: LogCopy, { clock, signal }: WriteOptions): Pr
       if (copy.filesDone > doneBefore) [tries, retryMs] = [0, backupRetryMinMs];
       if (tries >= backupTriesMaxCount) throw error;
     }
-    await wait(clock, retryMs, signal);
+    await sleep(clock, retryMs, signal);
     retryMs = Math.min(2 * retryMs, backupRetryMaxMs);
   }
 }
@@ -141,16 +142,6 @@ const passingCodes: readonly ErrorCode[] = [
   ...(["CHANGE_IN_PROGRESS", "NOT_LEADER", "NOT_A_REPLICA", "LEADERSHIP_LOST"] as const),
   ...(["UNAVAILABLE", "OVERLOADED", "TIMEOUT", "LOG_CLOSED", "SHUTTING_DOWN"] as const),
 ];
-
-async function wait(clock: Clock, delayMs: number, signal: AbortSignal | undefined): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const end = (): void => resolve();
-  const timer = clock.setTimer(delayMs, end);
-  signal?.addEventListener("abort", end, { once: true });
-  await promise;
-  timer.cancel();
-  signal?.removeEventListener("abort", end);
-}
 
 function cancelled(): ProglogError {
   return new ProglogError("CANCELLED", "Cannot go on with the backup: it was told to stop", {

@@ -62,7 +62,7 @@ export function checkNoCredentialFile(path: string): void {
 }
 
 /**
- * Writes a file whole or not at all, durably; its directory is made where it is missing. Throws INVALID_ARGUMENT when there is one
+ * Writes a file whole or not at all; its directory is made where it is missing. Throws INVALID_ARGUMENT when there is one
  * already, unless `isReplacing`.
  */
 export function writeCredentialFile(

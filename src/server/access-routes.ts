@@ -1,9 +1,8 @@
-import { ProglogError } from "../base/error.ts";
 import type { AccessGrant, PolicyDescription, TestPolicyRequest } from "../wire/access-message.ts";
 import { parseJson } from "../wire/record-body.ts";
 import type { AccessAdmin } from "./access/access-admin.ts";
 import { type HttpApp, sendJson } from "./http-app.ts";
-import { parseMediaType } from "./media-type.ts";
+import { checkJson } from "./cluster-routes.ts";
 import { querySchema } from "./query.ts";
 import type { RequestBodies } from "./request-bodies.ts";
 
@@ -114,13 +113,4 @@ function formatPolicy({ revision, isOn, model, grants: all, tokens }: PolicyDesc
     roles: all.filter(({ role }) => role !== "").map(({ subject, role }) => ({ subject, role })),
     tokens: tokens.map(({ expiresAt, ...token }) => ({ ...token, ...(expiresAt === 0 ? {} : { expiresAt }) })),
   };
-}
-
-/** Strict, so that no form of another site changes anything. */
-function checkJson(contentType: string | undefined): void {
-  const mediaType = parseMediaType(contentType);
-  if (mediaType === undefined || mediaType === "application/json") return;
-  throw new ProglogError("UNSUPPORTED_MEDIA_TYPE", `Cannot read a change from ${JSON.stringify(mediaType.slice(0, 64))}`, {
-    hint: "Send application/json, and say so in Content-Type.",
-  });
 }

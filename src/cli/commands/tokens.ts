@@ -17,7 +17,7 @@ export function addTokensCommand(program: Command, context: CommandContext): voi
       "after",
       `
 Examples:
-  $ proglog tokens create root > root.token
+  $ (umask 077; proglog tokens create root > root.token)
   $ proglog tokens create billing --expires-in 90d
   $ proglog tokens list
   $ proglog tokens revoke 0f3a9c41d2b7

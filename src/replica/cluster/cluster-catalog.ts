@@ -1,4 +1,5 @@
 import type { Clock } from "../../base/clock.ts";
+import { sleep } from "../../base/sleep.ts";
 import { isProglogError, messageOf, ProglogError } from "../../base/error.ts";
 import {
   catalogProposalMaxMs,
@@ -242,7 +243,7 @@ export class ClusterCatalog implements Catalog {
         const waitMs = Math.ceil(delayMs * (0.5 + random.float()));
         if (clock.monotonic() + waitMs >= deadline) return false;
         delayMs = Math.min(2 * delayMs, catalogRetryMaxMs);
-        await this.#sleep(waitMs);
+        await sleep(this.#options.clock, waitMs, this.#closing.signal);
         return this.#end === undefined;
       },
     };
@@ -290,7 +291,7 @@ export class ClusterCatalog implements Catalog {
           this.#options.logger.warn({ reason: messageOf(error) }, "the catalog's log can't be read at the moment");
         reason = messageOf(error);
       }
-      await this.#sleep(delayMs);
+      await sleep(this.#options.clock, delayMs, this.#closing.signal);
       delayMs = Math.min(2 * delayMs, catalogRetryMaxMs);
     }
   }
@@ -354,18 +355,6 @@ export class ClusterCatalog implements Catalog {
     } finally {
       timer.cancel();
     }
-  }
-
-  async #sleep(delayMs: number): Promise<void> {
-    const { signal } = this.#closing;
-    if (signal.aborted) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const wake = (): void => resolve();
-    const timer = this.#options.clock.setTimer(delayMs, wake);
-    signal.addEventListener("abort", wake);
-    await promise;
-    timer.cancel();
-    signal.removeEventListener("abort", wake);
   }
 
   #getTopic(name: string, attempt: string): CatalogTopic {

@@ -1,4 +1,5 @@
 import type { Clock } from "../../base/clock.ts";
+import { sleep } from "../../base/sleep.ts";
 
 /** So many bytes a second, over all who ask: each waits for those before it. */
 export class ByteRate {
@@ -18,7 +19,7 @@ export class ByteRate {
     const waitMs = this.#doneMs - now;
     this.#doneMs = Math.max(this.#doneMs, now) + this.#msOf(bytes);
     // Timers don't go by less, and whoever comes next waits for it.
-    if (waitMs > 1) await waitFor(this.#clock, waitMs, signal);
+    if (waitMs > 1) await sleep(this.#clock, waitMs, signal);
   }
 
   /** It was less, or more, than what was taken. */
@@ -29,16 +30,4 @@ export class ByteRate {
   #msOf(bytes: number): number {
     return (bytes / this.#bytesPerSecond) * 1000;
   }
-}
-
-/** Resolves when the time has passed, or the signal aborts. */
-export async function waitFor(clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {
-  if (signal?.aborted === true) return;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const wake = (): void => resolve();
-  const timer = clock.setTimer(ms, wake);
-  signal?.addEventListener("abort", wake);
-  await promise;
-  timer.cancel();
-  signal?.removeEventListener("abort", wake);
 }

@@ -1,5 +1,6 @@
 import { assert } from "../../base/assert.ts";
 import type { Clock } from "../../base/clock.ts";
+import { sleep } from "../../base/sleep.ts";
 import { ProglogError } from "../../base/error.ts";
 import {
   catchUpBytesPerSecond,
@@ -16,7 +17,7 @@ import { type Membership, unknownMembership } from "../../raft/membership.ts";
 import type { CatchUpOrder, CatchUpWithdrawal } from "../../raft/ready.ts";
 import type { PeerNetwork } from "../peer-network.ts";
 import { CatchUps } from "./catch-ups.ts";
-import { ByteRate, waitFor } from "./byte-rate.ts";
+import { ByteRate } from "./byte-rate.ts";
 import {
   copyQuestions,
   type CopyQuestionKind,
@@ -131,7 +132,7 @@ export class LogCopies {
       // The core asks again as soon as it hears that this one failed.
       const retryMs = this.#retryMs.get(to) ?? catchUpRetryMinMs;
       this.#retryMs.set(to, Math.min(2 * retryMs, catchUpRetryMaxMs));
-      await waitFor(clock, retryMs, withdrawn);
+      await sleep(clock, retryMs, withdrawn);
       throw error;
     }
   }

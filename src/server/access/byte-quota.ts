@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from "../../base/clock.ts";
 import { ProglogError } from "../../base/error.ts";
+import { sleep } from "../../base/sleep.ts";
 import { quotaPrincipalsMaxCount, quotaWaitMaxMs } from "../../base/security-limits.ts";
 import { type Caller, subjectOf } from "./caller.ts";
 
@@ -57,10 +58,10 @@ export class ByteQuota {
     this.#accounts.set(name, { owedBytes: owed, atMs: nowMs });
   }
 
-  /** Looks again now and then: the stream may be over long before its debt is. */
+  /** Looks again now and then: others with the same name add to the debt. */
   async #wait(caller: Caller, signal: AbortSignal): Promise<void> {
     for (let waitMs = this.#waitMs(caller); waitMs > 0 && !signal.aborted; waitMs = this.#waitMs(caller))
-      await new Promise<void>((resolve) => void this.#options.clock.setTimer(Math.min(waitMs, quotaWaitMaxMs), resolve));
+      await sleep(this.#options.clock, Math.min(waitMs, quotaWaitMaxMs), signal);
   }
 
   /** Until it owes no more than a second's. */

@@ -4,6 +4,7 @@ import { isExposing } from "../../base/credential-file.ts";
 import { messageOf } from "../../base/error.ts";
 import { dayMs } from "../../base/units.ts";
 import type { ConfigEntry } from "../config-report.ts";
+import { splitPem } from "../tls/certificate-facts.ts";
 import type { DoctorSystem } from "./doctor-system.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
 
@@ -28,10 +29,7 @@ export interface FileEntry extends Pick<ConfigEntry, "value"> {
 function checkChain(name: string, path: string, system: DoctorSystem): readonly Finding[] {
   let chain: readonly X509Certificate[];
   try {
-    chain =
-      readPem(path, system)
-        .match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g)
-        ?.map((pem) => new X509Certificate(pem)) ?? [];
+    chain = splitPem(readPem(path, system)).map((pem) => new X509Certificate(pem));
   } catch (error) {
     return [
       problem(
