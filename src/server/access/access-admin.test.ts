@@ -37,6 +37,20 @@ describe("rules and tokens", () => {
     assert.deepEqual(grants, [rootRule]);
   });
 
+  test("are tried out by who may look, and a policy that can't be read permits nothing", async () => {
+    const { admin, store } = new World();
+    const question = { subject: "alice", resource: "orders", action: "produce" };
+    assert.deepEqual(await admin.test(insider, question), { isPermitted: true, isOn: false });
+    await admin.change(insider, { ...noTest, add: [rootRule], force: true });
+    assert.deepEqual(await admin.test(insider, question), { isPermitted: false, isOn: true });
+    assert.deepEqual(await admin.test(insider, { ...question, subject: "root", action: "admin" }), {
+      isPermitted: true,
+      isOn: true,
+    });
+    store.set("no policy");
+    await assert.rejects(admin.test(insider, question), { code: "UNSUPPORTED_FORMAT" });
+  });
+
   test("can't lock everybody out, unless that is what is wanted", async () => {
     const { admin } = new World();
     const own: Caller = { ...insider, isAdmin: false, principal: { kind: "certificate", name: "root" } };

@@ -73,7 +73,8 @@ export class AccessAdmin {
     this.#check(caller);
     const rule = checkRule({ subject, resource, action });
     const { access } = this.#options;
-    if (!access.isOn) return { isPermitted: true, isOn: false };
+    // By the policy itself: of one that can't be read or isn't known it must not be said that it permits.
+    if (!this.#read().isOn) return { isPermitted: true, isOn: false };
     return { isPermitted: access.judge?.permits(rule.subject, rule.action, rule.resource) === true, isOn: true };
   }
 
