@@ -47,6 +47,11 @@ describe("a cluster's policy, as a node knows it", () => {
     assert.equal(world.policy.text, "");
   });
 
+  test("of a node that joined isn't what it once brought along, when it starts again either", async () => {
+    await using world = await World.open({ own: "mine", wasInCluster: true });
+    assert.equal(world.policy.text, undefined);
+  });
+
   test("is replaced on its basis, and who watches is told", async () => {
     await using world = await World.open();
     world.follow();

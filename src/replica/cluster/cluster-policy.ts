@@ -30,8 +30,11 @@ export class ClusterPolicy implements PolicyStore {
   constructor(options: ClusterPolicyOptions) {
     const { disk, path } = options;
     this.#options = options;
-    this.#own = readManifest(disk, join(path, manifestName))?.policy ?? "";
-    this.#wasInCluster = readNodeRecord(disk, join(path, nodeRecordName))?.clusterId !== undefined;
+    const record = readNodeRecord(disk, join(path, nodeRecordName));
+    this.#wasInCluster = record?.clusterId !== undefined;
+    // Who joined a cluster left behind what it went by; its manifest has that still. Who formed one has made a promise.
+    const hasJoined = this.#wasInCluster && record?.promise === undefined;
+    this.#own = hasJoined ? "" : (readManifest(disk, join(path, manifestName))?.policy ?? "");
   }
 
   get text(): string | undefined {
